@@ -1,0 +1,202 @@
+"""Values of a rule's expressions, found without executing anything.
+
+A small evaluator of syntax trees, of its own: `replay.py` holds a trace against it, and what it
+evaluates may come out of any text. Sizes are limited, and what is no expression of a rule has no
+value (`Unclear`).
+"""
+
+import ast
+import operator
+from typing import Any
+
+SIZE_LIMIT = 100_000
+"""The largest string, list or number of bits that an expression may build."""
+
+
+class Unclear(Exception):
+    """An expression that the evaluator cannot or will not evaluate."""
+
+
+_OPERATIONS = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
+    ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.In: lambda left, right: left in right, ast.NotIn: lambda left, right: left not in right,
+}
+_FUNCTIONS = {"abs": abs, "bool": bool, "chr": chr, "dict": dict, "divmod": divmod, "int": int,
+              "len": len, "list": list, "max": max, "min": min, "ord": ord, "range": range,
+              "str": str, "tuple": tuple}
+_METHODS = {
+    str: {"count", "endswith", "find", "index", "isalnum", "isalpha", "isdigit", "islower",
+          "isupper", "join", "lower", "lstrip", "replace", "rstrip", "split", "startswith",
+          "strip", "upper"},
+    list: {"append", "extend", "insert", "pop", "remove", "reverse", "count", "index"},
+    tuple: {"count", "index"},
+    dict: {"get", "pop"},
+}
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, int):
+        return value.bit_length()
+    return len(value) if hasattr(value, "__len__") else 0
+
+
+def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
+    """The value of an expression; raises Unclear where there is none."""
+    try:
+        return _evaluate(node, names)
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
+            RecursionError, MemoryError) as error:
+        raise Unclear(str(error)) from None
+
+
+def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return names[name]
+        case ast.List(elts=parts):
+            return [_evaluate(part, names) for part in parts]
+        case ast.Tuple(elts=parts):
+            return tuple(_evaluate(part, names) for part in parts)
+        case ast.Dict(keys=keys, values=values):
+            return {_evaluate(key, names): _evaluate(value, names)
+                    for key, value in zip(keys, values, strict=True)}
+        case ast.Subscript(value=value, slice=ast.Slice(lower=lower, upper=upper, step=step)):
+            parts = [part and _evaluate(part, names) for part in (lower, upper, step)]
+            return _evaluate(value, names)[slice(*parts)]
+        case ast.Subscript(value=value, slice=index):
+            return _evaluate(value, names)[_evaluate(index, names)]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluate(operand, names)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _evaluate(operand, names)
+        case ast.BinOp(left=left, op=op, right=right):
+            return _binary(type(op), _evaluate(left, names), _evaluate(right, names))
+        case ast.BoolOp(op=op, values=values):
+            for part in values:
+                value = _evaluate(part, names)
+                if bool(value) == isinstance(op, ast.Or):
+                    break
+            return value
+        case ast.Compare(left=left, ops=ops, comparators=parts):
+            values = [_evaluate(part, names) for part in (left, *parts)]
+            return all(_OPERATIONS[type(op)](one, two)
+                       for op, one, two in zip(ops, values, values[1:], strict=False))
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            return _evaluate(body if _evaluate(test, names) else orelse, names)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+            return _FUNCTIONS[name](*[_evaluate(argument, names) for argument in arguments])
+        case ast.Call(func=ast.Attribute(value=value, attr=attr), args=arguments, keywords=[]):
+            owner = _evaluate(value, names)
+            if attr not in _METHODS.get(type(owner), ()):
+                raise Unclear(f"no method {attr}")
+            return getattr(owner, attr)(*[_evaluate(argument, names) for argument in arguments])
+    raise Unclear(f"no expression of a rule: {ast.unparse(node)}")
+
+
+def _binary(op: type, left: Any, right: Any) -> Any:
+    if op is ast.Pow and (_size(left) * abs(right) > SIZE_LIMIT):
+        raise Unclear("too large")
+    if op is ast.Mult and (_size(left) * _size(right) > SIZE_LIMIT or (
+            not isinstance(left, int) and _size(left) * right > SIZE_LIMIT) or (
+            not isinstance(right, int) and _size(right) * left > SIZE_LIMIT)):
+        raise Unclear("too large")
+    return _OPERATIONS[op](left, right)
+
+
+def literal(text: str) -> Any:
+    """The value of a literal; raises Unclear where the text is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        raise Unclear(f"not a value: {text[:60]}") from None
+
+
+def substituted(node: ast.expr, names: dict[str, Any]) -> ast.expr:
+    """An expression with everything that only looks a value up replaced by that value."""
+
+    class Substitute(ast.NodeTransformer):
+        def visit_Name(self, part):
+            return self.value(part) if part.id in names else part
+
+        def visit_Subscript(self, part):
+            return self.value(part) if looks_up(part) else self.generic_visit(part)
+
+        def visit_Call(self, part):
+            if looks_up(part):
+                return self.value(part)
+            if isinstance(part.func, ast.Attribute):
+                part.func.value = self.visit(part.func.value)
+            part.args = [self.visit(argument) for argument in part.args]
+            return part
+
+        def value(self, part):
+            return ast.parse(repr(evaluate(part, names)), mode="eval").body
+
+    return Substitute().visit(ast.parse(ast.unparse(node), mode="eval").body)
+
+
+def looks_up(node: ast.expr) -> bool:
+    match node:
+        case ast.Name():
+            return True
+        case ast.Subscript(value=value) | ast.Call(func=ast.Name(id="len"), args=[value]):
+            return looks_up(value)
+        case ast.Call(func=ast.Attribute(value=value, attr="get")):
+            return looks_up(value)
+    return False
+
+
+def is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def same(one: Any, two: Any) -> bool:
+    """Equal in value and in type, at every depth."""
+    return repr(one) == repr(two)
+
+
+def normal(text: str) -> str:
+    """An expression's syntax tree as text, so that spelling does not count."""
+    try:
+        return ast.dump(ast.parse(text.strip(), mode="eval"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise Unclear(f"not an expression: {text[:60]}") from None
+
+
+def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
+    """What a trace states of a condition, only what was evaluated of it, and its verdict."""
+    if isinstance(node, ast.BoolOp):
+        stops, parts = isinstance(node.op, ast.Or), []
+        for value in node.values:
+            text, verdict = truth(value, names)
+            parts.append(f"({text})" if isinstance(value, ast.BoolOp) else text)
+            if verdict == stops:
+                break
+        return (" or " if stops else " and ").join(parts), verdict
+    verdict = bool(evaluate(node, names))
+    bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
+    if looks_up(bare) and not isinstance(bare, ast.Call):
+        value = evaluate(bare, names)
+        says = repr(value)
+        if isinstance(value, (str, list, tuple, dict)):
+            says = "not empty" if value else "empty"
+        return f"{place_of(bare, names)} is {says}", verdict
+    return ast.unparse(substituted(node, names)), verdict
+
+
+def place_of(node: ast.expr, names: dict[str, Any]) -> str:
+    """A variable or an element, its index as a value."""
+    if isinstance(node, ast.Name):
+        return node.id
+    inside = (ast.unparse(node.slice) if isinstance(node.slice, ast.Slice)
+              else repr(evaluate(node.slice, names)))
+    return f"{place_of(node.value, names)}[{inside}]"

@@ -1,0 +1,55 @@
+"""Back from the text of a trace to the steps that it says were executed.
+
+Any text can be read: a line that says nothing intelligible becomes a step without facts, or with
+facts of kind "text". What is true of it is for `replay.py` to judge.
+"""
+
+import re
+
+from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
+
+_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|.", re.DOTALL)
+_PLACE = re.compile(r"[A-Za-z_]\w*(\[.*\])*")
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Split at a separator that stands outside of string literals."""
+    parts, start, position = [], 0, 0
+    while position < len(text):
+        if text.startswith(separator, position):
+            parts.append(text[start:position])
+            position += len(separator)
+            start = position
+        else:
+            position = _TOKEN.match(text, position).end()
+    return [*parts, text[start:]]
+
+
+def fact(text: str) -> Fact:
+    """Read one fact; one that has no known form is of kind "text"."""
+    if text == "end":
+        return Fact("end", "", "")
+    left, *rest = split(text, " -> ")
+    if len(rest) == 1:
+        return Fact("test" if rest[0] in ("True", "False") else "each", left, rest[0])
+    *sides, right = split(text, " = ")
+    if len(sides) != 1:
+        return Fact("text", text, "")
+    kind = "state" if _PLACE.fullmatch(sides[0]) else "calc"
+    return Fact(kind, sides[0], right)
+
+
+def step(line: str) -> Step:
+    """Read one line of a trace."""
+    code, *rest = split(line, BEHIND)
+    facts = split(BEHIND.join(rest), BETWEEN) if rest else []
+    return Step(code, tuple(map(fact, facts)))
+
+
+def steps(completion: str) -> tuple[list[Step], str | None]:
+    """The steps of a rule-following completion and the answer that it ends with (else None)."""
+    lines = completion.split("\n")
+    answer = None
+    if lines[-1].startswith(ANSWER):
+        answer = lines.pop().removeprefix(ANSWER)
+    return [step(line) for line in lines], answer

@@ -1,0 +1,438 @@
+"""From a rule's text to a function that records what it executes.
+
+The rule's syntax tree is written out once more, the same statements with a record after each:
+the site (the line of the rule and how its facts are worded) and the values, as literals. The
+result is compiled and runs at CPython's own speed. Words come later: a record is data, and
+`wording.py` turns it into text. Where only the text is wanted, a second form of the same function
+puts the values straight into the site's template, at half the time.
+"""
+
+import ast
+import re
+from typing import NamedTuple
+
+from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
+from metarfft_core.tracing.subset import is_literal, is_reading, mutating_call
+
+STEP_LIMIT = 200_000
+"""The most passes through loops in one execution; more is taken for an endless loop."""
+
+
+_CONTAINERS = frozenset((str, list, dict, tuple))
+
+
+class StepLimit(RuntimeError):
+    """A rule went through its loops more than STEP_LIMIT times."""
+
+
+class Site(NamedTuple):
+    """A place in a rule that records, with the wording of its facts.
+
+    `template` % values is the line of a trace; `facts` are (kind, left, right) templates that
+    take the values in the same order; `changes` are the (place, value) templates of what the
+    line changed; `loops` says that a pass of a loop begins or ends here.
+    """
+
+    line: int
+    code: str
+    facts: tuple[tuple[str, str, str], ...]
+    template: str
+    changes: tuple[str, ...]
+    loops: bool
+
+    def step(self, values: tuple[str, ...]) -> Step:
+        """The step that a record of this site with these values stands for."""
+        rest, facts = list(values), []
+        for kind, left, right in self.facts:
+            sides = []
+            for side in (left, right):
+                count = side.count("%s")
+                sides.append(side % tuple(rest[:count]))
+                del rest[:count]
+            facts.append(Fact(kind, *sides))
+        return Step(self.code, tuple(facts))
+
+
+def is_value(value: object) -> str:
+    """How a bare variable in a condition reads: empty, not empty, or the value itself."""
+    if value.__class__ in _CONTAINERS:
+        return "not empty" if value else "empty"
+    return repr(value)
+
+
+def write(module: ast.Module, source: str, records: str) -> tuple[str, list[Site]]:
+    """The text of a module whose functions record, and the sites that it names `_s0`, `_s1`, ...
+
+    `records` is "none" (only a step limit in every `while`), "data" or "text". Where there are
+    records, each function takes two more arguments in front: their list and its `append`.
+    """
+    writer = _Writer(module, source, records)
+    return writer.text(), writer.sites
+
+
+class _Shown(NamedTuple):
+    """An expression in a trace: a template and the readings that fill it."""
+
+    template: str
+    readings: list[ast.expr]
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _brace(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _show(node: ast.expr) -> _Shown:
+    """An expression with every reading replaced by its value."""
+    readings: list[ast.expr] = []
+
+    class Substitute(ast.NodeTransformer):
+        def visit(self, part):
+            if is_reading(part):
+                readings.append(part)
+                return ast.Name(f"_r{len(readings) - 1}_")
+            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
+                part.args = [self.visit(argument) for argument in part.args]
+                return part
+            return self.generic_visit(part)
+
+    own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
+    text = _escape(ast.unparse(Substitute().visit(own)))
+    text = re.sub(r"(_r\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
+    order = [int(number) for number in re.findall(r"_r(\d+)_", text)]
+    return _Shown(re.sub(r"_r\d+_", "%s", text), [readings[number] for number in order])
+
+
+def _truth(node: ast.expr) -> _Shown:
+    """A condition without and/or, as a trace shows it."""
+    bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
+    if not is_reading(bare) or isinstance(bare, ast.Call):
+        return _show(node)
+    place, indexes = _place(bare)
+    return _Shown(f"{place} is %s", [*indexes, ast.Call(ast.Name("_is"), [bare], [])])
+
+
+def _place(node: ast.expr) -> tuple[str, list[ast.expr]]:
+    """A variable or an element of one, its indexes as values: `nums[%s]` and [i]."""
+    if isinstance(node, ast.Name):
+        return node.id, []
+    base, indexes = _place(node.value)
+    if isinstance(node.slice, (ast.Constant, ast.Slice)):
+        return f"{base}[{_escape(ast.unparse(node.slice))}]", indexes
+    return f"{base}[%s]", [*indexes, node.slice]
+
+
+def _literal(node: ast.expr) -> str:
+    """The code of an expression's value as a literal."""
+    code = ast.unparse(node)
+    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
+        return code
+    if re.search(r"['\"\\{}]", code):
+        return f"repr({code})"
+    return f'f"{{{code}!r}}"'
+
+
+def _mentions(node: ast.expr, name: str) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
+
+
+def _root(node: ast.expr) -> str:
+    """The variable that a place belongs to."""
+    return node.id if isinstance(node, ast.Name) else _root(node.value)
+
+
+class _Writer:
+    """Writes the functions of a module out again, with or without records."""
+
+    def __init__(self, module: ast.Module, source: str, records: str):
+        self.records = records
+        self.recording = records != "none"
+        self.source = source.splitlines()
+        self.helpers = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self.sites: list[Site] = []
+        self.out: list[str] = []
+        self.depth = 0
+        self.module = module
+
+    def text(self) -> str:
+        for node in self.module.body:
+            if isinstance(node, ast.FunctionDef):
+                self.function(node)
+            else:
+                self.emit(ast.unparse(node))
+        return "\n".join(self.out) + "\n"
+
+    # --- writing
+
+    def emit(self, line: str) -> None:
+        self.out.append("    " * self.depth + line)
+
+    def block(self, header: str, *bodies) -> None:
+        """A compound statement; each body is a list of statements or a function that writes."""
+        self.emit(header)
+        self.depth += 1
+        for body in bodies:
+            if callable(body):
+                body()
+            else:
+                for statement in body:
+                    self.statement(statement)
+        self.depth -= 1
+
+    def record(self, node: ast.AST, facts=(), values=(), changes=(), loops=False) -> None:
+        """Write the record of a site; `values` are code, in the order of the facts' `%s`."""
+        if not self.recording:
+            return
+        code = self.source[node.lineno - 1].strip()
+        worded = BETWEEN.join(
+            left + JOIN[kind] + right if kind != "end" else "end" for kind, left, right in facts)
+        template = _escape(code) + (BEHIND + worded if worded else "")
+        if self.records == "text":
+            self.emit(f"_t({self.formatted(template, values)})")
+            return
+        site = Site(node.lineno, code, tuple(facts), template, tuple(changes), loops)
+        if site not in self.sites:
+            self.sites.append(site)
+        name = f"_s{self.sites.index(site)}"
+        self.emit(f"_t(({name}, ({', '.join(values)}{',' if values else ''})))")
+
+    def formatted(self, template: str, values) -> str:
+        """The code of a template with the values in it, as one f-string."""
+        parts = [_brace(part.replace("%%", "%").replace("\\", "\\\\").replace('"', '\\"'))
+                 for part in template.split("%s")]
+        slots = []
+        for code in values:
+            if match := re.fullmatch(r'f"({[^"\\]*})"', code):
+                slots.append(match[1])
+            elif re.search(r"['\"\\]", code):  # may not stand in an f-string
+                self.emit(f"_q{len(self.out)} = {code}")
+                slots.append(f"{{_q{len(self.out) - 1}}}")
+            else:
+                slots.append(f"{{{code}}}")
+        return 'f"' + "".join(a + b for a, b in zip(parts, [*slots, ""], strict=True)) + '"'
+
+    # --- functions and statements
+
+    def function(self, node: ast.FunctionDef) -> None:
+        names = [argument.arg for argument in node.args.args]
+        extra = ["_r", "_t"] if self.recording else []
+
+        def body():
+            if any(isinstance(part, ast.While) for part in ast.walk(node)):
+                self.emit("_n = 0")
+            facts = [("state", name, "%s") for name in names]
+            self.record(node, facts, [_literal(ast.Name(name)) for name in names])
+            for statement in node.body:
+                self.statement(statement)
+
+        self.block(f"def {node.name}({', '.join(extra + names)}):", body)
+
+    def statement(self, node: ast.stmt) -> None:
+        getattr(self, "write_" + type(node).__name__.lower())(node)
+
+    def write_break(self, node: ast.stmt) -> None:
+        self.record(node)
+        self.emit(ast.unparse(node))
+
+    write_continue = write_break
+
+    def write_return(self, node: ast.Return) -> None:
+        value = node.value
+        if is_literal(value):
+            self.record(node)
+        elif isinstance(value, (ast.Name, ast.Subscript)) and is_reading(value):
+            place, indexes = _place(value)
+            self.record(node, [("state", place, "%s")], map(_literal, [*indexes, value]))
+        else:
+            shown = _show(value)
+            self.emit(f"_v = {ast.unparse(value)}")
+            self.record(node, [("calc", shown.template, "%s")],
+                        [*map(_literal, shown.readings), _literal(ast.Name("_v"))])
+            self.emit("return _v")
+            return
+        self.emit(ast.unparse(node))
+
+    def write_assign(self, node: ast.Assign) -> None:
+        target, value = node.targets[0], node.value
+        if isinstance(value, ast.IfExp):
+            def chosen(verdict: bool, shown: _Shown) -> None:
+                test = ("test", shown.template, str(verdict))
+                values = self.before(shown.readings, _root(target))
+                self.assign(node, target, value.body if verdict else value.orelse, [test], values)
+
+            self.decide(value.test, chosen)
+        elif isinstance(target, ast.Name) and is_literal(value):  # the line itself says it all
+            self.emit(ast.unparse(node))
+            self.record(node, changes=[_brace(ast.unparse(node))])
+        else:
+            self.assign(node, target, value)
+
+    def assign(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
+        """Write `target = value` and its record, which begins with `facts` and their `values`."""
+        container = mutating_call(value)
+        if self.is_helper(value):
+            extra = map(ast.Name, ["_r", "_t"] if self.recording else [])
+            value = ast.Call(value.func, [*extra, *value.args], [])
+        elif not (container is not None or isinstance(target, ast.Tuple) or is_literal(value)
+                  or is_reading(value)):
+            return self.compute(node, target, value, facts, values)
+        self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
+        changed = list(target.elts) if isinstance(target, ast.Tuple) else [target]
+        self.state(node, changed + ([container] if container is not None else []), facts, values)
+
+    def state(self, node: ast.stmt, places: list[ast.expr], facts=(), values=()) -> None:
+        """Record the values of `places` after a line, behind the given facts."""
+        facts, values, changes = list(facts), list(values), []
+        for place in places:
+            name, indexes = _place(place)
+            facts.append(("state", name, "%s"))
+            parts = [_literal(part) for part in (*indexes, place)]
+            slots = tuple(f"{{{len(values) + number}}}" for number in range(len(parts)))
+            changes.append((_brace(name) + " = %s") % slots)
+            values += parts
+        self.record(node, facts, values, changes)
+
+    def compute(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
+        """Write `target = value` where the value is computed, and its record."""
+        shown = _show(value)
+        values = [*values, *self.before(shown.readings, _root(target))]
+        self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
+        facts = [*facts, ("calc", shown.template, "%s")]
+        values.append(_literal(target))
+        if isinstance(target, ast.Name):
+            self.record(node, facts, values, [f"{target.id} = {{{len(values) - 1}}}"])
+        else:
+            self.state(node, [target], facts, values)
+
+    def before(self, readings: list[ast.expr], changed: str) -> list[str]:
+        """The code of readings; those that the statement changes are read ahead of it."""
+        codes = []
+        for reading in readings:
+            code = _literal(reading)
+            if self.recording and _mentions(reading, changed):
+                self.emit(f"_b{len(self.out)} = {code}")
+                code = f"_b{len(self.out) - 1}"
+            codes.append(code)
+        return codes
+
+    def write_augassign(self, node: ast.AugAssign) -> None:
+        load = ast.parse(ast.unparse(node.target), mode="eval").body
+        value = ast.BinOp(load, node.op, node.value)
+        self.compute(node, node.target, value)
+
+    def write_expr(self, node: ast.Expr) -> None:
+        """A method that changes its container, such as `stack.append(x)`."""
+        call = node.value
+        container = call.func.value
+        facts, values, arguments = [], [], []
+        for number, argument in enumerate(call.args):
+            if is_reading(argument) or is_literal(argument):
+                arguments.append(ast.unparse(argument))
+                continue
+            shown = _show(argument)
+            values += self.before(shown.readings, _root(container))
+            self.emit(f"_a{number} = {ast.unparse(argument)}")
+            values.append(_literal(ast.Name(f"_a{number}")))
+            facts.append(("calc", shown.template, "%s"))
+            arguments.append(f"_a{number}")
+        self.emit(f"{ast.unparse(call.func)}({', '.join(arguments)})")
+        self.state(node, [container], facts, values)
+
+    def is_helper(self, node: ast.expr) -> bool:
+        return (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+                and node.func.id in self.helpers)
+
+    # --- branches and loops
+
+    def write_if(self, node: ast.If) -> None:
+        if not self.recording:
+            self.block(f"if {ast.unparse(node.test)}:", node.body)
+            if node.orelse:
+                self.block("else:", node.orelse)
+            return
+        self.test(node, loops=False)
+        self.block("if _c:", node.body)
+        if node.orelse:
+            self.block("else:", node.orelse)
+
+    def write_while(self, node: ast.While) -> None:
+        def body():
+            if self.recording:
+                self.test(node, loops=True)
+                self.block("if not _c:", lambda: self.emit("break"))
+            self.emit("_n += 1")
+            self.block(f"if _n > {STEP_LIMIT}:", lambda: self.emit("raise _StepLimit"))
+            for statement in node.body:
+                self.statement(statement)
+
+        self.block("while True:" if self.recording else f"while {ast.unparse(node.test)}:", body)
+
+    def test(self, node: ast.If | ast.While, loops: bool) -> None:
+        """Write the condition of a statement: `_c` is its verdict, and a record says why."""
+
+        def verdict(value: bool, shown: _Shown) -> None:
+            self.emit(f"_c = {value}")
+            fact = ("test", shown.template, str(value))
+            self.record(node, [fact], map(_literal, shown.readings), loops=loops)
+
+        if isinstance(node.test, ast.Constant):
+            self.emit(f"_c = {bool(node.test.value)}")
+            self.record(node, loops=loops)
+        else:
+            self.decide(node.test, verdict)
+
+    def decide(self, test: ast.expr, then) -> None:
+        """Write the evaluation of a condition; `then(verdict, shown)` writes each way it ends.
+
+        Only the operands of and/or that were evaluated are shown.
+        """
+        if not isinstance(test, ast.BoolOp):
+            shown = _truth(test)
+            self.block(f"if {ast.unparse(test)}:", lambda: then(True, shown))
+            self.block("else:", lambda: then(False, shown))
+            return
+        stops = isinstance(test.op, ast.Or)  # the verdict that ends the evaluation
+        word = " or " if stops else " and "
+
+        def go(number: int, parts: list[_Shown]) -> None:
+            def operand_done(value: bool, shown: _Shown) -> None:
+                if isinstance(test.values[number], ast.BoolOp):
+                    shown = shown._replace(template=f"({shown.template})")
+                shown_now = [*parts, shown]
+                if value == stops or number == len(test.values) - 1:
+                    joined = _Shown(word.join(part.template for part in shown_now),
+                                    [reading for part in shown_now for reading in part.readings])
+                    then(value, joined)
+                else:
+                    go(number + 1, shown_now)
+
+            self.decide(test.values[number], operand_done)
+
+        go(0, [])
+
+    def write_for(self, node: ast.For) -> None:
+        header = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
+        targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
+        names = [target.id for target in targets]
+        values = [_literal(target) for target in targets]
+        is_range = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range"
+
+        def body():
+            if is_range:
+                shown = _show(node.iter)
+                readings = [_literal(reading) for reading in shown.readings]
+                self.record(node, [("each", shown.template, f"{names[0]} = %s")],
+                            readings + values, [f"{names[0]} = {{{len(readings)}}}"], loops=True)
+            else:
+                self.record(node, [("state", name, "%s") for name in names], values,
+                            [f"{name} = {{{number}}}" for number, name in enumerate(names)],
+                            loops=True)
+            for statement in node.body:
+                self.statement(statement)
+
+        self.block(header, body)
+        if self.recording:
+            self.block("else:", lambda: self.record(node, [("end", "", "")], loops=True))

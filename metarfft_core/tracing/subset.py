@@ -1,0 +1,330 @@
+"""The part of Python in which a rule may be written, and its refusal of everything else.
+
+A rule is read and executed line by line by a language model, so each line has to be one step that
+a reader can follow: assignments, `while`, `for`, `if`, `break`, `continue`, `return`, small
+expressions, the built-ins and methods listed here, tables of literals and helper rules. What is
+outside is refused when the task is defined, with its line and the reason.
+
+A *reading* looks a value up without computing anything: a variable, an element or a slice of one,
+its length, or `get` of a dict. A trace shows a reading by its value.
+"""
+
+import ast
+
+BUILTINS = {"abs", "bool", "chr", "dict", "divmod", "int", "len", "list", "max", "min", "ord",
+            "range", "str", "tuple"}
+MUTATING = {"append", "extend", "insert", "pop", "remove", "reverse"}
+METHODS = {"count", "endswith", "find", "get", "index", "isalnum", "isalpha", "isdigit", "islower",
+           "isupper", "join", "lower", "lstrip", "replace", "rstrip", "split", "startswith",
+           "strip", "upper"}
+OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.Pow)
+COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn,
+               ast.Is, ast.IsNot)
+STATEMENTS = (ast.Assign, ast.AugAssign, ast.Expr, ast.If, ast.While, ast.For, ast.Break,
+              ast.Continue, ast.Return)
+
+
+class RuleError(ValueError):
+    """A rule outside the subset; the message names the line and the reason."""
+
+
+def refuse(node: ast.AST, reason: str):
+    """Raise RuleError for the line of `node`."""
+    raise RuleError(f"line {getattr(node, 'lineno', 1)}: {reason}")
+
+
+def is_literal(node: ast.expr) -> bool:
+    """Is this a constant, or a list, tuple or dict of literals?"""
+    match node:
+        case ast.Constant():
+            return True
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
+            return True
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            return all(map(is_literal, parts))
+        case ast.Dict(keys=keys, values=values):
+            return all(key is not None and is_literal(key) for key in keys) and all(
+                map(is_literal, values))
+    return False
+
+
+def is_reading(node: ast.expr) -> bool:
+    """Does this look a value up without computing anything?"""
+    match node:
+        case ast.Name():
+            return True
+        case ast.Subscript(value=value):
+            return is_reading(value)
+        case ast.Call(func=ast.Name(id="len"), args=[value]):
+            return is_reading(value)
+        case ast.Call(func=ast.Attribute(value=value, attr="get")):
+            return is_reading(value)
+    return False
+
+
+def mutating_call(node: ast.expr) -> ast.expr | None:
+    """The container that a call such as `stack.pop()` changes, or None."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=container, attr=attr)) if attr in MUTATING:
+            return container
+    return None
+
+
+def check(source: str) -> ast.Module:
+    """Parse a rule's text and refuse what is outside the subset.
+
+    Returns the syntax tree: tables (assignments of literals to upper-case names), helper rules,
+    and last the rule itself. Raises RuleError with the line and the reason.
+    """
+    try:
+        module = ast.parse(source)
+    except SyntaxError as error:
+        raise RuleError(f"line {error.lineno}: not Python: {error.msg}") from None
+    if not module.body or not isinstance(module.body[-1], ast.FunctionDef):
+        raise RuleError("line 1: a rule's text ends with the function that is the rule")
+    names = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    for node in module.body:
+        match node:
+            case ast.FunctionDef():
+                _Checker(names, source).function(node)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name.isupper():
+                if not is_literal(value):
+                    refuse(node, f"the table {name} is not a literal")
+            case _:
+                refuse(node, "beside rules a rule's text holds only tables: NAME = literal")
+    return module
+
+
+class _Checker:
+    """Walks one function; `helpers` are the names of the functions of the text."""
+
+    def __init__(self, helpers: set[str], source: str):
+        self.helpers = helpers
+        self.lines = source.splitlines()
+
+    def function(self, node: ast.FunctionDef) -> None:
+        arguments = node.args
+        if (arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults
+                or arguments.posonlyargs or node.decorator_list or node.returns):
+            refuse(node, "a rule has plain positional arguments, no defaults or decorators")
+        if any(argument.annotation for argument in arguments.args):
+            refuse(node, "a rule has no annotations")
+        self.block(node.body)
+        if not isinstance(node.body[-1], (ast.Return, ast.While, ast.If)):
+            refuse(node.body[-1], "a rule ends with return")
+
+    def block(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            if not isinstance(statement, STATEMENTS):
+                refuse(statement, f"{_name(statement)} is not in the subset of rules")
+            self.one_line(statement)
+            getattr(self, "check_" + type(statement).__name__.lower())(statement)
+
+    def one_line(self, statement: ast.stmt) -> None:
+        """A statement stands alone on its line, because a trace recites lines."""
+        end = statement.end_lineno
+        body = getattr(statement, "body", None)
+        if body:
+            end = body[0].lineno - 1
+            if end < statement.lineno:
+                refuse(statement, "the body of a compound statement starts on a line of its own")
+        if not body and end != statement.lineno:
+            refuse(statement, "a statement takes one line")
+        line = self.lines[statement.lineno - 1]
+        if ";" in line and not any(isinstance(node, ast.Constant) and ";" in str(node.value)
+                                   for node in ast.walk(statement)):
+            refuse(statement, "one statement a line, no semicolon")
+        if " # " in line or line.lstrip().startswith("#"):
+            refuse(statement, "no comments in a rule: a trace writes its values behind ' # '")
+
+    def check_break(self, statement) -> None:
+        pass  # always allowed
+
+    check_continue = check_break
+
+    def check_assign(self, statement: ast.Assign) -> None:
+        if len(statement.targets) != 1:
+            refuse(statement, "one target for each assignment")
+        target, value = statement.targets[0], statement.value
+        if isinstance(target, ast.Tuple):
+            if not all(isinstance(part, ast.Name) for part in target.elts):
+                refuse(statement, "several targets are plain names")
+            parts = value.elts if isinstance(value, ast.Tuple) else [value]
+            if mutating_call(value) is None and not all(
+                    is_reading(part) or is_literal(part) for part in parts):
+                refuse(statement, "assign a computation to one name, on a line of its own")
+        elif not (isinstance(target, ast.Name) or self.is_place(target)):
+            refuse(statement, "assign to a name or to an element of one")
+        if isinstance(value, ast.IfExp):
+            if not isinstance(target, ast.Name):
+                refuse(statement, "assign a conditional expression to a plain name")
+            self.condition(value.test)
+            self.expression(value.body)
+            self.expression(value.orelse)
+        elif mutating_call(value) is not None:
+            self.mutation(value)
+        elif self.helper_call(value):
+            if not isinstance(target, ast.Name):
+                refuse(statement, "assign a helper's answer to a plain name")
+            for argument in value.args:
+                if not (is_reading(argument) or is_literal(argument)):
+                    refuse(statement, "a helper takes names and literals")
+                self.expression(argument)
+        else:
+            self.expression(value)
+
+    def check_augassign(self, statement: ast.AugAssign) -> None:
+        if not (isinstance(statement.target, ast.Name) or self.is_place(statement.target)):
+            refuse(statement, "change a name or an element of one")
+        if not isinstance(statement.op, OPERATORS):
+            refuse(statement, f"{_name(statement.op)} is not in the subset of rules")
+        self.expression(statement.value)
+
+    def check_expr(self, statement: ast.Expr) -> None:
+        if mutating_call(statement.value) is None:
+            refuse(statement, "an expression alone on a line changes nothing: allowed are the "
+                              f"methods {', '.join(sorted(MUTATING))}")
+        self.mutation(statement.value)
+
+    def check_if(self, statement: ast.If) -> None:
+        self.condition(statement.test)
+        self.block(statement.body)
+        self.block(statement.orelse)
+
+    def check_while(self, statement: ast.While) -> None:
+        if statement.orelse:
+            refuse(statement, "no else after a loop")
+        self.condition(statement.test)
+        self.block(statement.body)
+
+    def check_for(self, statement: ast.For) -> None:
+        if statement.orelse:
+            refuse(statement, "no else after a loop")
+        targets = (statement.target.elts if isinstance(statement.target, ast.Tuple)
+                   else [statement.target])
+        if not all(isinstance(target, ast.Name) for target in targets):
+            refuse(statement, "a loop's targets are plain names")
+        if not (is_reading(statement.iter) or is_literal(statement.iter)
+                or _is_range(statement.iter)):
+            refuse(statement, "a loop goes over a name, a literal or a range")
+        self.expression(statement.iter)
+        self.block(statement.body)
+
+    def check_return(self, statement: ast.Return) -> None:
+        if statement.value is None:
+            refuse(statement, "return a value")
+        self.expression(statement.value)
+
+    def is_place(self, node: ast.expr) -> bool:
+        if not isinstance(node, ast.Subscript) or isinstance(node.slice, ast.Slice):
+            return False
+        self.expression(node)
+        return isinstance(node.value, ast.Name) or self.is_place(node.value)
+
+    def helper_call(self, node: ast.expr) -> bool:
+        return (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+                and node.func.id in self.helpers)
+
+    def mutation(self, call: ast.Call) -> None:
+        container = call.func.value
+        if not (isinstance(container, ast.Name) or self.is_place(container)):
+            refuse(call, "change a name or an element of one")
+        if call.keywords:
+            refuse(call, "no keyword arguments")
+        for argument in call.args:
+            self.expression(argument)
+
+    def condition(self, node: ast.expr) -> None:
+        if isinstance(node, ast.BoolOp):
+            for value in node.values:
+                self.condition(value)
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            if isinstance(node.operand, (ast.BoolOp, ast.UnaryOp)):
+                refuse(node, "`not` stands before a single condition")
+            self.expression(node.operand)
+        else:
+            self.expression(node)
+
+    def expression(self, node: ast.expr) -> None:
+        match node:
+            case ast.Constant(value=value):
+                if not isinstance(value, (int, str, type(None))):
+                    refuse(node, f"{type(value).__name__} is not in the subset of rules")
+            case ast.Name():
+                pass
+            case ast.Subscript():
+                self.expression(node.value)
+                self.index(node.slice)
+            case ast.BinOp(left=left, op=op, right=right):
+                if not isinstance(op, OPERATORS):
+                    refuse(node, f"{_name(op)} is not in the subset of rules")
+                self.expression(left)
+                self.expression(right)
+            case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):
+                self.expression(operand)
+            case ast.Compare(left=left, ops=ops, comparators=parts):
+                for op in ops:
+                    if not isinstance(op, COMPARISONS):
+                        refuse(node, f"{_name(op)} is not in the subset of rules")
+                for part in (left, *parts):
+                    self.expression(part)
+            case ast.BoolOp(values=values):
+                for value in values:
+                    if any(isinstance(part, ast.Subscript) for part in ast.walk(value)):
+                        refuse(node, "and/or beside an element belongs into a condition")
+                    self.expression(value)
+            case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                for part in parts:
+                    self.expression(part)
+            case ast.Dict() if is_literal(node):
+                pass
+            case ast.Call():
+                self.call(node)
+            case _:
+                refuse(node, f"{_name(node)} is not in the subset of rules")
+
+    def index(self, node: ast.expr) -> None:
+        """An index is a name, a constant or one of them plus or minus a constant."""
+        match node:
+            case ast.Slice(lower=lower, upper=upper, step=step):
+                for part in (lower, upper, step):
+                    if part is not None:
+                        self.index(part)
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+                self.index(left)
+                self.index(right)
+            case ast.Subscript() | ast.Name() | ast.Constant() | ast.UnaryOp():
+                self.expression(node)
+            case ast.Call(func=ast.Name(id="len")):
+                self.expression(node)
+            case _:
+                refuse(node, "an index is a name or a constant, or a sum of them")
+
+    def call(self, node: ast.Call) -> None:
+        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+            refuse(node, "no keyword or starred arguments")
+        match node.func:
+            case ast.Name(id=name):
+                if name in self.helpers:
+                    refuse(node, f"assign the answer of the helper {name} to a name first")
+                if name not in BUILTINS:
+                    refuse(node, f"{name} is not in the subset of rules "
+                                 f"(allowed: {', '.join(sorted(BUILTINS))})")
+            case ast.Attribute(attr=attr, value=value):
+                if attr in MUTATING:
+                    refuse(node, f"{attr} changes a container: it takes a line of its own")
+                if attr not in METHODS:
+                    refuse(node, f"the method {attr} is not in the subset of rules")
+                self.expression(value)
+            case _:
+                refuse(node, "call a function or a method by its name")
+        for argument in node.args:
+            self.expression(argument)
+
+
+def _is_range(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", None) == "range"
+
+
+def _name(node: ast.AST) -> str:
+    return type(node).__name__
