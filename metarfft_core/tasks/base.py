@@ -1,0 +1,132 @@
+"""What a task is: a rule, a sampler and a question, declared once (the paper's Section 3)."""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from functools import cached_property
+from random import Random
+from typing import Any, NamedTuple
+
+from metarfft_core.tracing.rule import Execution, Rule
+from metarfft_core.tracing.subset import RuleError
+
+LONGEST = 60
+"""The longest instance that a task without a bound of its own draws."""
+
+
+class Instance(NamedTuple):
+    """One instance of a task. Treat `inputs` as read-only."""
+
+    task: str
+    length: int
+    index: int
+    stream: str
+    inputs: dict[str, Any]  # by argument name, in the order of the rule's arguments
+    answer: Any  # what the rule returns on the inputs
+
+
+class Task:
+    """A task: `rule_source` is the text of its rule, all else is derived from it.
+
+    `length_definition` says what length counts; `lengths` are those that `sample` can draw.
+    """
+
+    def __init__(self, id: str, name: str, source: str, split: str, length_definition: str,
+                 lengths: tuple[int, ...], summary: str, question: str, rule_source: str,
+                 sampler: Callable[[Random, int], dict[str, Any]]):
+        self.id = id
+        self.name = name
+        self.source = source
+        self.split = split
+        self.length_definition = length_definition
+        self.lengths = lengths
+        self.summary = summary
+        self.question = question
+        self.rule_source = rule_source
+        self._sampler = sampler
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.name}>"
+
+    @cached_property
+    def rule(self) -> Rule:
+        """The rule, checked against the subset (RuleError) and executable."""
+        return Rule(self.rule_source)
+
+    @cached_property
+    def tables(self) -> dict[str, Any]:
+        """The tables of literals in the rule's text, by name; a sampler draws from them."""
+        return {node.targets[0].id: ast.literal_eval(node.value)
+                for node in ast.parse(self.rule_source).body if isinstance(node, ast.Assign)}
+
+    def sample(self, *, length: int, seed: int, index: int, stream: str = "") -> Instance:
+        """Draw an instance: the same arguments give the same one, on any machine, in any order.
+
+        `stream` keeps training, validation, adaptation, evaluation and exemplars apart.
+        Raises ValueError for a length that the task cannot draw.
+        """
+        if length not in self.lengths:
+            raise ValueError(f"task {self.id} cannot draw length {length!r}: it allows "
+                             f"{self.lengths[0]} to {self.lengths[-1]}")
+        rng = Random(f"{seed}/{stream}/{self.id}/{length}/{index}")
+        inputs = self._sampler(rng, length)
+        if tuple(inputs) != self.rule.arguments:
+            raise RuleError(f"{self.id}: the sampler gives {tuple(inputs)}, the rule takes "
+                            f"{self.rule.arguments}")
+        return Instance(self.id, length, index, stream, inputs, self.rule.run(inputs))
+
+    def ask(self, inputs: dict[str, Any]) -> str:
+        """The question with the inputs in it, each as a Python literal."""
+        return self.question.format(**{name: repr(value) for name, value in inputs.items()})
+
+    def trace(self, inputs: dict[str, Any]) -> Execution:
+        """Execute the rule on `inputs` and record every line."""
+        return self.rule.trace(inputs)
+
+
+def declare(cls: type, id: str, source: str, split: str, length: str,
+            lengths: tuple[int, ...] | None) -> Task:
+    """Build a task from a class that holds `question`, `rule`, `sample`, tables and helpers.
+
+    The class is only a way to write them down together: upper-case attributes are the rule's
+    tables, further functions its helpers, and the docstring says what the task is and where it
+    comes from. Raises RuleError where the rule leaves the subset, TypeError where a part lacks.
+    """
+    for part in ("question", "rule", "sample"):
+        if part not in vars(cls):
+            raise TypeError(f"task {id}: the class {cls.__name__} has no {part}")
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+    task = Task(
+        id=id, name=name, source=source, split=split, length_definition=length,
+        lengths=lengths or tuple(range(1, LONGEST + 1)),
+        summary=inspect.cleandoc(cls.__doc__ or ""), question=cls.question,
+        rule_source=_rule_source(cls, name), sampler=cls.sample,
+    )
+    try:
+        fields = set(re.findall(r"{(\w+)}", task.question))
+        if fields != set(task.rule.arguments):
+            raise RuleError(f"the question names {sorted(fields)}, the rule takes "
+                            f"{list(task.rule.arguments)}")
+    except RuleError as error:
+        raise RuleError(f"task {id}: {error}") from None
+    return task
+
+
+def _rule_source(cls: type, name: str) -> str:
+    """The text of a rule as the model sees it: tables, helpers, the rule under the task's name."""
+    lines, start = inspect.findsource(cls.rule)
+    module = ast.parse("".join(lines))
+    body = next(node.body for node in ast.walk(module) if isinstance(node, ast.ClassDef)
+                and node.lineno <= start + 1 <= node.end_lineno and node.name == cls.__name__)
+    tables, functions, rule = [], [], ""
+    for node in body:
+        text = textwrap.dedent("".join(lines[node.lineno - 1:node.end_lineno])).rstrip()
+        if isinstance(node, ast.FunctionDef) and node.name == "rule":
+            rule = text.replace("def rule(", f"def {name}(", 1)
+        elif isinstance(node, ast.FunctionDef) and node.name != "sample":
+            functions.append(text)
+        elif isinstance(node, ast.Assign) and node.targets[0].id.isupper():
+            tables.append(text)
+    return "\n".join([*tables, *functions, rule]) + "\n"
