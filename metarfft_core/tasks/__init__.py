@@ -2,6 +2,7 @@
 
     from metarfft_core import tasks
     tasks.get("lc_258")                        KeyError names the nearest ids
+    tasks.get("lc_258_cf")                     its counterfactual: the same with a changed rule
     tasks.select(split="downstream")           a list, in the paper's order
 """
 
@@ -26,8 +27,11 @@ def task(id: str, *, source: str, length: str, split: str = "pretrain",
     def decorate(cls: type) -> Task:
         if id in _REGISTRY:
             raise ValueError(f"task {id} is declared twice: {_REGISTRY[id].name}, {cls.__name__}")
-        _REGISTRY[id] = declare(cls, id, source, split, length, lengths)
-        return _REGISTRY[id]
+        declared = declare(cls, id, source, split, length, lengths)
+        _REGISTRY[id] = declared
+        if declared.counterfactual:
+            _REGISTRY[declared.counterfactual.id] = declared.counterfactual
+        return declared
 
     return decorate
 

@@ -5,11 +5,12 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing.rule import Execution, Rule
+from metarfft_core.tracing.rule import STEP_LIMIT, Execution, Rule
 from metarfft_core.tracing.subset import RuleError
 
 LONGEST = 60
@@ -27,25 +28,29 @@ class Instance(NamedTuple):
     answer: Any  # what the rule returns on the inputs
 
 
+@dataclass(eq=False, repr=False)
 class Task:
     """A task: `rule_source` is the text of its rule, all else is derived from it.
 
     `length_definition` says what length counts; `lengths` are those that `sample` can draw.
+    `counterfactual`, where there is one, is the same task with a changed rule: same question, same
+    instances, other answers. It shows whether a model follows the rule that is written or the one
+    that it remembers.
     """
 
-    def __init__(self, id: str, name: str, source: str, split: str, length_definition: str,
-                 lengths: tuple[int, ...], summary: str, question: str, rule_source: str,
-                 sampler: Callable[[Random, int], dict[str, Any]]):
-        self.id = id
-        self.name = name
-        self.source = source
-        self.split = split
-        self.length_definition = length_definition
-        self.lengths = lengths
-        self.summary = summary
-        self.question = question
-        self.rule_source = rule_source
-        self._sampler = sampler
+    id: str
+    name: str
+    source: str
+    split: str
+    length_definition: str
+    lengths: tuple[int, ...]
+    summary: str
+    question: str
+    rule_source: str
+    sampler: Callable[[Random, int], dict[str, Any]]
+    step_limit: int = STEP_LIMIT
+    seed_key: str = ""  # draws the instances of this task; its own id where empty
+    counterfactual: "Task | None" = None
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
@@ -53,7 +58,7 @@ class Task:
     @cached_property
     def rule(self) -> Rule:
         """The rule, checked against the subset (RuleError) and executable."""
-        return Rule(self.rule_source)
+        return Rule(self.rule_source, self.step_limit)
 
     @cached_property
     def tables(self) -> dict[str, Any]:
@@ -70,8 +75,8 @@ class Task:
         if length not in self.lengths:
             raise ValueError(f"task {self.id} cannot draw length {length!r}: it allows "
                              f"{self.lengths[0]} to {self.lengths[-1]}")
-        rng = Random(f"{seed}/{stream}/{self.id}/{length}/{index}")
-        inputs = self._sampler(rng, length)
+        rng = Random(f"{seed}/{stream}/{self.seed_key or self.id}/{length}/{index}")
+        inputs = self.sampler(rng, length)
         if tuple(inputs) != self.rule.arguments:
             raise RuleError(f"{self.id}: the sampler gives {tuple(inputs)}, the rule takes "
                             f"{self.rule.arguments}")
@@ -92,7 +97,8 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
 
     The class is only a way to write them down together: upper-case attributes are the rule's
     tables, further functions its helpers, and the docstring says what the task is and where it
-    comes from. Raises RuleError where the rule leaves the subset, TypeError where a part lacks.
+    comes from. `counterfactual`, optional, maps lines of the rule to those that change it. Raises
+    RuleError where the rule leaves the subset, TypeError where a part lacks.
     """
     for part in ("question", "rule", "sample"):
         if part not in vars(cls):
@@ -109,9 +115,27 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
         if fields != set(task.rule.arguments):
             raise RuleError(f"the question names {sorted(fields)}, the rule takes "
                             f"{list(task.rule.arguments)}")
+        task.counterfactual = _counterfactual(task, getattr(cls, "counterfactual", {}))
     except RuleError as error:
         raise RuleError(f"task {id}: {error}") from None
     return task
+
+
+def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
+    """The task with lines of its rule changed; RuleError where one is not exactly one line."""
+    lines = task.rule_source.splitlines()
+    for old, new in changes.items():
+        found = [number for number, line in enumerate(lines) if line.strip() == old]
+        if len(found) != 1:
+            raise RuleError(f"counterfactual: {old!r} is not exactly one line of the rule")
+        lines[found[0]] = lines[found[0]].replace(old, new)
+    if not changes:
+        return None
+    changed = replace(task, id=f"{task.id}_cf", name=f"{task.name}_counterfactual",
+                      split="counterfactual", rule_source="\n".join(lines) + "\n",
+                      seed_key=task.id)
+    Rule(changed.rule_source)
+    return changed
 
 
 def _rule_source(cls: type, name: str) -> str:

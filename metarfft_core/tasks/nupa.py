@@ -15,6 +15,8 @@ class GetDigitInteger:
             index -= 1
         return num[0]
 
+    counterfactual = {"num = num[1:]": "num = num[:-1]", "return num[0]": "return num[-1]"}
+
     def sample(rng, length):
         return {"num": sampling.digits(rng, length), "index": rng.randrange(length)}
 
@@ -41,6 +43,8 @@ class AddInteger:
         result = result.lstrip('0') or '0'
         return result
 
+    counterfactual = {"carry = total // 10": "carry = 0"}
+
     def sample(rng, length):
         num1, num2 = sampling.two_numbers(rng, length)
         return {"num1": num1, "num2": num2}
@@ -63,6 +67,9 @@ class DigitMaxInteger:
             num2 = num2[:-1]
         return result
 
+    counterfactual = {
+        "result = max(digit1, digit2) + result": "result = min(digit1, digit2) + result"}
+
     def sample(rng, length):
         num1, num2 = sampling.two_numbers(rng, length)
         return {"num1": num1, "num2": num2}
@@ -80,6 +87,8 @@ class LengthInteger:
             num = num[1:]
             length += 1
         return length
+
+    counterfactual = {"length += 1": "length += 2"}
 
     def sample(rng, length):
         return {"num": sampling.digits(rng, length)}

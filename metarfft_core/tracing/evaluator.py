@@ -31,7 +31,7 @@ _METHODS = {
     str: {"count", "endswith", "find", "index", "isalnum", "isalpha", "isdigit", "islower",
           "isupper", "join", "lower", "lstrip", "replace", "rstrip", "split", "startswith",
           "strip", "upper"},
-    list: {"append", "extend", "insert", "pop", "remove", "reverse", "count", "index"},
+    list: {"append", "extend", "insert", "pop", "remove", "reverse", "sort", "count", "index"},
     tuple: {"count", "index"},
     dict: {"get", "pop"},
 }

@@ -14,15 +14,11 @@ from typing import NamedTuple
 from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
 from metarfft_core.tracing.subset import is_literal, is_reading, mutating_call
 
-STEP_LIMIT = 200_000
-"""The most passes through loops in one execution; more is taken for an endless loop."""
-
-
 _CONTAINERS = frozenset((str, list, dict, tuple))
 
 
 class StepLimit(RuntimeError):
-    """A rule went through its loops more than STEP_LIMIT times."""
+    """A rule went through its loops more often than its step limit allows."""
 
 
 class Site(NamedTuple):
@@ -364,7 +360,7 @@ class _Writer:
                 self.test(node, loops=True)
                 self.block("if not _c:", lambda: self.emit("break"))
             self.emit("_n += 1")
-            self.block(f"if _n > {STEP_LIMIT}:", lambda: self.emit("raise _StepLimit"))
+            self.block("if _n > _limit:", lambda: self.emit("raise _StepLimit"))
             for statement in node.body:
                 self.statement(statement)
 

@@ -22,11 +22,17 @@ class Execution(NamedTuple):
         return [site.step(values) for site, values in self.records]
 
 
+STEP_LIMIT = 200_000
+"""The most passes through the `while` loops of a function in one call; more is taken for an
+endless loop."""
+
+
 class Rule:
     """A rule's text, made executable. Raises RuleError where it leaves the subset."""
 
-    def __init__(self, source: str):
+    def __init__(self, source: str, step_limit: int = STEP_LIMIT):
         self.source = source
+        self.step_limit = step_limit
         module = subset.check(source)
         function: ast.FunctionDef = module.body[-1]
         self.name = function.name
@@ -71,6 +77,6 @@ class Rule:
         """Write and compile a form of this rule, whose text passed the subset."""
         text, sites = rewrite.write(self._module, self.source, records)
         namespace = {f"_s{number}": site for number, site in enumerate(sites)}
-        namespace |= {"_is": rewrite.is_value, "_StepLimit": StepLimit}
+        namespace |= {"_is": rewrite.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit}
         exec(compile(text, f"<rule {self.name}>", "exec"), namespace)
         return namespace[self.name]

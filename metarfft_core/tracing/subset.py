@@ -13,7 +13,7 @@ import ast
 
 BUILTINS = {"abs", "bool", "chr", "dict", "divmod", "int", "len", "list", "max", "min", "ord",
             "range", "str", "tuple"}
-MUTATING = {"append", "extend", "insert", "pop", "remove", "reverse"}
+MUTATING = {"append", "extend", "insert", "pop", "remove", "reverse", "sort"}
 METHODS = {"count", "endswith", "find", "get", "index", "isalnum", "isalpha", "isdigit", "islower",
            "isupper", "join", "lower", "lstrip", "replace", "rstrip", "split", "startswith",
            "strip", "upper"}

@@ -1,0 +1,89 @@
+"""The command `metarfft`: tasks, sample, build, run."""
+
+import argparse
+import sys
+
+from metarfft_core import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0, 1 where a run failed, 2 for a user's error."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except BrokenPipeError:  # the reader of a long listing has closed it
+        sys.stderr.close()
+    except (ValueError, KeyError) as error:
+        return _fail(error.args[0] if isinstance(error, KeyError) else error, 2)
+    except RuntimeError as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _fail(error: object, status: int) -> int:
+    print(f"metarfft: {error}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="metarfft", description="Meta Rule-Following Fine-Tuning, reproducibly.")
+    parser.add_argument("--version", action="version", version=f"metarfft {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        return command
+
+    listing = add("tasks", _tasks, "list the tasks with source, split and lengths")
+    listing.add_argument("--split", help="pretrain or downstream")
+    listing.add_argument("--source", help="leetcode, nupa, bbh or symbolic")
+    sample = add("sample", _sample, "print the prompt and the completion of one sample")
+    sample.add_argument("task", help="a task's id, such as nupa_add")
+    sample.add_argument("--length", type=int, default=3,
+                        help="in the units of the task (%(default)s)")
+    sample.add_argument("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--index", type=int, default=0, help="which sample of that length")
+    for name, function, text in (
+            ("build", _build, "write the corpus of a run"),
+            ("run", _run, "run the numbered notebooks in order, into outputs/<name>")):
+        command = add(name, function, text)
+        command.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
+    return parser
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    from metarfft_core import tasks
+
+    for task in tasks.select(split=options.split, source=options.source):
+        lengths = f"{task.lengths[0]}-{task.lengths[-1]}"
+        print(f"{task.id:20} {task.source:9} {task.split:11} {lengths:5} {task.name}: "
+              f"{task.length_definition}")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from metarfft_core import formats, tasks
+
+    task = tasks.get(options.task)
+    instance = task.sample(length=options.length, seed=options.seed, index=options.index)
+    example = formats.render(task, instance, options.format)
+    print(f"--- prompt\n{example.prompt}\n--- completion\n{example.completion}")
+
+
+def _build(options: argparse.Namespace) -> None:
+    from metarfft_core import corpus, params
+
+    run = params.load(options.params)
+    params.open_folder(run)
+    print(corpus.build(run))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from metarfft_core import params, runner
+
+    figures = runner.run(params.load(options.params))
+    print(f"\nThe results stand in {figures.parent}:")
+    for path in sorted(figures.glob("*")):
+        print(f"  {path}")

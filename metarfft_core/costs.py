@@ -1,0 +1,44 @@
+"""What samples cost: tokens by task and length, for the model of a run."""
+
+import pandas as pd
+
+from metarfft_core import formats, models, params, tasks
+
+
+def tokens(run: params.Params, lengths: list[int], samples: int,
+           format: str = "rfft") -> pd.DataFrame:
+    """Tokens of templated prompt and completion: columns task, length, mean, max.
+
+    Counts `samples` samples of each task and each of the lengths that it can draw.
+    """
+    count = models.token_counter(run.model.name)
+    rows = []
+    for task in tasks.select():
+        for length in lengths:
+            if length not in task.lengths:
+                continue
+            drawn = [task.sample(length=length, seed=run.seed, index=index, stream="costs")
+                     for index in range(samples)]
+            costs = [count(*formats.render(task, instance, format)) for instance in drawn]
+            rows.append((task.id, length, sum(costs) / samples, max(costs)))
+    return pd.DataFrame(rows, columns=["task", "length", "mean", "max"])
+
+
+def longest_that_fits(run: params.Params, samples: int, upto: int = 31) -> pd.DataFrame:
+    """The longest length, at most `upto`, of which every one of `samples` fits the context.
+
+    Columns task, longest (0 where not even the shortest fits).
+    """
+    count = models.token_counter(run.model.name)
+
+    def fits(task: tasks.Task, length: int) -> bool:
+        drawn = (task.sample(length=length, seed=run.seed, index=index, stream="costs")
+                 for index in range(samples))
+        return all(count(*formats.render(task, instance, "rfft")) <= run.model.context
+                   for instance in drawn)
+
+    rows = []
+    for task in tasks.select():
+        candidates = [length for length in reversed(task.lengths) if length <= upto]
+        rows.append((task.id, next((one for one in candidates if fits(task, one)), 0)))
+    return pd.DataFrame(rows, columns=["task", "longest"])
