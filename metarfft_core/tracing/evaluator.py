@@ -6,6 +6,7 @@ value (`Unclear`).
 """
 
 import ast
+import copy
 import operator
 from typing import Any
 
@@ -118,26 +119,20 @@ def literal(text: str) -> Any:
 
 def substituted(node: ast.expr, names: dict[str, Any]) -> ast.expr:
     """An expression with everything that only looks a value up replaced by that value."""
-
-    class Substitute(ast.NodeTransformer):
-        def visit_Name(self, part):
-            return self.value(part) if part.id in names else part
-
-        def visit_Subscript(self, part):
-            return self.value(part) if looks_up(part) else self.generic_visit(part)
-
-        def visit_Call(self, part):
-            if looks_up(part):
-                return self.value(part)
-            if isinstance(part.func, ast.Attribute):
-                part.func.value = self.visit(part.func.value)
-            part.args = [self.visit(argument) for argument in part.args]
-            return part
-
-        def value(self, part):
-            return ast.parse(repr(evaluate(part, names)), mode="eval").body
-
-    return Substitute().visit(ast.parse(ast.unparse(node), mode="eval").body)
+    if looks_up(node) and not (isinstance(node, ast.Name) and node.id not in names):
+        return ast.parse(repr(evaluate(node, names)), mode="eval").body
+    new = copy.copy(node)
+    for field, value in ast.iter_fields(node):
+        if field == "func" and isinstance(value, ast.Attribute):
+            method = copy.copy(value)
+            method.value = substituted(value.value, names)
+            setattr(new, field, method)
+        elif field != "func" and isinstance(value, ast.expr):
+            setattr(new, field, substituted(value, names))
+        elif isinstance(value, list):
+            setattr(new, field, [substituted(part, names) if isinstance(part, ast.expr) else part
+                                 for part in value])
+    return new
 
 
 def looks_up(node: ast.expr) -> bool:

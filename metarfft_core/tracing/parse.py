@@ -8,20 +8,19 @@ import re
 
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
 
-_TOKEN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|.", re.DOTALL)
+_STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|"""
 _PLACE = re.compile(r"[A-Za-z_]\w*(\[.*\])*")
 
 
 def split(text: str, separator: str) -> list[str]:
     """Split at a separator that stands outside of string literals."""
-    parts, start, position = [], 0, 0
-    while position < len(text):
-        if text.startswith(separator, position):
-            parts.append(text[start:position])
-            position += len(separator)
-            start = position
-        else:
-            position = _TOKEN.match(text, position).end()
+    if separator not in text:
+        return [text]
+    parts, start = [], 0
+    for match in re.finditer(f"{_STRING}({re.escape(separator)})", text, re.DOTALL):
+        if match[1]:
+            parts.append(text[start:match.start()])
+            start = match.end()
     return [*parts, text[start:]]
 
 
