@@ -7,10 +7,12 @@
 """
 
 import difflib
+from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 
 from metarfft_core.tasks.base import Instance, Task, declare
-from metarfft_core.tasks.catalogue import IDS, MODULES, SOURCES, SPLITS
+from metarfft_core.tasks.catalogue import IDS, SOURCES, SPLITS
 
 __all__ = ["Instance", "Task", "get", "select", "task"]
 
@@ -60,6 +62,8 @@ def select(*, split: str | None = None, source: str | None = None) -> list[Task]
             if split in (None, one.split) and source in (None, one.source)]
 
 
+@cache
 def _load() -> None:
-    for module in MODULES:
-        import_module(f"metarfft_core.tasks.{module}")
+    """Import the modules of this package, each of which declares some tasks."""
+    for module in iter_modules(__path__):
+        import_module(f"metarfft_core.tasks.{module.name}")

@@ -5,16 +5,19 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
+from metarfft_core.tracing import kinds, verbalise
 from metarfft_core.tracing.rule import STEP_LIMIT, Execution, Rule
 from metarfft_core.tracing.subset import RuleError
 
 LONGEST = 60
 """The longest instance that a task without a bound of its own draws."""
+KINDS_LENGTHS, KINDS_DRAWS = 5, 4
+"""How many lengths, and instances of each, tell of what kinds a rule's arguments are."""
 
 
 class Instance(NamedTuple):
@@ -51,6 +54,7 @@ class Task:
     step_limit: int = STEP_LIMIT
     seed_key: str = ""  # draws the instances of this task; its own id where empty
     counterfactual: "Task | None" = None
+    wording: dict[str, str] = field(default_factory=dict)  # of single lines, see verbalise.py
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
@@ -58,7 +62,13 @@ class Task:
     @cached_property
     def rule(self) -> Rule:
         """The rule, checked against the subset (RuleError) and executable."""
-        return Rule(self.rule_source, self.step_limit)
+        return Rule(self.rule_source, self.step_limit, self.wording, self._kinds)
+
+    def _kinds(self) -> dict[str, kinds.Kind]:
+        """What kinds the arguments are of, found in short instances."""
+        drawn = [self.sampler(Random(f"kinds/{length}/{index}"), length)
+                 for length in self.lengths[:KINDS_LENGTHS] for index in range(KINDS_DRAWS)]
+        return {name: kinds.of_values([inputs[name] for inputs in drawn]) for name in drawn[0]}
 
     @cached_property
     def tables(self) -> dict[str, Any]:
@@ -97,7 +107,8 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
 
     The class is only a way to write them down together: upper-case attributes are the rule's
     tables, further functions its helpers, and the docstring says what the task is and where it
-    comes from. `counterfactual`, optional, maps lines of the rule to those that change it. Raises
+    comes from. Two parts are optional: `counterfactual` maps lines of the rule to those that change
+    it, `wording` maps lines to the sentences that say them (see `tracing/verbalise.py`). Raises
     RuleError where the rule leaves the subset, TypeError where a part lacks.
     """
     for part in ("question", "rule", "sample"):
@@ -109,12 +120,14 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
         lengths=lengths or tuple(range(1, LONGEST + 1)),
         summary=inspect.cleandoc(cls.__doc__ or ""), question=cls.question,
         rule_source=_rule_source(cls, name), sampler=cls.sample,
+        wording=getattr(cls, "wording", {}),
     )
     try:
         fields = set(re.findall(r"{(\w+)}", task.question))
         if fields != set(task.rule.arguments):
             raise RuleError(f"the question names {sorted(fields)}, the rule takes "
                             f"{list(task.rule.arguments)}")
+        verbalise.check(task.rule_source, task.wording)
         task.counterfactual = _counterfactual(task, getattr(cls, "counterfactual", {}))
     except RuleError as error:
         raise RuleError(f"task {id}: {error}") from None
@@ -133,15 +146,19 @@ def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
         return None
     changed = replace(task, id=f"{task.id}_cf", name=f"{task.name}_counterfactual",
                       split="counterfactual", rule_source="\n".join(lines) + "\n",
-                      seed_key=task.id)
+                      seed_key=task.id, wording={line: words for line, words
+                                                 in task.wording.items() if line not in changes})
     Rule(changed.rule_source)
     return changed
+
+
+_parse = lru_cache(maxsize=1)(ast.parse)  # one file declares many tasks, one after the other
 
 
 def _rule_source(cls: type, name: str) -> str:
     """The text of a rule as the model sees it: tables, helpers, the rule under the task's name."""
     lines, start = inspect.findsource(cls.rule)
-    module = ast.parse("".join(lines))
+    module = _parse("".join(lines))
     body = next(node.body for node in ast.walk(module) if isinstance(node, ast.ClassDef)
                 and node.lineno <= start + 1 <= node.end_lineno and node.name == cls.__name__)
     tables, functions, rule = [], [], ""

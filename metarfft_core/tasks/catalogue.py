@@ -1,8 +1,4 @@
-"""The order of the paper's tasks, and the modules that declare them."""
-
-MODULES = ("nupa", "bbh", "symbolic", "leetcode_numbers", "leetcode_arrays", "leetcode_strings",
-           "leetcode_words")
-"""The modules of this package that declare tasks, in files by what the tasks work on."""
+"""The order of the paper's tasks (its Table 1)."""
 
 SOURCES = ("leetcode", "nupa", "bbh", "symbolic")
 SPLITS = ("pretrain", "downstream")
