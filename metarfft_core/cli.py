@@ -1,4 +1,4 @@
-"""The command `metarfft`: tasks, sample, build, run."""
+"""The command `metarfft`: tasks, sample, gallery, check, build, run."""
 
 import argparse
 import sys
@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)")
     sample.add_argument("--seed", type=int, default=0)
     sample.add_argument("--index", type=int, default=0, help="which sample of that length")
+    add("gallery", _gallery, "write docs/tasks.md, the page that shows every task")
+    check = add("check", _check, "check the tasks that a file of yours declares, or all tasks")
+    check.add_argument("file", nargs="?", metavar="FILE.py", help="it is run to be read; without "
+                       "it the kit's own tasks are checked")
+    check.add_argument("--lengths", type=int, nargs="+", metavar="N",
+                       help="in the units of the tasks (a few from 1 to 30)")
+    check.add_argument("--samples", type=int, default=5, help="for each length (%(default)s)")
     for name, function, text in (
             ("build", _build, "write the corpus of a run"),
             ("run", _run, "run the numbered notebooks in order, into outputs/<name>")):
@@ -72,18 +79,34 @@ def _sample(options: argparse.Namespace) -> None:
     print(f"--- prompt\n{example.prompt}\n--- completion\n{example.completion}")
 
 
+def _gallery(options: argparse.Namespace) -> None:
+    from metarfft_core import gallery
+
+    print(gallery.write())
+
+
+def _check(options: argparse.Namespace) -> None:
+    from metarfft_core import checks, tasks
+
+    for task in checks.load(options.file) if options.file else tasks.select():
+        print(checks.check(task, options.lengths, options.samples), end="\n\n", flush=True)
+
+
 def _build(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params
 
-    run = params.load(options.params)
-    params.open_folder(run)
-    print(corpus.build(run))
+    print(corpus.build(params.load(options.params)))
 
 
 def _run(options: argparse.Namespace) -> None:
-    from metarfft_core import params, runner
+    from metarfft_core import corpus, params
 
-    figures = runner.run(params.load(options.params))
+    run = params.load(options.params)
+    corpus.check_context(run)
+    params.open_folder(run)
+    from metarfft_core import runner  # takes seconds to import, which a wrong parameter need not
+
+    figures = runner.run(run)
     print(f"\nThe results stand in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")

@@ -155,6 +155,10 @@ class Training(Section):
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
                              f"batch_size {self.batch_size}")
+        if self.early_stopping_patience and self.evaluate_every % self.save_every:
+            raise ValueError(f"early stopping needs a checkpoint at every look: save_every "
+                             f"{self.save_every} does not divide evaluate_every "
+                             f"{self.evaluate_every}")
         return self
 
 
@@ -311,7 +315,7 @@ def open_folder(run: Params) -> Path:
     """
     path = run.folder / "params.yaml"
     values = run.model_dump()
-    if path.exists() and len(list(run.folder.iterdir())) > 1:  # more than the parameters
+    if path.exists() and _holds_results(run.folder):
         other = read(path)
         differing = [key for key in _leaves(values) | _leaves(other)
                      if _leaves(values).get(key) != _leaves(other).get(key)
@@ -329,6 +333,11 @@ def open_folder(run: Params) -> Path:
     except OSError as error:
         raise ParamsError(f"{run.folder} cannot be written: {error.strerror}") from None
     return run.folder
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether anything was made there; a run that was refused leaves only what is named here."""
+    return any(entry.name not in ("params.yaml", "notebooks") for entry in folder.iterdir())
 
 
 def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:

