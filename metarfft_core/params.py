@@ -222,7 +222,7 @@ class Params(Section):
     @property
     def folder(self) -> Path:
         """Where the run's results stand: outputs/<name>, or below $METARFFT_OUTPUTS."""
-        return Path(os.environ.get("METARFFT_OUTPUTS", ROOT / "outputs")).resolve() / self.name
+        return Path(os.environ.get("METARFFT_OUTPUTS") or ROOT / "outputs").resolve() / self.name
 
 
 def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:

@@ -346,7 +346,7 @@ def _arguments(job: Job, steps: int, accumulation: int, longest: int):
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
         restore_callback_states_from_checkpoint=early,
         logging_steps=1, logging_nan_inf_filter=False, report_to="none", disable_tqdm=True,
-        dataloader_pin_memory=gpu, ddp_timeout=WAIT_SECONDS)
+        dataloader_pin_memory=gpu, ddp_timeout=WAIT_SECONDS, ddp_find_unused_parameters=False)
 
 
 def _load_model(job: Job, base: str, start: Path | None):

@@ -24,10 +24,11 @@ def task(id: str, *, source: str, length: str, split: str = "pretrain",
     """Class decorator that declares a task under `id` (see `base.declare`).
 
     `length` says what length counts; `lengths` are those that can be drawn (1 to 60 unless
-    given). A name that is taken is refused with ValueError.
+    given). A name that is taken is refused with ValueError; only a notebook may declare a task
+    of its own again, when its cell is run again.
     """
     def decorate(cls: type) -> Task:
-        if id in _REGISTRY:
+        if id in _REGISTRY and not (cls.__module__ == "__main__" and id not in IDS):
             raise ValueError(f"task {id} is declared twice: {_REGISTRY[id].name}, {cls.__name__}")
         declared = declare(cls, id, source, split, length, lengths)
         _REGISTRY[id] = declared

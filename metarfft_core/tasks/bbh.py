@@ -50,7 +50,10 @@ class Hyperbaton:
     question = ("English adjectives stand in the order opinion, size, age, shape, colour, origin, "
                 "material, purpose. Are the adjectives {adjectives} in that order?")
 
-    RANK = {'lovely': 1, 'silly': 1, 'nice': 1, 'big': 2, 'tiny': 2, 'huge': 2, 'old': 3, 'new': 3, 'ancient': 3, 'round': 4, 'square': 4, 'flat': 4, 'red': 5, 'blue': 5, 'green': 5, 'French': 6, 'Thai': 6, 'Polish': 6, 'wooden': 7, 'steel': 7, 'paper': 7, 'sleeping': 8, 'cooking': 8, 'walking': 8}  # noqa: E501
+    RANK = {'lovely': 1, 'silly': 1, 'nice': 1, 'big': 2, 'tiny': 2, 'huge': 2, 'old': 3, 'new': 3,
+            'ancient': 3, 'round': 4, 'square': 4, 'flat': 4, 'red': 5, 'blue': 5, 'green': 5,
+            'French': 6, 'Thai': 6, 'Polish': 6, 'wooden': 7, 'steel': 7, 'paper': 7,
+            'sleeping': 8, 'cooking': 8, 'walking': 8}
 
     def rule(adjectives):
         highest = 0
@@ -124,7 +127,10 @@ class ObjectCounting:
 
     question = "Of the objects {objects}, each with its count, how many are of category {category}?"
 
-    CATEGORY = {'apple': 'fruit', 'plum': 'fruit', 'peach': 'fruit', 'onion': 'vegetable', 'carrot': 'vegetable', 'potato': 'vegetable', 'dog': 'animal', 'snake': 'animal', 'goat': 'animal', 'flute': 'instrument', 'drum': 'instrument', 'violin': 'instrument'}  # noqa: E501
+    CATEGORY = {'apple': 'fruit', 'plum': 'fruit', 'peach': 'fruit', 'onion': 'vegetable',
+                'carrot': 'vegetable', 'potato': 'vegetable', 'dog': 'animal', 'snake': 'animal',
+                'goat': 'animal', 'flute': 'instrument', 'drum': 'instrument',
+                'violin': 'instrument'}
 
     def rule(objects, category):
         total = 0

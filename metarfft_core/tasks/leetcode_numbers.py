@@ -39,7 +39,7 @@ class AlternatingDigitSum:
         sign = 1
         while digits:
             total += sign * int(digits[0])
-            sign = -sign
+            sign *= -1
             digits = digits[1:]
         return total
 

@@ -7,7 +7,8 @@ from metarfft_core.tasks import sampling, task
 class GetDigitInteger:
     """The digit at a place of a number (NUPA, get digit, integers)."""
 
-    question = "What is the digit of the number {num} at index {index}, from the left, from 0?"
+    question = ("Which digit of the number {num} stands at index {index}, counted from the left, "
+                "from zero?")
 
     def rule(num, index):
         while index > 0:

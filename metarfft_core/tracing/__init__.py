@@ -7,7 +7,11 @@
     wording.py   from records to text
     parse.py     back from text to steps
     evaluator.py values of expressions, found without executing anything
+    claims.py    what a text claims, line by line
     replay.py    every false line of a text, from the text alone
+
+    kinds.py, phrases.py, verbalise.py   the rule in words
+    paper.py, rewrite_paper.py           the paper's wording: back from text, and from rule to text
 
 Importing this package imports none of them: the replay must not depend on the tracer.
 """

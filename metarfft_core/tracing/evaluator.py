@@ -10,8 +10,8 @@ import copy
 import operator
 from typing import Any
 
-SIZE_LIMIT = 100_000
-"""The largest string, list or number of bits that an expression may build."""
+SIZE_LIMIT = 10_000
+"""The largest string, list, range or number of bits that an expression may build."""
 
 
 class Unclear(Exception):
@@ -90,7 +90,10 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _evaluate(body if _evaluate(test, names) else orelse, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            return _FUNCTIONS[name](*[_evaluate(argument, names) for argument in arguments])
+            value = _FUNCTIONS[name](*[_evaluate(argument, names) for argument in arguments])
+            if _size(value) > SIZE_LIMIT:
+                raise Unclear("too large")
+            return value
         case ast.Call(func=ast.Attribute(value=value, attr=attr), args=arguments, keywords=[]):
             owner = _evaluate(value, names)
             if attr not in _METHODS.get(type(owner), ()):

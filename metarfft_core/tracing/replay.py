@@ -12,37 +12,23 @@ rule altogether, the walk ends.
 import ast
 import copy
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
-from metarfft_core.tracing import parse
+from metarfft_core.tracing.claims import LINE_LIMIT, AtLength, FalseLine, Lines, Lost, Scratchpad
 from metarfft_core.tracing.evaluator import (
     Unclear,
     evaluate,
     is_literal,
     literal,
     looks_up,
-    normal,
     place_of,
-    same,
     substituted,
     truth,
 )
-from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact
+from metarfft_core.tracing.steps import Fact
 
-LINE_LIMIT = 50_000
-"""The most lines that are followed."""
-
-
-class FalseLine(NamedTuple):
-    """A false line: its number in the completion (from 1), its text, and what is wrong with it."""
-
-    line: int
-    text: str
-    reason: str
-
-
-class _Lost(Exception):
-    """The text is no execution of the rule from here on."""
+__all__ = ["LINE_LIMIT", "FalseLine", "judge", "judge_at_length", "judge_in_words",
+           "judge_recital", "judge_scratchpad", "judge_trace", "split_prompt"]
 
 
 def judge(prompt: str, completion: str) -> list[FalseLine]:
@@ -56,7 +42,37 @@ def judge(prompt: str, completion: str) -> list[FalseLine]:
 
 def judge_trace(rule: str, question: str, completion: str) -> list[FalseLine]:
     """The same, with the rule's text and the question given apart."""
-    return _Walk(rule, question, _CodeLines(completion)).judge()
+    return _Walk(rule, question, Lines(completion)).judge()
+
+
+def judge_recital(rule: str, recitals: dict[int, str], question: str,
+                  completion: str) -> list[FalseLine]:
+    """The same, of a completion that recites `recitals` for the lines of the rule (from 1)."""
+    return _Walk(rule, question, Lines(completion), recitals).judge()
+
+
+def judge_in_words(rule: str, prompt: str, completion: str) -> list[FalseLine]:
+    """Every false line of a completion that recites the numbered sentences of its prompt.
+
+    The sentences say nothing to a judge, so the rule that they word is given too. Raises ValueError
+    where the prompt does not have one sentence for each of its lines.
+    """
+    words, question = split_prompt(prompt)
+    sentences = re.findall(r"^\d+\. .*$", words, re.MULTILINE)
+    lines = sorted({node.lineno for function in ast.parse(rule).body
+                    if isinstance(function, ast.FunctionDef) for node in ast.walk(function)
+                    if isinstance(node, ast.stmt)})
+    if len(lines) != len(sentences):
+        raise ValueError(f"the prompt has {len(sentences)} sentences, the rule {len(lines)} lines")
+    recitals = dict(zip(lines, sentences, strict=True))
+    return judge_recital(rule, recitals, question, completion)
+
+
+def judge_at_length(prompt: str, completion: str) -> list[FalseLine]:
+    """Every step of a completion in the paper's wording that has a false line; the number is that
+    of its last line. Raises ValueError as `judge` does."""
+    rule, question = split_prompt(prompt)
+    return _Walk(rule, question, AtLength(rule, completion)).judge()
 
 
 def judge_scratchpad(rule: str, inputs: dict[str, Any], completion: str) -> list[FalseLine]:
@@ -64,147 +80,15 @@ def judge_scratchpad(rule: str, inputs: dict[str, Any], completion: str) -> list
 
     A scratchpad's prompt holds no rule, so the rule and its arguments are given apart.
     """
-    return _Walk(rule, copy.deepcopy(inputs), _ScratchpadLines(completion)).judge()
+    return _Walk(rule, copy.deepcopy(inputs), Scratchpad(completion)).judge()
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
-    """The rule's text and the question out of a prompt with a rule in Python."""
-    match = re.search(r"^rule:\n(.*?)\n\nQ: (.*)\Z", prompt, re.DOTALL | re.MULTILINE)
+    """The rule's text and the question, the last one, out of a prompt with a rule."""
+    match = re.search(r"^rule:\n(.*?)\n\nQ: ", prompt, re.DOTALL | re.MULTILINE)
     if match is None:
         raise ValueError("the prompt holds no 'rule:' and 'Q:' in the kit's form")
-    return match[1], match[2]
-
-
-# --- the lines of a text
-
-class _CodeLines:
-    """The lines of a rule-following trace, taken one after the other."""
-
-    def __init__(self, completion: str):
-        self.lines = completion.split("\n")
-        self.position = 0  # lines taken
-        self.executed = 0  # lines of the rule
-        self.false: list[FalseLine] = []
-
-    def wrong(self, reason: str) -> None:
-        number = min(self.position, len(self.lines))
-        if number == 0 or not self.false or self.false[-1].line != number:
-            self.false.append(FalseLine(number, self.lines[number - 1] if number else "", reason))
-
-    def count(self) -> None:
-        """Give up on an execution without end."""
-        self.executed += 1
-        if self.executed > LINE_LIMIT:
-            self.wrong("an execution without end")
-            raise _Lost
-
-    def take(self, code: str) -> list[Fact]:
-        """The facts of the next line, which has to recite `code`."""
-        self.position += 1
-        if self.position > len(self.lines):
-            self.wrong(f"the text ends where the rule executes: {code}")
-            raise _Lost
-        step = parse.step(self.lines[self.position - 1])
-        if step.code != code:
-            self.wrong(f"the rule executes here: {code}")
-            raise _Lost
-        return list(step.facts)
-
-    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
-        """Judge the facts of the next line; returns what it claims, in the expected's place."""
-        self.count()
-        claimed = self.take(code)
-        if len(claimed) != len(expected):
-            self.wrong(f"expected {len(expected)} facts, got {len(claimed)}")
-        result = []
-        for number, fact in enumerate(expected):
-            claim = claimed[number] if number < len(claimed) else fact
-            result.append(self.fact(fact, claim))
-        return result
-
-    def fact(self, fact: Fact, claim: Fact) -> Fact:
-        """Judge one fact; returns the claim where it can be gone on with, else the truth."""
-        try:
-            if claim.kind != fact.kind:
-                self.wrong(f"expected {' '.join(fact)}, got {' '.join(claim)}")
-                return fact
-            if claim.left != fact.left and (fact.kind not in ("calc", "test")
-                                            or normal(claim.left) != normal(fact.left)):
-                self.wrong(f"wrong copy: the line reads {fact.left}, not {claim.left}")
-            elif claim.right != fact.right and (fact.kind == "each" or not same(
-                    literal(claim.right), literal(fact.right))):
-                self.wrong(f"{fact.left} gives {fact.right}, not {claim.right}")
-            if fact.kind in ("calc", "state", "test"):
-                literal(claim.right)
-                return claim
-        except Unclear as error:
-            self.wrong(str(error))
-        return fact
-
-    def silent(self, code: str, changes: list[str]) -> None:
-        """A line that says nothing behind the recital."""
-        if self.take(code):
-            self.wrong("nothing is left to say behind this line")
-
-    def end(self, answer: Any) -> None:
-        """The last line, which states the answer."""
-        self.position += 1
-        if self.position > len(self.lines):
-            self.wrong(f"the text ends without an answer: {answer!r}")
-        elif self.lines[self.position - 1] != f"{ANSWER}{answer!r}":
-            self.wrong(f"the rule returns {answer!r}")
-        elif self.position < len(self.lines):
-            self.position += 1
-            self.wrong("the text goes on behind the answer")
-
-
-class _ScratchpadLines(_CodeLines):
-    """The lines of a scratchpad: the changed values, a line for each pass of a loop."""
-
-    def __init__(self, completion: str):
-        super().__init__(completion)
-        self.claims: list[str] = []
-
-    def next_change(self, expected: str) -> str:
-        if not self.claims:
-            self.position += 1
-            if self.position > len(self.lines):
-                self.wrong(f"the text ends before: {expected}")
-                raise _Lost
-            self.claims = parse.split(self.lines[self.position - 1], BETWEEN)
-        return self.claims.pop(0)
-
-    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
-        self.count()
-        if loops and self.claims:
-            self.wrong(f"nothing else changes in this pass: {self.claims[0]}")
-            raise _Lost
-        target = code.partition(" = ")[0] if " = " in code else code.partition(" ")[0]
-        alone = all(fact.kind != "state" for fact in expected)
-        for fact in expected:
-            if fact.kind == "each":
-                self.change(fact.right)
-            elif fact.kind == "state" and not code.startswith(("def ", "return ")):
-                self.change(f"{fact.left} = {fact.right}")
-            elif fact.kind == "calc" and alone and not code.startswith("return "):
-                self.change(f"{target} = {fact.right}")
-        return expected
-
-    def change(self, expected: str) -> None:
-        claim = self.next_change(expected)
-        if claim != expected:
-            self.wrong(f"the rule makes {expected}")
-            if claim.partition(" = ")[0] != expected.partition(" = ")[0]:
-                raise _Lost
-
-    def silent(self, code: str, changes: list[str]) -> None:
-        for change in changes:
-            self.change(change)
-
-    def end(self, answer: Any) -> None:
-        if self.claims:
-            self.wrong(f"the rule ends here, but the text says {self.claims[0]}")
-        super().end(answer)
+    return match[1], prompt.rpartition("\n\nQ: ")[2]
 
 
 # --- the walk through the rule
@@ -225,8 +109,10 @@ class _Continue(Exception):
 class _Walk:
     """Walks a rule along the lines of a text."""
 
-    def __init__(self, rule: str, given: str | dict[str, Any], lines: _CodeLines):
-        self.source = rule.splitlines()
+    def __init__(self, rule: str, given: str | dict[str, Any], lines: Lines,
+                 recitals: dict[int, str] | None = None):
+        self.recitals = recitals or {number: line.strip() for number, line
+                                     in enumerate(rule.splitlines(), start=1)}
         self.given = given  # the question, or the arguments themselves
         self.lines = lines
         module = ast.parse(rule)
@@ -241,7 +127,7 @@ class _Walk:
         names = [argument.arg for argument in self.rule.args.args]
         try:
             self.lines.end(self.call(self.rule, self.inputs(names)))
-        except _Lost:
+        except Lost:
             pass
         except Unclear as error:
             self.lines.position += 1
@@ -255,7 +141,7 @@ class _Walk:
         if isinstance(self.given, dict):
             return {name: self.given[name] for name in names}
         claims = {fact.left: fact.right for fact in
-                  parse.step(self.lines.lines[0]).facts if fact.kind == "state"}
+                  self.lines.first().facts if fact.kind == "state"}
         position, values = 0, {}
         for name in names:
             text = claims.get(name, "")
@@ -276,6 +162,7 @@ class _Walk:
             raise Unclear("a recursion without end")
         expected = [Fact("state", name, repr(value)) for name, value in names.items()]
         scope = dict(self.tables)
+        self.lines.arrive(function, scope)
         claims = self.lines.facts(self.code(function), expected, False)
         scope |= {claim.left: literal(claim.right) for claim in claims}
         try:
@@ -287,10 +174,11 @@ class _Walk:
         raise Unclear("the rule ends without return")
 
     def code(self, node: ast.AST) -> str:
-        return self.source[node.lineno - 1].strip()
+        return self.recitals[node.lineno]
 
     def block(self, statements: list[ast.stmt], names: dict[str, Any]) -> None:
         for statement in statements:
+            self.lines.arrive(statement, names)
             getattr(self, type(statement).__name__)(statement, names)
 
     def Break(self, node, names):
@@ -318,6 +206,7 @@ class _Walk:
 
     def verdict(self, node: ast.If | ast.While, names: dict[str, Any], loops: bool) -> bool:
         """The verdict that the text claims for a condition."""
+        self.lines.look(node, names)
         if isinstance(node.test, ast.Constant):
             self.lines.facts(self.code(node), [], loops)
             return bool(node.test.value)
@@ -327,6 +216,7 @@ class _Walk:
 
     def While(self, node, names):
         while self.verdict(node, names, True):
+            self.lines.enter(node)
             try:
                 self.block(node.body, names)
             except _Continue:
@@ -339,6 +229,7 @@ class _Walk:
         ranged = isinstance(node.iter, ast.Call)
         shown = ast.unparse(substituted(node.iter, names)) if ranged else ""
         for item in evaluate(node.iter, names):
+            self.lines.look(node, names)
             if ranged:
                 shown = ast.unparse(substituted(node.iter, names))
                 expected = [Fact("each", shown, f"{targets[0].id} = {item!r}")]
@@ -351,12 +242,14 @@ class _Walk:
                 names[targets[0].id] = item
             else:
                 names |= {claim.left: literal(claim.right) for claim in claims}
+            self.lines.enter(node)
             try:
                 self.block(node.body, names)
             except _Continue:
                 continue
             except _Break:
                 return
+        self.lines.look(node, names)
         self.lines.facts(self.code(node), [Fact("end", "", "")], True)
 
     def Assign(self, node, names):

@@ -20,6 +20,9 @@ _CONTAINERS = frozenset((str, list, dict, tuple))
 class StepLimit(RuntimeError):
     """A rule went through its loops more often than its step limit allows."""
 
+    def __init__(self, limit: int):
+        super().__init__(f"an endless loop? A call went through more than {limit} passes of loops")
+
 
 class Site(NamedTuple):
     """A place in a rule that records, with the wording of its facts.
@@ -42,7 +45,7 @@ class Site(NamedTuple):
         for kind, left, right in self.facts:
             sides = []
             for side in (left, right):
-                count = side.count("%s")
+                count = side.replace("%%", "").count("%s")
                 sides.append(side % tuple(rest[:count]))
                 del rest[:count]
             facts.append(Fact(kind, *sides))
@@ -56,13 +59,14 @@ def is_value(value: object) -> str:
     return repr(value)
 
 
-def write(module: ast.Module, source: str, records: str) -> tuple[str, list[Site]]:
+def write(module: ast.Module, recited: list[str], records: str) -> tuple[str, list[Site]]:
     """The text of a module whose functions record, and the sites that it names `_s0`, `_s1`, ...
 
-    `records` is "none" (only a step limit in every `while`), "data" or "text". Where there are
-    records, each function takes two more arguments in front: their list and its `append`.
+    `recited` are the lines that a trace recites for those of the module: the lines themselves, or
+    sentences. `records` is "none" (only a step limit in every `while`), "data" or "text". Where
+    there are records, each function takes two more arguments: their list and its `append`.
     """
-    writer = _Writer(module, source, records)
+    writer = Writer(module, recited, records)
     return writer.text(), writer.sites
 
 
@@ -73,7 +77,7 @@ class _Shown(NamedTuple):
     readings: list[ast.expr]
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
@@ -96,7 +100,7 @@ def _show(node: ast.expr) -> _Shown:
             return self.generic_visit(part)
 
     own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
-    text = _escape(ast.unparse(Substitute().visit(own)))
+    text = escape(ast.unparse(Substitute().visit(own)))
     text = re.sub(r"(_r\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
     order = [int(number) for number in re.findall(r"_r(\d+)_", text)]
     return _Shown(re.sub(r"_r\d+_", "%s", text), [readings[number] for number in order])
@@ -117,11 +121,11 @@ def _place(node: ast.expr) -> tuple[str, list[ast.expr]]:
         return node.id, []
     base, indexes = _place(node.value)
     if isinstance(node.slice, (ast.Constant, ast.Slice)):
-        return f"{base}[{_escape(ast.unparse(node.slice))}]", indexes
+        return f"{base}[{escape(ast.unparse(node.slice))}]", indexes
     return f"{base}[%s]", [*indexes, node.slice]
 
 
-def _literal(node: ast.expr) -> str:
+def literal_code(node: ast.expr) -> str:
     """The code of an expression's value as a literal."""
     code = ast.unparse(node)
     if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
@@ -140,13 +144,13 @@ def _root(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else _root(node.value)
 
 
-class _Writer:
+class Writer:
     """Writes the functions of a module out again, with or without records."""
 
-    def __init__(self, module: ast.Module, source: str, records: str):
+    def __init__(self, module: ast.Module, recited: list[str], records: str):
         self.records = records
         self.recording = records != "none"
-        self.source = source.splitlines()
+        self.recited = recited
         self.helpers = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
         self.sites: list[Site] = []
         self.out: list[str] = []
@@ -182,10 +186,10 @@ class _Writer:
         """Write the record of a site; `values` are code, in the order of the facts' `%s`."""
         if not self.recording:
             return
-        code = self.source[node.lineno - 1].strip()
+        code = self.recited[node.lineno - 1].strip()
         worded = BETWEEN.join(
             left + JOIN[kind] + right if kind != "end" else "end" for kind, left, right in facts)
-        template = _escape(code) + (BEHIND + worded if worded else "")
+        template = escape(code) + (BEHIND + worded if worded else "")
         if self.records == "text":
             self.emit(f"_t({self.formatted(template, values)})")
             return
@@ -197,8 +201,9 @@ class _Writer:
 
     def formatted(self, template: str, values) -> str:
         """The code of a template with the values in it, as one f-string."""
-        parts = [_brace(part.replace("%%", "%").replace("\\", "\\\\").replace('"', '\\"'))
-                 for part in template.split("%s")]
+        template = template.replace("%%", "\0")  # so that "%%s" is no slot
+        parts = [_brace(part.replace("\0", "%").replace("\\", "\\\\").replace('"', '\\"')
+                        .replace("\n", "\\n")) for part in template.split("%s")]
         slots = []
         for code in values:
             if match := re.fullmatch(r'f"({[^"\\]*})"', code):
@@ -217,10 +222,10 @@ class _Writer:
         extra = ["_r", "_t"] if self.recording else []
 
         def body():
-            if any(isinstance(part, ast.While) for part in ast.walk(node)):
+            if any(isinstance(part, (ast.While, ast.For)) for part in ast.walk(node)):
                 self.emit("_n = 0")
             facts = [("state", name, "%s") for name in names]
-            self.record(node, facts, [_literal(ast.Name(name)) for name in names])
+            self.record(node, facts, [literal_code(ast.Name(name)) for name in names])
             for statement in node.body:
                 self.statement(statement)
 
@@ -241,12 +246,12 @@ class _Writer:
             self.record(node)
         elif isinstance(value, (ast.Name, ast.Subscript)) and is_reading(value):
             place, indexes = _place(value)
-            self.record(node, [("state", place, "%s")], map(_literal, [*indexes, value]))
+            self.record(node, [("state", place, "%s")], map(literal_code, [*indexes, value]))
         else:
             shown = _show(value)
             self.emit(f"_v = {ast.unparse(value)}")
             self.record(node, [("calc", shown.template, "%s")],
-                        [*map(_literal, shown.readings), _literal(ast.Name("_v"))])
+                        [*map(literal_code, shown.readings), literal_code(ast.Name("_v"))])
             self.emit("return _v")
             return
         self.emit(ast.unparse(node))
@@ -285,7 +290,7 @@ class _Writer:
         for place in places:
             name, indexes = _place(place)
             facts.append(("state", name, "%s"))
-            parts = [_literal(part) for part in (*indexes, place)]
+            parts = [literal_code(part) for part in (*indexes, place)]
             slots = tuple(f"{{{len(values) + number}}}" for number in range(len(parts)))
             changes.append((_brace(name) + " = %s") % slots)
             values += parts
@@ -297,7 +302,7 @@ class _Writer:
         values = [*values, *self.before(shown.readings, _root(target))]
         self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
         facts = [*facts, ("calc", shown.template, "%s")]
-        values.append(_literal(target))
+        values.append(literal_code(target))
         if isinstance(target, ast.Name):
             self.record(node, facts, values, [f"{target.id} = {{{len(values) - 1}}}"])
         else:
@@ -307,7 +312,7 @@ class _Writer:
         """The code of readings; those that the statement changes are read ahead of it."""
         codes = []
         for reading in readings:
-            code = _literal(reading)
+            code = literal_code(reading)
             if self.recording and _mentions(reading, changed):
                 self.emit(f"_b{len(self.out)} = {code}")
                 code = f"_b{len(self.out) - 1}"
@@ -331,7 +336,7 @@ class _Writer:
             shown = _show(argument)
             values += self.before(shown.readings, _root(container))
             self.emit(f"_a{number} = {ast.unparse(argument)}")
-            values.append(_literal(ast.Name(f"_a{number}")))
+            values.append(literal_code(ast.Name(f"_a{number}")))
             facts.append(("calc", shown.template, "%s"))
             arguments.append(f"_a{number}")
         self.emit(f"{ast.unparse(call.func)}({', '.join(arguments)})")
@@ -354,15 +359,19 @@ class _Writer:
         if node.orelse:
             self.block("else:", node.orelse)
 
+    def pass_of_loop(self, statements: list[ast.stmt]) -> None:
+        """Write the body of a loop, its passes counted against the step limit."""
+        self.emit("_n += 1")
+        self.block("if _n > _limit:", lambda: self.emit("raise _StepLimit(_limit)"))
+        for statement in statements:
+            self.statement(statement)
+
     def write_while(self, node: ast.While) -> None:
         def body():
             if self.recording:
                 self.test(node, loops=True)
                 self.block("if not _c:", lambda: self.emit("break"))
-            self.emit("_n += 1")
-            self.block("if _n > _limit:", lambda: self.emit("raise _StepLimit"))
-            for statement in node.body:
-                self.statement(statement)
+            self.pass_of_loop(node.body)
 
         self.block("while True:" if self.recording else f"while {ast.unparse(node.test)}:", body)
 
@@ -372,7 +381,7 @@ class _Writer:
         def verdict(value: bool, shown: _Shown) -> None:
             self.emit(f"_c = {value}")
             fact = ("test", shown.template, str(value))
-            self.record(node, [fact], map(_literal, shown.readings), loops=loops)
+            self.record(node, [fact], map(literal_code, shown.readings), loops=loops)
 
         if isinstance(node.test, ast.Constant):
             self.emit(f"_c = {bool(node.test.value)}")
@@ -413,21 +422,20 @@ class _Writer:
         header = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
         targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
         names = [target.id for target in targets]
-        values = [_literal(target) for target in targets]
+        values = [literal_code(target) for target in targets]
         is_range = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range"
 
         def body():
             if is_range:
                 shown = _show(node.iter)
-                readings = [_literal(reading) for reading in shown.readings]
+                readings = [literal_code(reading) for reading in shown.readings]
                 self.record(node, [("each", shown.template, f"{names[0]} = %s")],
                             readings + values, [f"{names[0]} = {{{len(readings)}}}"], loops=True)
             else:
                 self.record(node, [("state", name, "%s") for name in names], values,
                             [f"{name} = {{{number}}}" for number, name in enumerate(names)],
                             loops=True)
-            for statement in node.body:
-                self.statement(statement)
+            self.pass_of_loop(node.body)
 
         self.block(header, body)
         if self.recording:

@@ -2,10 +2,12 @@
 
 import ast
 import copy
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing import rewrite, subset
+from metarfft_core.tracing import rewrite, rewrite_paper, subset, verbalise
+from metarfft_core.tracing.kinds import Kind
 from metarfft_core.tracing.rewrite import Site, StepLimit
 from metarfft_core.tracing.steps import Step
 
@@ -23,16 +25,23 @@ class Execution(NamedTuple):
 
 
 STEP_LIMIT = 200_000
-"""The most passes through the `while` loops of a function in one call; more is taken for an
-endless loop."""
+"""The most passes through the loops of a function in one call; more is taken for an endless one."""
 
 
 class Rule:
-    """A rule's text, made executable. Raises RuleError where it leaves the subset."""
+    """A rule's text, made executable. Raises RuleError where it leaves the subset.
 
-    def __init__(self, source: str, step_limit: int = STEP_LIMIT):
+    For the rule in words (see `verbalise.py`), `wording` maps lines of the rule to sentences of
+    their own, and `given` says of what kinds the arguments are, when it is asked.
+    """
+
+    def __init__(self, source: str, step_limit: int = STEP_LIMIT,
+                 wording: Mapping[str, str] = verbalise.NONE,
+                 given: Callable[[], Mapping[str, Kind]] = dict):
         self.source = source
         self.step_limit = step_limit
+        self.wording = wording
+        self.given = given
         module = subset.check(source)
         function: ast.FunctionDef = module.body[-1]
         self.name = function.name
@@ -54,8 +63,29 @@ class Rule:
 
     def recite(self, inputs: dict[str, Any]) -> str:
         """The text of the trace: `wording.code` of its records, at half the time."""
+        return self._text(self._reciting, inputs)
+
+    def recite_in_words(self, inputs: dict[str, Any]) -> str:
+        """The text of the trace with the sentences of `in_words` for the lines of the rule."""
+        return self._text(self._reciting_words, inputs)
+
+    def recite_at_length(self, inputs: dict[str, Any]) -> str:
+        """The text of the trace in the paper's wording (see `paper.py`)."""
+        return self._text(self._reciting_at_length, inputs)
+
+    @cached_property
+    def in_words(self) -> str:
+        """The rule in words: its tables, then its numbered sentences, a line each."""
+        return "\n".join([*verbalise.tables(self.source), *self.sentences.values()]) + "\n"
+
+    @cached_property
+    def sentences(self) -> dict[int, str]:
+        """The numbered sentences, by line; RuleError where `wording` has a line too many."""
+        return verbalise.sentences(self.source, self.wording, self.given())
+
+    def _text(self, function, inputs: dict[str, Any]) -> str:
         lines: list[str] = []
-        self._reciting(lines, lines.append, *self._arguments(inputs))
+        function(lines, lines.append, *self._arguments(inputs))
         return "\n".join(lines)
 
     def _arguments(self, inputs: dict[str, Any]) -> list:
@@ -73,9 +103,23 @@ class Rule:
     def _reciting(self):
         return self._compile("text")
 
+    @cached_property
+    def _reciting_words(self):
+        lines = self.source.splitlines()
+        for line, sentence in self.sentences.items():
+            lines[line - 1] = sentence
+        return self._load(*rewrite.write(self._module, lines, "text"))
+
+    @cached_property
+    def _reciting_at_length(self):
+        return self._load(rewrite_paper.write(self._module, self.source.splitlines()), [])
+
     def _compile(self, records: str):
         """Write and compile a form of this rule, whose text passed the subset."""
-        text, sites = rewrite.write(self._module, self.source, records)
+        return self._load(*rewrite.write(self._module, self.source.splitlines(), records))
+
+    def _load(self, text: str, sites: list[Site]):
+        """Compile what the writer wrote; the function that is the rule."""
         namespace = {f"_s{number}": site for number, site in enumerate(sites)}
         namespace |= {"_is": rewrite.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit}
         exec(compile(text, f"<rule {self.name}>", "exec"), namespace)

@@ -10,6 +10,8 @@ its length, or `get` of a dict. A trace shows a reading by its value.
 """
 
 import ast
+import io
+import tokenize
 
 BUILTINS = {"abs", "bool", "chr", "dict", "divmod", "int", "len", "list", "max", "min", "ord",
             "range", "str", "tuple"}
@@ -82,11 +84,14 @@ def check(source: str) -> ast.Module:
         raise RuleError(f"line {error.lineno}: not Python: {error.msg}") from None
     if not module.body or not isinstance(module.body[-1], ast.FunctionDef):
         raise RuleError("line 1: a rule's text ends with the function that is the rule")
+    if "#" in source:
+        _refuse_comments(source)
     names = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    checker = _Checker(names)
     for node in module.body:
         match node:
             case ast.FunctionDef():
-                _Checker(names, source).function(node)
+                checker.function(node)
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name.isupper():
                 if not is_literal(value):
                     refuse(node, f"the table {name} is not a literal")
@@ -95,12 +100,19 @@ def check(source: str) -> ast.Module:
     return module
 
 
+def _refuse_comments(source: str) -> None:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            raise RuleError(f"line {token.start[0]}: no comments in a rule: a trace writes its "
+                            "values behind ' # '")
+
+
 class _Checker:
     """Walks one function; `helpers` are the names of the functions of the text."""
 
-    def __init__(self, helpers: set[str], source: str):
+    def __init__(self, helpers: set[str]):
         self.helpers = helpers
-        self.lines = source.splitlines()
+        self.used: set[int] = set()  # lines on which a statement stands
 
     def function(self, node: ast.FunctionDef) -> None:
         arguments = node.args
@@ -109,9 +121,14 @@ class _Checker:
             refuse(node, "a rule has plain positional arguments, no defaults or decorators")
         if any(argument.annotation for argument in arguments.args):
             refuse(node, "a rule has no annotations")
+        self.used.add(node.lineno)
         self.block(node.body)
-        if not isinstance(node.body[-1], (ast.Return, ast.While, ast.If)):
-            refuse(node.body[-1], "a rule ends with return")
+        for part in ast.walk(node):
+            name = getattr(part, "id", getattr(part, "arg", ""))
+            if name.startswith("_"):
+                refuse(node, f"the name {name} begins with an underscore, as the tracer's own do")
+        if not _returns(node.body[-1]):
+            refuse(node.body[-1], "a rule ends with return, whichever way it takes")
 
     def block(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -121,21 +138,13 @@ class _Checker:
             getattr(self, "check_" + type(statement).__name__.lower())(statement)
 
     def one_line(self, statement: ast.stmt) -> None:
-        """A statement stands alone on its line, because a trace recites lines."""
-        end = statement.end_lineno
-        body = getattr(statement, "body", None)
-        if body:
-            end = body[0].lineno - 1
-            if end < statement.lineno:
-                refuse(statement, "the body of a compound statement starts on a line of its own")
-        if not body and end != statement.lineno:
+        """A statement, or the header of a compound one, stands alone on one line."""
+        header = getattr(statement, "test", getattr(statement, "iter", statement))
+        if header.end_lineno != statement.lineno:
             refuse(statement, "a statement takes one line")
-        line = self.lines[statement.lineno - 1]
-        if ";" in line and not any(isinstance(node, ast.Constant) and ";" in str(node.value)
-                                   for node in ast.walk(statement)):
-            refuse(statement, "one statement a line, no semicolon")
-        if " # " in line or line.lstrip().startswith("#"):
-            refuse(statement, "no comments in a rule: a trace writes its values behind ' # '")
+        if statement.lineno in self.used:
+            refuse(statement, "one statement a line, because a trace recites lines")
+        self.used.add(statement.lineno)
 
     def check_break(self, statement) -> None:
         pass  # always allowed
@@ -320,6 +329,16 @@ class _Checker:
                 refuse(node, "call a function or a method by its name")
         for argument in node.args:
             self.expression(argument)
+
+
+def _returns(statement: ast.stmt) -> bool:
+    """Does every way through this last statement of a rule end with return?"""
+    match statement:
+        case ast.If(body=body, orelse=orelse):
+            return bool(orelse) and _returns(body[-1]) and _returns(orelse[-1])
+        case ast.While(test=ast.Constant(value=True), body=body):
+            return not any(isinstance(part, ast.Break) for one in body for part in ast.walk(one))
+    return isinstance(statement, ast.Return)
 
 
 def _is_range(node: ast.expr) -> bool:

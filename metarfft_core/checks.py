@@ -1,0 +1,303 @@
+"""The checks of a task, for tasks of a user's own: is all that is derived from it true?
+
+    @tasks.task("own_sum", source="own", length="number of items")
+    class Sum: ...
+
+    print(checks.check(Sum))
+
+A declared task has passed the subset of rules. The checks draw instances, run the rule as plain
+Python and traced, render every format, read the traces back and let the replay judge them. What
+they need is the standard library; docs/own_tasks.md tells how to declare a task.
+"""
+
+import ast
+import copy
+import importlib.util
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metarfft_core import formats
+from metarfft_core.tasks.base import Instance, Task
+from metarfft_core.tracing import parse, replay
+
+LENGTHS = (1, 2, 3, 5, 10, 20, 30)
+"""The lengths that are checked unless others are asked for, beside the shortest of the task."""
+SAMPLES = 5
+TEXTS = {name: (name, "kit") for name in formats.FORMATS} | {"rfft_paper": ("rfft", "paper")}
+"""What is checked of an instance: name -> (format, wording)."""
+DRAWS = 100
+"""Instances of a length that are drawn for the numbers of a report."""
+LINE_LIMIT = 50_000
+"""The most lines that a rule executes on one instance; more is taken for an endless loop."""
+
+
+class CheckError(ValueError):
+    """A task that fails its checks; the message names task, length, index and what is wrong."""
+
+
+class Row(NamedTuple):
+    """What was found at one length of a task."""
+
+    length: int
+    distinct: int  # different inputs among `draws`
+    draws: int
+    answers: int  # different answers among them
+    commonest: float  # share of the commonest answer
+    yes: float | None  # share of True, for a task whose answers are True and False
+    lines: int  # the most lines of a trace
+    characters: dict[str, int]  # by key of TEXTS: mean of prompt and completion
+    tokens: dict[str, int]  # the same in tokens, where they can be counted
+
+
+class Report(NamedTuple):
+    """The numbers of a task that passed its checks, a row for each length."""
+
+    task: str
+    samples: int  # checked at each length
+    rows: list[Row]
+
+    def cells(self) -> list[dict[str, Any]]:
+        """A flat dict for each length, such as `pandas.DataFrame(report.cells())` takes."""
+        return [{"task": self.task, "length": row.length,
+                 "distinct": f"{row.distinct}/{row.draws}", "answers": row.answers,
+                 "commonest": row.commonest,
+                 **({} if row.yes is None else {"yes": row.yes}), "lines": row.lines,
+                 **{f"{name} chars": value for name, value in row.characters.items()},
+                 **{f"{name} tokens": value for name, value in row.tokens.items()}}
+                for row in self.rows]
+
+    def __str__(self) -> str:
+        cells = [{key: str(value) for key, value in row.items() if key != "task"}
+                 for row in self.cells()]
+        widths = {key: max(len(key), *(len(row[key]) for row in cells)) for key in cells[0]}
+        lines = ["  ".join(key.rjust(width) for key, width in widths.items())]
+        lines += ["  ".join(row[key].rjust(width) for key, width in widths.items())
+                  for row in cells]
+        return "\n".join([f"{self.task}: nothing is wrong with {self.samples} samples a length",
+                          *lines])
+
+
+def check(task: Task, lengths: Iterable[int] | None = None, samples: int = SAMPLES, *,
+          draws: int = DRAWS, tokens: Callable[[str, str], int] | None = None) -> Report:
+    """Check `samples` instances of each length, in every format; returns the task's numbers.
+
+    `draws` instances of each length are drawn for the counts. `tokens(prompt, completion)` counts
+    tokens, such as `models.token_counter(name)`. Raises CheckError at the first thing wrong.
+    """
+    if samples < 1:
+        raise CheckError(f"samples: at least 1 is needed, got {samples}")
+    if lengths is None:
+        lengths = {task.lengths[0], *set(LENGTHS).intersection(task.lengths)}
+    elif wrong := sorted(set(lengths).difference(task.lengths)):
+        raise CheckError(f"task {task.id} cannot draw length {wrong[0]}: it allows "
+                         f"{task.lengths[0]} to {task.lengths[-1]}")
+    rows = [_row(task, length, samples, draws, tokens) for length in sorted(set(lengths))]
+    return Report(task.id, samples, rows)
+
+
+def false_lines(task: Task, instance: Instance, name: str,
+                example: formats.Example) -> list[replay.FalseLine]:
+    """What the replay finds in an instance's text, a key of TEXTS (empty: all true)."""
+    match name:
+        case "rfft":
+            return replay.judge(*example)
+        case "rfft_paper":
+            return replay.judge_at_length(*example)
+        case "rfft_nl":
+            return replay.judge_in_words(task.rule_source, *example)
+        case "scratchpad":
+            return replay.judge_scratchpad(task.rule_source, instance.inputs, example.completion)
+        case "direct":
+            return []  # it states nothing but the answer
+    raise ValueError(f"text: allowed are {', '.join(TEXTS)}; got {name!r}")
+
+
+def load(path: str | Path) -> list[Task]:
+    """Import a user's own Python file and return the tasks that it declares.
+
+    The file is executed. Raises CheckError where that fails, where a rule is outside the subset
+    (with its line and the reason), or where the file declares no task.
+    """
+    path = Path(path)
+    spec = importlib.util.spec_from_file_location(f"own_tasks_{path.stem}", path)
+    if not path.is_file() or spec is None:
+        raise CheckError(f"{path}: a Python file that declares tasks is needed")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ValueError as error:
+        raise CheckError(f"{path}: {error}") from None
+    except Exception as error:
+        raise CheckError(f"{path}, {_where(error, str(path))}: {_what(error)}") from None
+    found = [one for one in vars(module).values()
+             if isinstance(one, Task) and one.sampler.__module__ == module.__name__]
+    if not found:
+        raise CheckError(f"{path}: declares no task (see docs/own_tasks.md)")
+    return found
+
+
+def _row(task: Task, length: int, samples: int, draws: int, tokens) -> Row:
+    texts = [_checked(task, length, index) for index in range(samples)]
+    drawn = [_drawn(task, length, index) for index in reversed(range(max(samples, draws)))]
+    for index, (instance, _) in enumerate(texts):
+        if _text(instance) != _text(drawn[-1 - index]):
+            raise _wrong(task, length, index, "the sampler gives another instance the second "
+                         f"time: {instance.inputs!r}, then {drawn[-1 - index].inputs!r}; it may "
+                         "use only rng and length")
+    answers = Counter(repr(instance.answer) for instance in drawn)
+    truths = {"True", "False"} >= set(answers)
+    count = len(drawn)
+    examples = [examples for _, examples in texts]
+
+    def mean(size: Callable[[str, str], int]) -> dict[str, int]:
+        return {name: round(sum(size(*one[name]) for one in examples) / samples)
+                for name in TEXTS}
+
+    return Row(
+        length=length, distinct=len({repr(instance.inputs) for instance in drawn}), draws=count,
+        answers=len(answers), commonest=round(answers.most_common(1)[0][1] / count, 2),
+        yes=round(answers["True"] / count, 2) if truths else None,
+        lines=max(one["rfft"].completion.count("\n") for one in examples),
+        characters=mean(lambda prompt, completion: len(prompt) + len(completion)),
+        tokens=mean(tokens) if tokens else {})
+
+
+def _wrong(task: Task, length: int, index: int, what: str) -> CheckError:
+    return CheckError(f"task {task.id}, length {length}, index {index}: {what}")
+
+
+def _text(instance: Instance) -> str:
+    return repr((instance.inputs, instance.answer))
+
+
+# --- one instance
+
+def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, formats.Example]]:
+    """An instance and its text in every format; CheckError at the first thing wrong."""
+    instance = _drawn(task, length, index, guarded=True)
+    before = _text(instance)
+    examples: dict[str, formats.Example] = {}
+    try:
+        what = next(_faults(task, instance, examples), None)
+    except Exception as error:
+        raise _wrong(task, length, index, f"its texts cannot be made: {_what(error)}") from error
+    if what:
+        raise _wrong(task, length, index, what)
+    if _text(instance) != before:
+        raise _wrong(task, length, index, f"the inputs were changed: {before} before, "
+                                          f"{_text(instance)} after")
+    return instance, examples
+
+
+def _drawn(task: Task, length: int, index: int, guarded: bool = False) -> Instance:
+    """Draw an instance; `guarded` runs the rule's text as plain Python first, with a limit."""
+    plain: list[Any] = []
+
+    def sampler(rng, length):
+        inputs = task.sampler(rng, length)
+        if not isinstance(inputs, dict) or tuple(inputs) != task.rule.arguments:
+            raise CheckError(f"the sampler gives {inputs!r}, the rule takes "
+                             f"{', '.join(task.rule.arguments)}: a dict with these names in this "
+                             "order is needed")
+        for name, value in inputs.items():
+            if not _is_data(value):
+                raise CheckError(f"the sampler gives {name} = {value!r}: only numbers, strings, "
+                                 "lists, tuples and dicts of them can be stored")
+        plain.append(_run(task, inputs))
+        return inputs
+
+    drawn = replace(task, sampler=sampler) if guarded else task
+    try:
+        instance = drawn.sample(length=length, seed=0, index=index, stream="check")
+    except CheckError as error:
+        raise _wrong(task, length, index, str(error)) from None
+    except Exception as error:
+        raise _wrong(task, length, index, f"the sampler or the rule fails: {_what(error)}"
+                     ) from None
+    if guarded and repr(plain[0]) != repr(instance.answer):
+        raise _wrong(task, length, index, f"the rule's text as plain Python gives {plain[0]!r}, "
+                                          f"the stored answer is {instance.answer!r}")
+    return instance
+
+
+def _is_data(value: Any) -> bool:
+    """Does the value survive being stored as text?"""
+    try:
+        return repr(ast.literal_eval(repr(value))) == repr(value)
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _run(task: Task, inputs: dict[str, Any]) -> Any:
+    """The answer of the rule's text run as plain Python, with its line named where it fails."""
+    names: dict[str, Any] = {}
+    lines = task.rule_source.splitlines()
+    file, left = f"<text of {task.id}>", LINE_LIMIT
+
+    def count(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename != file:
+            return None
+        left -= event == "line"
+        if left < 0:
+            number = frame.f_lineno
+            raise CheckError(f"the rule does not end: more than {LINE_LIMIT} lines were executed, "
+                             f"the last one line {number}: {lines[number - 1].strip()}")
+        return count
+
+    before = sys.gettrace()
+    exec(compile(task.rule_source, file, "exec"), names)  # passed the subset when it was declared
+    arguments = copy.deepcopy(list(inputs.values()))
+    try:
+        sys.settrace(count)
+        return names[task.rule.name](*arguments)
+    except CheckError:
+        raise
+    except RecursionError as error:
+        raise CheckError(f"the rule calls itself without end: {_where(error, file, lines)}"
+                         ) from None
+    except Exception as error:
+        raise CheckError(f"the rule fails at {_where(error, file, lines)}: {_what(error)}"
+                         ) from None
+    finally:
+        sys.settrace(before)
+
+
+def _where(error: Exception, file: str, lines: list[str] | None = None) -> str:
+    """The last line of a file that an error came through, with its text where given."""
+    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+               if frame.filename == file]
+    number = numbers[-1] if numbers else getattr(error, "lineno", 1)
+    return f"line {number}" + (f": {lines[number - 1].strip()}" if lines else "")
+
+
+def _what(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _faults(task: Task, instance: Instance,
+            examples: dict[str, formats.Example]) -> Iterator[str]:
+    """What is wrong with an instance and its texts; fills `examples` with these."""
+    question, position = task.ask(instance.inputs), 0
+    for name, value in instance.inputs.items():
+        position = question.find(repr(value), position) + len(repr(value))
+        if position < len(repr(value)):
+            yield f"the question does not hold {name} = {value!r} behind the arguments before it"
+    execution = task.trace(instance.inputs)
+    if repr(execution.answer) != repr(instance.answer):
+        yield f"the traced rule gives {execution.answer!r}, the plain one {instance.answer!r}"
+    for name, (format, wording) in TEXTS.items():
+        prompt, completion = examples[name] = formats.render(task, instance, format, wording)
+        if formats.parse_answer(completion) != repr(instance.answer):
+            yield f"the {name} text does not end with the answer {instance.answer!r}"
+        if not prompt.endswith(question):
+            yield f"the {name} prompt does not end with the question"
+        for false in false_lines(task, instance, name, examples[name]):
+            yield f"the {name} text is false in line {false.line}, {false.text!r}: {false.reason}"
+    if parse.steps(examples["rfft"].completion) != (execution.steps, repr(instance.answer)):
+        yield "the trace does not read back as the steps that were executed"

@@ -1,0 +1,91 @@
+"""One page that shows every task: what it asks, its rule and a trace in each format.
+
+The page is made from the registry alone and stands in docs/tasks.md; `metarfft gallery` writes it.
+"""
+
+import re
+from pathlib import Path
+
+from metarfft_core import formats, tasks
+from metarfft_core.files import write_whole
+from metarfft_core.tasks.base import Task
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
+LENGTH = 3
+"""The length of the instances on the page; the shortest of a task that cannot draw it."""
+COMMAND = "metarfft gallery"
+
+
+def page() -> str:
+    """The page as Markdown: a table of contents, then a section for each task."""
+    every = tasks.select()
+    counts = ", ".join(f"{len(tasks.select(source=source))} {source}"
+                       for source in tasks.catalogue.SOURCES)
+    head = [
+        "# The tasks", "",
+        f"All {len(every)} tasks of the paper's Table 1 ({counts}), in its order. `{COMMAND}` "
+        "makes this page from the registry; do not edit it.", "",
+        f"Each section shows an instance of length {LENGTH} (or the shortest that the task has): "
+        "the question, the rule as the model reads it, and in folds what the model is to write in "
+        "each format. In an `rfft` completion a line of the rule is recited as it stands, and "
+        "behind ` # ` stands what it did; `rfft_nl` recites the rule's numbered sentences in the "
+        "same way. A counterfactual changes lines of the rule and nothing else; it serves for "
+        "evaluation only.", "",
+        "| task | name | source | split | lengths | length is |", "|---|---|---|---|---|---|",
+    ]
+    rows = [f"| [{task.id}](#{task.id}) | {task.name} | {task.source} | {task.split} | "
+            f"{_lengths(task)} | {_cell(task.length_definition)} |" for task in every]
+    return "\n".join([*head, *rows, ""]) + "".join(map(_section, every))
+
+
+def write(path: Path = PAGE) -> Path:
+    """Write the page, whole; returns its path."""
+    write_whole(path, page())
+    return path
+
+
+def _lengths(task: Task) -> str:
+    return f"{task.lengths[0]} to {task.lengths[-1]}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _section(task: Task) -> str:
+    """One task's part of the page."""
+    length = LENGTH if LENGTH in task.lengths else task.lengths[0]
+    instance = task.sample(length=length, seed=0, index=0)
+    parts = [f'\n<a id="{task.id}"></a>\n\n## {task.id}: {task.name}\n',
+             f"{task.summary}\n",
+             f"{task.source}, {task.split}. Length: {task.length_definition}, {_lengths(task)}.\n",
+             f"Question, at length {length}:\n", _fence(task.ask(instance.inputs)),
+             "Rule:\n", _fence(task.rule_source, "python")]
+    parts += _fold("the rule in sentences", task.rule.in_words)
+    for name in formats.FORMATS:
+        parts += _fold(name, formats.render(task, instance, name).completion)
+    if task.counterfactual:
+        parts += _counterfactual(task, instance.inputs, instance.answer)
+    return "\n".join(parts)
+
+
+def _counterfactual(task: Task, inputs: dict, answer: object) -> list[str]:
+    """The changed lines, and what they make of the answer."""
+    pairs = zip(task.rule_source.splitlines(), task.counterfactual.rule_source.splitlines(),
+                strict=True)
+    changes = [f"-{old}\n+{new}" for old, new in pairs if old != new]
+    other = repr(task.counterfactual.rule.run(inputs))
+    here = "the same here" if other == repr(answer) else f"here `{other}`, not `{answer!r}`"
+    return [f"Counterfactual `{task.counterfactual.id}`; its answer is {here}.\n",
+            _fence("\n".join(changes), "diff")]
+
+
+def _fold(summary: str, text: str) -> list[str]:
+    return [f"<details><summary>{summary}</summary>\n", _fence(text), "</details>\n"]
+
+
+def _fence(text: str, language: str = "") -> str:
+    """A code block, fenced by more backticks than the text has in a row."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}\n"

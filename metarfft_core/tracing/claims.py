@@ -1,0 +1,219 @@
+"""What a text claims, taken line by line while the replay walks through the rule.
+
+One class for each form of a text. The walk says which line the rule executes next and what is true
+of it; the class says what the text claims there, and notes every claim that is false.
+"""
+
+import ast
+from typing import Any, NamedTuple
+
+from metarfft_core.tracing import paper, parse
+from metarfft_core.tracing.evaluator import Unclear, literal, normal, same
+from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
+
+LINE_LIMIT = 50_000
+"""The most lines of a rule that are followed."""
+
+
+class FalseLine(NamedTuple):
+    """A false line: its number in the completion (from 1), its text, and what is wrong with it."""
+
+    line: int
+    text: str
+    reason: str
+
+
+class Lost(Exception):
+    """The text is no execution of the rule from here on."""
+
+
+class Lines:
+    """The lines of a rule-following trace, taken one after the other."""
+
+    def __init__(self, completion: str):
+        self.lines = completion.split("\n")
+        self.position = 0  # lines taken
+        self.executed = 0  # lines of the rule
+        self.false: list[FalseLine] = []
+
+    def first(self) -> Step:
+        """The first step, which states the arguments."""
+        return parse.step(self.lines[0])
+
+    def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
+        """The rule comes to a line; a text may have to say something ahead of it."""
+
+    def look(self, node: ast.AST, names: dict[str, Any]) -> None:
+        """The rule looks at the variables of a line."""
+
+    def enter(self, node: ast.AST) -> None:
+        """A pass of a loop begins."""
+
+    def wrong(self, reason: str) -> None:
+        number = min(self.position, len(self.lines))
+        if number == 0 or not self.false or self.false[-1].line != number:
+            self.false.append(FalseLine(number, self.lines[number - 1] if number else "", reason))
+
+    def count(self) -> None:
+        """Give up on an execution without end."""
+        self.executed += 1
+        if self.executed > LINE_LIMIT:
+            self.wrong("an execution without end")
+            raise Lost
+
+    def take(self, code: str) -> list[Fact]:
+        """The facts of the next line, which has to recite `code`."""
+        self.position += 1
+        if self.position > len(self.lines):
+            self.wrong(f"the text ends where the rule executes: {code}")
+            raise Lost
+        step = parse.step(self.lines[self.position - 1])
+        if step.code != code:
+            self.wrong(f"the rule executes here: {code}")
+            raise Lost
+        return list(step.facts)
+
+    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
+        """Judge the facts of the next line; returns what it claims, in the expected's place."""
+        self.count()
+        claimed = self.take(code)
+        if len(claimed) != len(expected):
+            self.wrong(f"expected {len(expected)} facts, got {len(claimed)}")
+        result = []
+        for number, fact in enumerate(expected):
+            claim = claimed[number] if number < len(claimed) else fact
+            result.append(self.fact(fact, claim))
+        return result
+
+    def fact(self, fact: Fact, claim: Fact) -> Fact:
+        """Judge one fact; returns the claim where it can be gone on with, else the truth."""
+        try:
+            if claim.kind != fact.kind:
+                self.wrong(f"expected {' '.join(fact)}, got {' '.join(claim)}")
+                return fact
+            if claim.left != fact.left and (fact.kind not in ("calc", "test")
+                                            or normal(claim.left) != normal(fact.left)):
+                self.wrong(f"wrong copy: the line reads {fact.left}, not {claim.left}")
+            elif claim.right != fact.right and (fact.kind == "each" or not same(
+                    literal(claim.right), literal(fact.right))):
+                self.wrong(f"{fact.left} gives {fact.right}, not {claim.right}")
+            if fact.kind in ("calc", "state", "test"):
+                literal(claim.right)
+                return claim
+        except Unclear as error:
+            self.wrong(str(error))
+        return fact
+
+    def silent(self, code: str, changes: list[str]) -> None:
+        """A line that says nothing behind the recital."""
+        if self.take(code):
+            self.wrong("nothing is left to say behind this line")
+
+    def end(self, answer: Any) -> None:
+        """The last line, which states the answer."""
+        self.position += 1
+        if self.position > len(self.lines):
+            self.wrong(f"the text ends without an answer: {answer!r}")
+        elif self.lines[self.position - 1] != f"{ANSWER}{answer!r}":
+            self.wrong(f"the rule returns {answer!r}")
+        elif self.position < len(self.lines):
+            self.position += 1
+            self.wrong("the text goes on behind the answer")
+
+
+class Scratchpad(Lines):
+    """The lines of a scratchpad: the changed values, a line for each pass of a loop."""
+
+    def __init__(self, completion: str):
+        super().__init__(completion)
+        self.claims: list[str] = []
+
+    def next_change(self, expected: str) -> str:
+        if not self.claims:
+            self.position += 1
+            if self.position > len(self.lines):
+                self.wrong(f"the text ends before: {expected}")
+                raise Lost
+            self.claims = parse.split(self.lines[self.position - 1], BETWEEN)
+        return self.claims.pop(0)
+
+    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
+        self.count()
+        if loops and self.claims:
+            self.wrong(f"nothing else changes in this pass: {self.claims[0]}")
+            raise Lost
+        target = code.partition(" = ")[0] if " = " in code else code.partition(" ")[0]
+        alone = all(fact.kind != "state" for fact in expected)
+        for fact in expected:
+            if fact.kind == "each":
+                self.change(fact.right)
+            elif fact.kind == "state" and not code.startswith(("def ", "return ")):
+                self.change(f"{fact.left} = {fact.right}")
+            elif fact.kind == "calc" and alone and not code.startswith("return "):
+                self.change(f"{target} = {fact.right}")
+        return expected
+
+    def change(self, expected: str) -> None:
+        claim = self.next_change(expected)
+        if claim != expected:
+            self.wrong(f"the rule makes {expected}")
+            if claim.partition(" = ")[0] != expected.partition(" = ")[0]:
+                raise Lost
+
+    def silent(self, code: str, changes: list[str]) -> None:
+        for change in changes:
+            self.change(change)
+
+    def end(self, answer: Any) -> None:
+        if self.claims:
+            self.wrong(f"the rule ends here, but the text says {self.claims[0]}")
+        super().end(answer)
+
+
+class AtLength(Lines):
+    """The steps of a trace in the paper's wording, of several lines each."""
+
+    def __init__(self, rule: str, completion: str):
+        super().__init__(completion)
+        module = ast.parse(rule)
+        self.headings = paper.headings(module)
+        self.tables = set(paper.tables(module))
+        self.blocks = paper.blocks(rule, completion)[0]
+        self.taken = 0  # blocks
+        self.above: list[str] = []  # the headings that have to come next
+        self.looks: list[list[Fact]] = []  # the variables to be shown, of the lines in hand
+
+    def first(self) -> Step:
+        return self.blocks[0].step if self.blocks else super().first()
+
+    def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
+        if node.lineno in self.headings:
+            self.above.append(self.headings[node.lineno].above)
+        if not isinstance(node, (ast.If, ast.While, ast.For)):  # these look once for each pass
+            self.look(node, names)
+
+    def look(self, node: ast.AST, names: dict[str, Any]) -> None:
+        self.looks.append([Fact("state", name, repr(names[name]))
+                           for name in paper.reads(node, self.tables) if name in names])
+
+    def enter(self, node: ast.AST) -> None:
+        self.above.append(self.headings[node.lineno].each)
+
+    def take(self, code: str) -> list[Fact]:
+        if self.taken == len(self.blocks):
+            self.position = len(self.lines)
+            self.wrong(f"the text ends where the rule executes: {code}")
+            raise Lost
+        block = self.blocks[self.taken]
+        self.taken += 1
+        self.position = block.end
+        if block.step.code != code:
+            self.wrong(f"the rule executes here: {code}")
+            raise Lost
+        if list(block.headings) != self.above:
+            self.wrong(f"expected the headings {self.above}, got {list(block.headings)}")
+        self.above = []
+        looks = self.looks.pop()
+        if list(block.reads) != looks:
+            self.wrong(f"the line reads {'; '.join(f'{one.left} = {one.right}' for one in looks)}")
+        return list(block.step.facts)

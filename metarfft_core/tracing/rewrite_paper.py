@@ -1,0 +1,104 @@
+"""From a rule's text to a function that says what it executes in the paper's wording.
+
+The same writer as in `rewrite.py`; what differs is the text of a record, of several lines here,
+with the variables that a line reads taken down before it is executed. `paper.py` has the words.
+"""
+
+import ast
+
+from metarfft_core.tracing import paper
+from metarfft_core.tracing.rewrite import Writer, escape, literal_code
+
+
+class PaperWriter(Writer):
+    """Writes the functions of a module out again, with records in the paper's wording.
+
+    In the text that it writes, `_w` holds the recited line and the variables that it reads.
+    """
+
+    def __init__(self, module: ast.Module, recited: list[str]):
+        super().__init__(module, recited, "text")
+        self.headings = paper.headings(module)
+        self.tables = set(paper.tables(module))
+
+    def say(self, template: str, values=()) -> None:
+        self.emit(f"_t({self.formatted(template, list(values))})")
+
+    def recite(self, node: ast.stmt) -> None:
+        """Take down the line and the values of the variables that it reads."""
+        names = paper.reads(node, self.tables)
+        template = escape(self.recited[node.lineno - 1].strip())
+        template += "".join(f"\n{name} = %s" for name in names)
+        values = [literal_code(ast.Name(name)) for name in names]
+        self.emit(f"_w = {self.formatted(template, values)}")
+
+    def statement(self, node: ast.stmt) -> None:
+        if isinstance(node, (ast.While, ast.For, ast.Return)):
+            self.say(self.headings[node.lineno].above)
+        if not isinstance(node, (ast.While, ast.For, ast.If)):
+            self.recite(node)
+        super().statement(node)
+
+    def test(self, node: ast.If | ast.While, loops: bool) -> None:
+        self.recite(node)
+        super().test(node, loops)
+
+    def record(self, node: ast.AST, facts=(), values=(), changes=(), loops=False) -> None:
+        """Write the record of a step; the lines that `facts` become take their `values`."""
+        values = list(values)
+        match node:
+            case ast.FunctionDef():
+                lines = [self.headings[node.lineno].above, escape(self.recited[node.lineno - 1])]
+                lines += [f"{name} = %s" for _, name, _ in facts]
+                return self.say("\n".join(lines), values)
+            case ast.For():
+                self.recite(node)
+                lines, values = self.items(node, facts, values)
+            case ast.While() | ast.If():
+                lines, values = self.verdict(node, facts), []
+            case ast.Return(value=ast.Name()):
+                lines, values = [], []  # the variable has been shown
+            case _:
+                lines, values = self.done(node, facts, values)
+        self.say("\n".join(["%s", *lines]), ["_w", *values])
+
+    def verdict(self, node: ast.If | ast.While, facts) -> list[str]:
+        """Enter or not, and the heading of a pass of a loop."""
+        what = "loop" if isinstance(node, ast.While) else "branch"
+        lines = [paper.VERDICTS[what][right == "True"] for _, _, right in facts]
+        enters = not facts or facts[0][2] == "True"
+        if what == "loop" and enters:
+            lines.append(self.headings[node.lineno].each)
+        return lines
+
+    def items(self, node: ast.For, facts, values: list[str]) -> tuple[list[str], list[str]]:
+        """The item of a pass, or the end of the loop."""
+        if facts[0][0] == "end":
+            return [paper.VERDICTS["loop"][False]], []
+        if facts[0][0] == "each":
+            lines = [facts[0][2]]
+            values = values[-1:]
+        else:
+            lines = [f"{left} = {right}" for _, left, right in facts]
+        return [*lines, paper.VERDICTS["loop"][True], self.headings[node.lineno].each], values
+
+    def done(self, node: ast.stmt, facts, values: list[str]) -> tuple[list[str], list[str]]:
+        """What a statement computed and changed."""
+        target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
+        name = f"{paper.NOW}{escape(ast.unparse(target))} = " if target else paper.SO
+        lines, kept, rest = [], [], list(values)
+        for kind, left, right in facts:
+            count = left.count("%s") + right.count("%s")
+            used, rest = rest[:count], rest[count:]
+            if kind == "test":
+                lines.append(paper.VERDICTS["choice"][right == "True"])
+                continue
+            begins = paper.SO if isinstance(node, ast.Return) else paper.NOW
+            lines.append(f"{name if kind == 'calc' else begins}{left} = {right}")
+            kept += used
+        return lines, kept
+
+
+def write(module: ast.Module, recited: list[str]) -> str:
+    """The text of a module whose functions record what they do in the paper's wording."""
+    return PaperWriter(module, recited).text()

@@ -1,0 +1,364 @@
+"""The corpus: the same bytes however it is built, true rows, counted overlaps, nothing too long."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from metarfft_core import corpus, formats, models, params, tasks
+from metarfft_core.files import sha256
+
+BUILD = """
+import sys
+from metarfft_core import corpus, params
+corpus.build(params.load(sys.argv[1]))
+"""
+
+
+def values(**changes):
+    """Parameters of a small corpus; `changes` replace parts of its section `corpus`."""
+    values = params.read(params.ROOT / "params" / "test.yaml")
+    values["model"]["context"] = 8192
+    values["corpus"] = {
+        "workers": 1,
+        "pretrain": {"tasks": ["bbh_navigate", "bbh_object_counting", "sr_last_letter"],
+                     "lengths": "1-3", "samples_per_length": 6},
+        "validation": {"lengths": [5], "samples_per_length": 4},
+        "adaptation": {"tasks": ["lc_2544", "nupa_add"], "lengths": "1-3",
+                       "samples_per_length": 30},
+        "adaptation_validation": {"lengths": "1-3", "samples_per_length": 4},
+        "evaluation": {"lengths": [1, 2, 3, 5], "samples_per_length": 8},
+    }
+    for key, part in changes.items():
+        section = values["corpus"][key]
+        values["corpus"][key] = section | part if isinstance(section, dict) else part
+    return values
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The small corpus, built once: its parameters, with its outputs in place."""
+    folder = tmp_path_factory.mktemp("outputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder))
+        run = params.check(values())
+        corpus.build(run)
+        yield run
+
+
+def shards(folder):
+    """Path in the corpus to hash, of every file but the manifest, hidden ones included."""
+    return {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != "manifest.json"}
+
+
+def manifest(run):
+    """The corpus's manifest."""
+    return json.loads((run.folder / "corpus" / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_number_of_workers_does_not_change_a_byte(built, tmp_path, monkeypatch, capsys,
+                                                      workers):
+    """With 2 and 4 processes the corpus is the one of a single process, its manifest too."""
+    expected, said = shards(built.folder / "corpus"), manifest(built)
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = params.check(values(workers=workers))
+    assert shards(corpus.build(run)) == expected
+    assert "corpus: 24 of 24 shards, 870 samples, " in capsys.readouterr().out
+    assert said["params"]["corpus"].pop("workers") == 1
+    got = manifest(run)
+    assert got["params"]["corpus"].pop("workers") == workers
+    assert got == said
+
+
+def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
+    """SIGKILL in the middle leaves no worker behind; the same command then completes the corpus."""
+    long = values(workers=2, pretrain={"lengths": "1-10", "samples_per_length": 20},
+                  adaptation={"tasks": ["lc_2544", "nupa_add", "lc_258"]})
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps(long))  # JSON is YAML
+
+    def start(outputs):
+        environment = os.environ | {"METARFFT_OUTPUTS": str(tmp_path / outputs)}
+        return subprocess.Popen([sys.executable, "-c", BUILD, str(file)], env=environment,
+                                cwd=params.ROOT)
+
+    whole, killed = (tmp_path / name / "test" / "corpus" for name in ("whole", "killed"))
+    assert start("whole").wait() == 0
+    process = start("killed")
+    while not list(killed.rglob("*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.001)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < len(list(killed.rglob("*.parquet"))) < len(list(whole.rglob("*.parquet")))
+    deadline = time.monotonic() + 10
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived the build"
+        time.sleep(0.05)
+    assert start("killed").wait() == 0
+    assert shards(killed) == shards(whole)
+    assert (killed / "manifest.json").read_text() == (whole / "manifest.json").read_text()
+
+
+def is_running(pid):
+    """Whether a process of that id runs (an ended one that nobody has waited for does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_rows_hold_what_they_say(built):
+    """Every row holds its instance with exact types, and the rule gives the stored answer."""
+    for split, format in (("pretrain", "rfft"), ("validation", "rfft"), ("adaptation", "direct"),
+                          ("adaptation_validation", "scratchpad"), ("evaluation", "rfft")):
+        data = corpus.read(built, split, format)
+        assert {name: kind.dtype for name, kind in data.features.items()} == {
+            "task": "string", "length": "int64", "index": "int64", "stream": "string",
+            "format": "string", "prompt": "string", "completion": "string", "inputs": "string",
+            "answer": "string"}
+        for row in data:
+            task = tasks.get(row["task"])
+            instance = task.sample(length=row["length"], seed=built.seed, index=row["index"],
+                                   stream=split)
+            inputs = ast.literal_eval(row["inputs"])
+            assert inputs == instance.inputs
+            assert repr(inputs) == repr(instance.inputs) == row["inputs"]
+            assert (row["stream"], row["format"]) == (split, format)
+            assert formats.render(task, instance, format) == (row["prompt"], row["completion"])
+            assert row["completion"].endswith(f"So the answer is {row['answer']}")
+            assert run_rule(task.rule_source, inputs) == ast.literal_eval(row["answer"])
+
+
+def run_rule(source, inputs):
+    """What the text of a rule returns, run as plain Python."""
+    names = {}
+    exec(source, names)
+    return list(names.values())[-1](*inputs.values())
+
+
+def test_types_survive_storage(built):
+    """A list of tuples comes back as a list of tuples."""
+    row = corpus.read(built, "pretrain", "rfft", "bbh_navigate")[0]
+    assert [type(move) for move in ast.literal_eval(row["inputs"])["moves"]] == [tuple]
+
+
+def test_rows_are_in_order_and_as_many_as_asked_for(built):
+    """A dataset holds its tasks one after the other, each sorted by length and index."""
+    data = corpus.read(built, "evaluation", "scratchpad")
+    keys = [(["lc_2544", "nupa_add"].index(row["task"]), row["length"], row["index"])
+            for row in data]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(keys) == 2 * 4 * 8
+    training = corpus.read(built, "pretrain", "rfft", "sr_last_letter")
+    assert list(zip(training["length"], training["index"], strict=True)) == [
+        (length, index) for length in (1, 2, 3) for index in range(6)]
+
+
+def test_each_split_has_the_formats_of_its_methods(built):
+    """Pre-training is rule-following only; the downstream splits have what the methods need."""
+    folder = built.folder / "corpus"
+    found = {split.name: sorted(path.name for path in split.iterdir())
+             for split in folder.iterdir() if split.is_dir()}
+    every = ["direct", "rfft", "scratchpad"]
+    assert found == {"pretrain": ["rfft"], "validation": ["rfft"], "adaptation": every,
+                     "adaptation_validation": every, "evaluation": every}
+
+
+def inputs_of(run, split, format, task):
+    """Length and inputs, as text, of every row of a shard."""
+    data = corpus.read(run, split, format, task)
+    return list(zip(data["length"], data["inputs"], strict=True))
+
+
+def test_overlap_is_counted_and_removed_where_possible(built):
+    """The manifest counts what a recount finds; only a task too small for new inputs has any."""
+    counts = manifest(built)["counts"]
+    for held, trained, format in (("validation", "pretrain", "rfft"),
+                                  ("adaptation_validation", "adaptation", "direct"),
+                                  ("evaluation", "adaptation", "rfft")):
+        for task, by_length in counts[held].items():
+            known = {inputs for _, inputs in inputs_of(built, trained, format, task)}
+            rows = inputs_of(built, held, format, task)
+            for length, count in by_length.items():
+                own = [inputs for at, inputs in rows if at == int(length)]
+                assert count["samples"] == len(own)
+                assert count["distinct"] == len(set(own))
+                assert count["overlap"] == sum(inputs in known for inputs in own)
+    digits = counts["evaluation"]["lc_2544"]
+    assert digits["1"]["overlap"] > 0  # ten numbers of one digit, thirty draws in training
+    assert digits["1"]["skipped"] == (corpus.TRIES - 1) * 8
+    assert digits["2"]["skipped"] > 0  # ninety of two: there are enough, once some are skipped
+    for length in ("2", "3", "5"):
+        assert (digits[length]["overlap"], digits[length]["distinct"]) == (0, 8)
+
+
+def test_held_out_samples_are_the_first_new_ones(built):
+    """A held-out sample is the first draw that is neither trained on nor a repetition."""
+    task = tasks.get("lc_2544")
+    seen = {inputs for _, inputs in inputs_of(built, "adaptation", "direct", "lc_2544")}
+    expected = []
+    for index in range(200):
+        inputs = repr(task.sample(length=2, seed=0, index=index, stream="evaluation").inputs)
+        if inputs not in seen and len(expected) < 8:
+            expected.append(inputs)
+            seen.add(inputs)
+    assert [inputs for length, inputs in inputs_of(built, "evaluation", "direct", "lc_2544")
+            if length == 2] == expected
+
+
+def test_the_manifest_describes_the_files(built):
+    """Hashes, rows, characters and tokens in the manifest are those of the files."""
+    found = manifest(built)
+    folder = built.folder / "corpus"
+    assert {path: shard["sha256"] for path, shard in found["shards"].items()} == shards(folder)
+    count = models.token_counter(built.model.name)
+    for path, shard in found["shards"].items():
+        split, format, name = Path(path).parts
+        data = corpus.read(built, split, format, name.removesuffix(".parquet"))
+        pairs = list(zip(data["prompt"], data["completion"], strict=True))
+        characters = [len(prompt) + len(completion) for prompt, completion in pairs]
+        assert shard["rows"] == len(pairs)
+        assert shard["characters"] == {"mean": pytest.approx(sum(characters) / len(pairs), abs=0.1),
+                                       "maximum": max(characters)}
+        if split != "adaptation":  # few enough rows that all are counted
+            tokens = [count(*pair) for pair in pairs]
+            assert shard["tokens"] == {"rows": len(pairs), "maximum": max(tokens),
+                                       "mean": pytest.approx(sum(tokens) / len(pairs), abs=0.1)}
+    assert found["rows"]["evaluation"] == 2 * 4 * 8 * 3
+    assert found["params_digest"] == built.digest
+    assert params.check(found["params"]) == built
+    assert set(found["versions"]) == {"metarfft", "python", "datasets", "pyarrow"}
+
+
+def test_other_readers_open_the_shards(built):
+    """`datasets.load_dataset` opens a shard, without anything of this project."""
+    from datasets import load_dataset
+
+    [file] = corpus.files(built, "evaluation", "direct", "lc_2544")
+    data = load_dataset("parquet", data_files=str(file), split="train")
+    assert data.num_rows == 4 * 8
+    assert data[0]["prompt"] == corpus.read(built, "evaluation", "direct", "lc_2544")[0]["prompt"]
+
+
+def test_a_finished_corpus_is_left_alone(built):
+    """Building again touches no file and takes less than a second."""
+    before = {path: path.stat().st_mtime_ns for path in built.folder.rglob("*")}
+    start = time.monotonic()
+    assert corpus.build(built) == built.folder / "corpus"
+    assert time.monotonic() - start < 1
+    assert {path: path.stat().st_mtime_ns for path in built.folder.rglob("*")} == before
+
+
+def test_a_lost_shard_is_made_again(tmp_path, monkeypatch):
+    """A shard that was deleted comes back with the same bytes, the others stay."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = params.check(values())
+    before = shards(corpus.build(run))
+    lost, *_ = corpus.files(run, "validation", "rfft")
+    kept, *_ = corpus.files(run, "evaluation", "rfft")
+    written = kept.stat().st_mtime_ns
+    lost.unlink()
+    assert shards(corpus.build(run)) == before
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_other_parameters_are_refused(built):
+    """A folder with another corpus is refused, with its parameter file and without it."""
+    other = params.check(values(pretrain={"samples_per_length": 7}))
+    with pytest.raises(params.ParamsError, match="made with other parameters"):
+        corpus.build(other)
+    file = built.folder / "params.yaml"
+    text = file.read_text()
+    file.unlink()
+    try:
+        with pytest.raises(params.ParamsError, match="made with other parameters"):
+            corpus.build(other)
+    finally:
+        file.write_text(text)
+
+
+def test_a_task_that_exceeds_the_context_is_refused_at_once(tmp_path, monkeypatch):
+    """A named task, its length, its tokens and the context are told before anything is written."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    changed = values(evaluation={"lengths": [1, 30]})
+    changed["model"]["context"] = 5000
+    models.token_counter(changed["model"]["name"])  # the model may have to be converted first
+    start = time.monotonic()
+    with pytest.raises(params.ParamsError) as caught:
+        corpus.build(params.check(changed))
+    assert time.monotonic() - start < 5
+    message = str(caught.value)
+    assert message.startswith("corpus.evaluation: task nupa_add at length 30 takes ")
+    assert message.endswith(" tokens, model.context allows 5000")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_build_counts_every_sample(tmp_path, monkeypatch):
+    """What the first look lets through is refused by the build itself."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(corpus, "check_context", lambda run: None)
+    changed = values(evaluation={"lengths": [1, 30]})
+    changed["model"]["context"] = 5000
+    with pytest.raises(params.ParamsError, match="nupa_add at length 30 takes"):
+        corpus.build(params.check(changed))
+    assert not list(tmp_path.rglob("evaluation/*/nupa_add.parquet"))
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def test_lengths_that_cannot_be_had_are_left_out_and_counted(tmp_path, monkeypatch):
+    """With leave_out, lengths too long for task or context are missing, and only those."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    changed = values(validation={"lengths": [5, 61]}, pretrain={"leave_out": True},
+                     adaptation={"leave_out": True}, evaluation={"lengths": [2, 3, 30]})
+    changed["model"]["context"] = 5000
+    run = params.check(changed)
+    corpus.build(run)
+    left_out = manifest(run)["left_out"]
+    assert set(left_out) == {f"validation/{task}/61" for task in run.corpus.pretrain.tasks} | {
+        "evaluation/nupa_add/30"}
+    assert left_out["validation/bbh_navigate/61"] == "the task cannot draw it"
+    assert left_out["evaluation/nupa_add/30"].startswith("a sample takes ")
+    count = models.token_counter(run.model.name)
+    for format in ("direct", "scratchpad", "rfft"):
+        data = corpus.read(run, "evaluation", format)
+        assert {(row["task"], row["length"]) for row in data} == {
+            ("lc_2544", 2), ("lc_2544", 3), ("lc_2544", 30), ("nupa_add", 2), ("nupa_add", 3)}
+        assert max(count(row["prompt"], row["completion"]) for row in data) <= 5000
+
+
+def test_a_task_of_which_nothing_is_left_has_an_empty_shard(tmp_path, monkeypatch):
+    """Where one task lacks every length the others are read; where all do, the build is refused."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    changed = values(adaptation={"leave_out": True}, evaluation={"lengths": [30]})
+    changed["model"]["context"] = 5000
+    run = params.check(changed)
+    corpus.build(run)
+    assert corpus.read(run, "evaluation", "rfft", "nupa_add").num_rows == 0
+    assert set(corpus.read(run, "evaluation", "rfft")["task"]) == {"lc_2544"}
+    changed["name"] = "nothing"
+    changed["corpus"]["evaluation"]["lengths"] = [61]
+    with pytest.raises(params.ParamsError, match=r"corpus\.evaluation: every length"):
+        corpus.build(params.check(changed))
+
+
+def test_reading_what_is_not_there_says_what_is(built, tmp_path, monkeypatch):
+    """A wrong split, format or task is named with those there are; so is an unbuilt corpus."""
+    for arguments, said in (
+            (("train", "rfft"), "split: this corpus holds pretrain, validation, adaptation"),
+            (("pretrain", "direct"), "format: this corpus holds rfft; got 'direct'"),
+            (("evaluation", "rfft", "lc_258"), "task: this corpus holds lc_2544, nupa_add; got")):
+        with pytest.raises(params.ParamsError, match=said):
+            corpus.read(built, *arguments)
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    with pytest.raises(params.ParamsError, match="run test is not built"):
+        corpus.read(built, "pretrain", "rfft")

@@ -1,0 +1,74 @@
+"""The counterfactual tasks: the same questions and instances, another rule, other answers."""
+
+import copy
+
+import pytest
+from oracles import ORACLES
+from samples import draw
+
+from metarfft_core import checks, formats, tasks
+
+ALL = [task for task in tasks.select() if task.counterfactual]
+every_task = pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
+SHARE = 0.4
+"""At least this share of the answers is another one."""
+
+
+def test_the_downstream_tasks_have_one():
+    """Each of the 12 downstream tasks has a counterfactual."""
+    assert {task.id for task in tasks.select(split="downstream")} <= {task.id for task in ALL}
+
+
+def test_they_are_no_tasks_of_the_paper():
+    """No selection holds a counterfactual, but each is found by its id."""
+    assert not [task for task in tasks.select() if task.split == "counterfactual"]
+    assert len(tasks.select()) == len(tasks.catalogue.IDS)
+    for task in ALL:
+        assert tasks.get(f"{task.id}_cf") is task.counterfactual
+        assert task.counterfactual.split == "counterfactual"
+        assert task.counterfactual.counterfactual is None
+
+
+@every_task
+def test_only_lines_of_the_rule_are_changed(task):
+    """The rule has one to three other lines; everything else of the task is as it was."""
+    other = task.counterfactual
+    pairs = zip(task.rule_source.splitlines(), other.rule_source.splitlines(), strict=True)
+    assert 1 <= sum(one != two for one, two in pairs) <= 3
+    for key in ("question", "lengths", "length_definition", "source", "summary"):
+        assert getattr(other, key) == getattr(task, key)
+    assert (other.rule.name, other.rule.arguments) == (task.rule.name, task.rule.arguments)
+
+
+@every_task
+def test_same_instances_other_answers(task):
+    """The instances are those of the well-known task; at least 40% of the answers are others."""
+    names: dict = {}
+    exec(task.counterfactual.rule_source, names)
+    different = count = 0
+    for known in draw(task, 10):
+        instance = task.counterfactual.sample(length=known.length, seed=0, index=known.index,
+                                              stream="test")
+        assert repr(instance.inputs) == repr(known.inputs)
+        answer = names[task.name](*copy.deepcopy(list(known.inputs.values())))
+        assert repr(instance.answer) == repr(answer)
+        if known.length >= 2:
+            count += 1
+            different += repr(answer) != repr(ORACLES[task.id](**copy.deepcopy(known.inputs)))
+    assert different >= SHARE * count, (different, count)
+
+
+@every_task
+def test_texts_are_true(task):
+    """The replay finds nothing false in any text of the changed rule; it is found in the prompt."""
+    other = task.counterfactual
+    for length in (1, 2, 6, 13):
+        if length not in other.lengths:
+            continue
+        instance = other.sample(length=length, seed=0, index=0)
+        for name, (format, wording) in checks.TEXTS.items():
+            example = formats.render(other, instance, format, wording)
+            assert checks.false_lines(other, instance, name, example) == [], (name, example)
+        known = formats.render(task, instance, "rfft_nl").prompt
+        assert formats.render(other, instance, "rfft_nl").prompt != known
+        assert other.rule_source in formats.render(other, instance, "rfft").prompt

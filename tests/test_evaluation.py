@@ -1,0 +1,279 @@
+"""The evaluation on real processes and files: a tiny random model with a real tokenizer."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from metarfft_core import corpus, evaluation, files, models, params, training
+from metarfft_core.params import ParamsError
+
+TASK = "nupa_length"
+
+
+@pytest.mark.parametrize(("answer", "gold", "same"), [
+    ("7", "7", True), (" 7\n", "7", True), ("7.", "7", False), ("'7'", "7", False),
+    ("7.0", "7", False), ("True", "1", False), ("07", "7", False),
+    ("[1,2]", "[1, 2]", True), ("(1, 2)", "[1, 2]", False), ('"ab"', "'ab'", True),
+    ("ab", "'ab'", False), ("", "''", False), ("None", "None", True), ("7 because", "7", False),
+    ("__import__('os').getcwd()", "7", False), ("{[]: 1}", "{}", False), ("(" * 500, "7", False),
+    ("-" * 5000 + "1", "1", False), ("9" * 5000, "7", False), ("\x00", "7", False),
+    (r"'\d'", r"'\\d'", True)])
+def test_same_answer_follows_one_rule(answer, gold, same):
+    """Equal text, or Python literals of the same repr; whatever a model writes raises nothing."""
+    assert evaluation.same_answer(answer, gold) is same
+
+
+@pytest.mark.parametrize(("text", "reason", "expected"), [
+    ("n = 3\nSo the answer is 3", "stop", ("3", "right")),
+    ("So the answer is 3\nSo the answer is 4", "stop", ("4", "wrong")),
+    ("n = 3", "stop", (None, "no_answer")),
+    ("So the answer is 3", "length", ("3", "cut")),
+    ("n = 3", "length", (None, "cut"))])
+def test_every_output_has_one_of_four_outcomes(text, reason, expected):
+    """An output that met its limit is cut, neither right nor wrong, whatever it says so far."""
+    assert evaluation.score(text, reason, "3") == expected
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A folder of outputs that the kit and its processes use."""
+    folder = tmp_path_factory.mktemp("outputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def values():
+    """The parameters of the test run, its evaluation with many batches of short outputs."""
+    values = params.read(params.ROOT / "params" / "test.yaml")
+    values["adaptation"]["methods"] = ["direct"]
+    values["corpus"]["adaptation"]["tasks"] = [TASK]
+    values["corpus"]["evaluation"] = {"lengths": [1, 4, 9], "samples_per_length": 10}
+    values["evaluation"] |= {"batch_size": 2, "limit_factor": 1.5, "limit_extra": 20}
+    return values
+
+
+def _train(run):
+    """Stand in for a training: a tiny random model where the training leaves its own."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3))
+    model.lm_head.weight.data[2] *= 2.5  # so that some outputs end before their limit
+    models.save(model.to(torch.bfloat16), models.EMBEDDED,
+                training.model_folder(run, "adapt", TASK, "direct"))
+    files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json",
+                     {"params_digest": run.digest})
+
+
+@pytest.fixture(scope="module")
+def prepare(outputs, values):
+    """A function that gives a run of its own, its corpus and model the same as every other's."""
+    def prepare(name):
+        run = params.check(values | {"name": name})
+        if not (outputs / "original").exists():
+            original = params.check(values | {"name": "original"})
+            corpus.build(original)
+            _train(original)
+        if name != "original":
+            shutil.copytree(outputs / "original", run.folder)
+            shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
+            (run.folder / "params.yaml").unlink()
+            params.open_folder(run)
+        return run
+    return prepare
+
+
+@pytest.fixture(scope="module")
+def finished(prepare):
+    """A run that was evaluated without an interruption."""
+    run = prepare("original")
+    evaluation.launch(run)
+    return run
+
+
+def _rows(run):
+    lines = evaluation.path(run, "direct", TASK).read_text(encoding="utf-8").splitlines()
+    return sorted(map(json.loads, lines), key=lambda row: (row["length"], row["index"]))
+
+
+def test_the_grid_is_the_evaluation_split(finished):
+    """There is one row for each sample of the split, and every row holds what its sample says."""
+    samples = {(one["length"], one["index"]): one
+               for one in corpus.read(finished, "evaluation", "direct", TASK)}
+    tokenizer = models.load_tokenizer(finished.model.name)
+    rows = _rows(finished)
+    assert [(row["length"], row["index"]) for row in rows] == sorted(samples)
+    for row in rows:
+        sample = samples[row["length"], row["index"]]
+        gold = len(models.encode_completion(tokenizer, sample["completion"]))
+        assert row["prompt"] == sample["prompt"]
+        assert row["prompt_tokens"] == len(models.encode_prompt(tokenizer, sample["prompt"]))
+        assert row["gold_answer"] == sample["answer"]
+        assert row["gold_tokens"] == gold
+        assert row["limit"] == math.ceil(1.5 * gold) + 20
+        assert row["completion_tokens"] <= row["limit"]
+        assert (row["outcome"] == "cut") == (row["finish_reason"] == "length")
+    assert {row["finish_reason"] for row in rows} == {"stop", "length"}
+
+
+def test_outcomes_can_be_recomputed_from_the_stored_texts(finished):
+    """Text, finish reason and stored answer give every stored outcome and count again."""
+    frame = evaluation.read(finished)
+    assert len(frame) == 30
+    assert evaluation.recompute(frame.to_dict("records")) == list(frame["outcome"])
+    stored = files.read_json(finished.folder / "evaluation" / "manifest.json")["direct"][TASK]
+    counts = frame["outcome"].value_counts().to_dict()
+    assert {key: value for key, value in stored["outcomes"].items() if value} == counts
+
+
+def test_recompute_notices_a_changed_text(finished):
+    """A stored text that was changed into the right answer is another outcome."""
+    [row] = [row | {"text": f"So the answer is {row['gold_answer']}", "finish_reason": "stop"}
+             for row in _rows(finished)[:1]]
+    assert row["outcome"] != "right"
+    assert evaluation.recompute([row]) == ["right"]
+
+
+def _kill_after(command, path, lines):
+    """Start a command and SIGKILL it, and it alone, once `path` holds so many lines more."""
+    before = path.read_bytes().count(b"\n") if path.exists() else 0
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               env=os.environ | {"PYTHONPATH": str(params.ROOT)})
+    deadline = time.monotonic() + 300
+    while not path.exists() or path.read_bytes().count(b"\n") < before + lines:
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()  # as it closes for the children of a killed launcher
+    process.wait()
+
+
+def test_a_killed_evaluation_goes_on(finished, prepare, capfd):
+    """Killed in its own process and again through its launcher, it ends with the same rows."""
+    run = prepare("killed")
+    path = evaluation.path(run, "direct", TASK)
+    command = [sys.executable, "-m", "metarfft_core.evaluation",
+               "--params", str(run.folder / "params.yaml")]
+    _kill_after([*command, "--method", "direct", "--task", TASK], path, 4)
+    survived = path.read_bytes()
+    assert 4 <= survived.count(b"\n") < 30
+    _kill_after(command, path, 4)
+    evaluation.launch(run)
+    assert path.read_bytes().startswith(survived[:survived.rfind(b"\n") + 1])
+    assert _rows(run) == _rows(finished)
+    assert "30 of 30 samples to generate" not in capfd.readouterr().out
+
+
+def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):
+    """Half a row at the end, cut within a character, is reported and generated again."""
+    run = prepare("cut")
+    path = evaluation.path(run, "direct", TASK)
+    original = evaluation.path(finished, "direct", TASK).read_bytes()
+    lines = original.splitlines(keepends=True)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(lines[:20]) + '{"method": "direct", "prompt": "é'.encode()[:-1])
+    files.write_json(path.with_suffix(".json"),
+                     evaluation.header(run, "direct", TASK) | {"finished": False})
+    evaluation.evaluate(run, "direct", TASK)
+    printed = capsys.readouterr().out
+    assert "the last line was cut off, 33 bytes" in printed
+    assert "10 of 30 samples to generate" in printed
+    assert path.read_bytes().startswith(b"".join(lines[:20]))
+    assert _rows(run) == _rows(finished)
+
+
+def test_a_damaged_line_stops_the_evaluation(prepare):
+    """A whole line that is no JSON is not a kill's trace: the error names file and line."""
+    run = prepare("damaged")
+    path = evaluation.path(run, "direct", TASK)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"length": 1\n')
+    with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is no JSON"):
+        evaluation.evaluate(run, "direct", TASK)
+
+
+def test_what_is_finished_is_skipped_without_torch(finished):
+    """A second launch starts no process and changes nothing; neither imports torch nor vLLM."""
+    path = evaluation.path(finished, "direct", TASK)
+    before = path.stat().st_mtime_ns
+    program = ("import sys\nfrom metarfft_core import evaluation, params\n"
+               f"run = params.load({str(finished.folder / 'params.yaml')!r})\n"
+               "evaluation.launch(run)\n"
+               f"evaluation.evaluate(run, 'direct', {TASK!r})\n"
+               "print([name for name in ('torch', 'vllm') if name in sys.modules])\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(params.ROOT)}, check=True)
+    assert done.stdout.splitlines() == [f"direct on {TASK}: finished before, skipped", "[]"]
+    assert path.stat().st_mtime_ns == before
+
+
+def test_results_made_with_other_parameters_are_refused(finished, values, outputs):
+    """The same name with another decoding limit is one clear line and exit code 2."""
+    changed = params.check(values | {"name": "original",
+                                     "evaluation": values["evaluation"] | {"limit_extra": 21}})
+    file = outputs / "changed.yaml"
+    file.write_text(json.dumps(changed.model_dump()))  # JSON is YAML
+    done = subprocess.run([sys.executable, "-m", "metarfft_core.evaluation",
+                           "--params", str(file)], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(params.ROOT)})
+    assert done.returncode == 2
+    assert "evaluation.limit_extra" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with pytest.raises(ParamsError, match="was made with other params"):
+        evaluation.read(changed)
+
+
+def test_results_of_another_training_are_refused(finished, prepare):
+    """Results of a model that was trained anew since are not taken for its own."""
+    run = prepare("retrained")
+    shutil.copytree(finished.folder / "evaluation", run.folder / "evaluation")
+    path = evaluation.path(run, "direct", TASK)
+    files.write_json(path.with_suffix(".json"), files.read_json(path.with_suffix(".json"))
+                     | evaluation.header(run, "direct", TASK))
+    assert evaluation.is_finished(run, "direct", TASK)
+    manifest = training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json"
+    files.write_json(manifest, files.read_json(manifest) | {"steps": 3})
+    with pytest.raises(ParamsError, match="was made with other training"):
+        evaluation.launch(run)
+
+
+def test_an_unfinished_evaluation_is_not_read(prepare):
+    """Figures are never drawn from half a grid."""
+    with pytest.raises(ParamsError, match=f"direct on {TASK} is not finished"):
+        evaluation.read(prepare("unread"))
+
+
+def test_a_missing_training_is_refused_at_once(prepare):
+    """Without a trained model there is one line that names what is missing."""
+    run = prepare("untrained")
+    shutil.rmtree(run.folder / "adapt")
+    with pytest.raises(ParamsError, match="needs a finished training"):
+        evaluation.launch(run)
+
+
+def _with_context(run, context):
+    return run.model_copy(update={"model": run.model.model_copy(update={"context": context})})
+
+
+def test_a_limit_ends_where_the_context_does(finished):
+    """A gold completion that just fits is planned with what the context leaves for it."""
+    longest = max(row["prompt_tokens"] + row["gold_tokens"] for row in _rows(finished))
+    rows = evaluation.plan(_with_context(finished, longest), "direct", TASK)
+    assert max(row["prompt_tokens"] + row["limit"] for row in rows) == longest
+    with pytest.raises(ParamsError, match=f"model.context allows {longest - 1} together"):
+        evaluation.plan(_with_context(finished, longest - 1), "direct", TASK)

@@ -1,0 +1,161 @@
+"""Generation with real models: the embedded one, and a tiny random one with its tokenizer."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from metarfft_core import generation, models, params
+from metarfft_core.params import ParamsError
+
+QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes.",
+             "Given the list [3, 1, 2], what is the largest number? Answer with the number.",
+             "Repeat this word five times: tree", "What colour is the sky on a clear day?"]
+
+LIMITS = [24, 24, 24, 5, 24, 24]
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    return [models.encode_prompt(tokenizer, question) for question in QUESTIONS]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The folder of a random model with the embedded model's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(
+        vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=256,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3,
+    )).to(torch.bfloat16).save_pretrained(folder)
+    models.load_tokenizer(models.EMBEDDED).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def penalised(tmp_path):
+    """Copies a model folder and sets a repetition penalty in its generation config."""
+    def copy(folder):
+        target = tmp_path / "penalised"
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+        path = target / "generation_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"repetition_penalty": 5.0}))
+        return target
+    return copy
+
+
+def _generate(folder, prompts, limits):
+    found = {}
+    for finished in generation.generate(folder, prompts, limits, "transformers", 6):
+        found |= dict(finished)
+    return [found[position] for position in range(len(prompts))]
+
+
+def _in_process(folder, prompts, limits, engine, batch_sizes):
+    """Generate in a process of its own, as the evaluation does, once for each batch size."""
+    program = ("import json, sys\n"
+               "from dataclasses import asdict\n"
+               "from metarfft_core import generation\n"
+               "*arguments, batch_sizes = json.loads(sys.argv[1])\n"
+               "for batch_size in batch_sizes:\n"
+               "    found = {}\n"
+               "    for done in generation.generate(*arguments, batch_size):\n"
+               "        found |= {position: asdict(one) for position, one in done}\n"
+               "    print('RESULT' + json.dumps([found[i] for i in range(len(found))]))\n")
+    arguments = json.dumps([str(folder), prompts, limits, engine, batch_sizes])
+    done = subprocess.run([sys.executable, "-c", program, arguments], capture_output=True,
+                          text=True, env=os.environ | {"PYTHONPATH": str(params.ROOT)})
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert len(lines) == len(batch_sizes), done.stderr[-3000:]
+    return [[generation.Generation(**row | {"token_ids": tuple(row["token_ids"])})
+             for row in json.loads(line.removeprefix("RESULT"))] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def by_batch_size(prompts):
+    """What the embedded model generates with transformers, in batches of 6 and of 1."""
+    outputs = _in_process(models.resolve(models.EMBEDDED), prompts, LIMITS, "transformers", [6, 1])
+    return dict(zip([6, 1], outputs, strict=True))
+
+
+@pytest.fixture(scope="module")
+def embedded(by_batch_size):
+    """What the embedded model generates with transformers, all prompts in one batch."""
+    return by_batch_size[6]
+
+
+def test_both_engines_give_the_same_outputs(prompts, embedded, penalised):
+    """vLLM and transformers get the same prompt tokens and greedily give the same text, though
+    vLLM's model folder asks for a repetition penalty.
+
+    Nearly equal logits may fall to either side, so one of the six may differ.
+    """
+    folder = penalised(models.resolve(models.EMBEDDED))
+    [vllm] = _in_process(folder, prompts, LIMITS, "vllm", [6])
+    assert [one.prompt_tokens for one in vllm] == [one.prompt_tokens for one in embedded]
+    assert [one.prompt_tokens for one in vllm] == [len(prompt) for prompt in prompts]
+    pairs = list(zip(vllm, embedded, strict=True))
+    same = sum(one == other for one, other in pairs)
+    print(f"{same} of {len(pairs)} outputs are identical")
+    assert same >= 5, pairs
+
+
+def test_an_output_ends_with_the_end_token_or_at_its_limit(embedded):
+    """A stopped output holds the end token once, at its end; a cut one has exactly its limit."""
+    end = models.load_tokenizer(models.EMBEDDED).eos_token_id
+    assert {one.finish_reason for one in embedded} == {"stop", "length"}
+    for one, limit in zip(embedded, LIMITS, strict=True):
+        assert one.completion_tokens == len(one.token_ids) <= limit
+        if one.finish_reason == "stop":
+            assert one.token_ids.index(end) == len(one.token_ids) - 1
+        else:
+            assert end not in one.token_ids
+            assert one.completion_tokens == limit
+        assert "<|im_end|>" not in one.text
+
+
+def test_the_text_is_what_the_tokens_say(embedded):
+    """Encoding the text again gives the tokens, so no space was cleaned up on the way."""
+    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    for one in embedded:
+        if one.finish_reason == "stop":
+            assert models.encode_completion(tokenizer, one.text) == list(one.token_ids)
+
+
+def test_a_batch_gives_what_single_prompts_give(by_batch_size):
+    """Prompts of different lengths in one batch do not change each other's outputs."""
+    pairs = list(zip(by_batch_size[6], by_batch_size[1], strict=True))
+    assert sum(one == other for one, other in pairs) >= 5, pairs
+
+
+def test_the_generation_config_of_a_model_changes_nothing(tiny, prompts, penalised):
+    """A repetition penalty in the model folder is ignored, though it changes plain outputs."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokens = {folder: _generate(folder, prompts[:1], [40])[0].token_ids
+              for folder in (tiny, penalised(tiny))}
+    assert len(set(tokens.values())) == 1
+    model = AutoModelForCausalLM.from_pretrained(penalised(tiny), dtype=torch.bfloat16)
+    plain = model.generate(torch.tensor(prompts[:1]), max_new_tokens=40)
+    assert tuple(plain[0, len(prompts[0]):].tolist()) != tokens[tiny]
+
+
+def test_a_limit_beyond_the_positions_is_refused(tiny, prompts):
+    """A prompt and a limit that do not fit the model are refused before an engine starts."""
+    with pytest.raises(ParamsError, match="the model has 256 positions"):
+        next(generation.generate(tiny, prompts, [24] * 5 + [400], "vllm", 4))
+
+
+def test_nothing_to_generate_starts_no_engine(tiny):
+    """Without prompts there is no output, and no error."""
+    assert list(generation.generate(tiny, [], [], "vllm", 4)) == []

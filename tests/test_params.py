@@ -1,0 +1,329 @@
+"""The parameter files: the paper's values in ours, and one clear line for every mistake."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metarfft_core import params, tasks
+
+FOLDER = params.ROOT / "params"
+PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
+OURS = {"name", "smoke"}
+"""Keys of the kit's own, on which no result depends."""
+
+
+def changed(keys, value):
+    """The smoke run's values with one of them changed; `keys` are joined by dots."""
+    values = params.read(params.DEFAULT_FILE)
+    *sections, last = keys.split(".")
+    part = values
+    for section in sections:
+        part = part[section]
+    part[last] = value
+    return values
+
+
+def refused(values):
+    """The one line that refuses these values."""
+    with pytest.raises(params.ParamsError) as caught:
+        params.check(values, "some.yaml")
+    message = str(caught.value)
+    assert message.startswith("some.yaml: ")
+    assert "\n" not in message
+    return message.removeprefix("some.yaml: ")
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_file_is_valid_and_named_as_its_run(file):
+    """Each parameter file loads, and its run has the file's name."""
+    assert params.load(file).name == file.stem
+
+
+def leaves(values, prefix=""):
+    """Nested mappings as one, keys joined by dots."""
+    flat = {}
+    for key, value in values.items():
+        nested = leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else None
+        flat |= {f"{prefix}{key}": value} if nested is None else nested
+    return flat
+
+
+def stated(size):
+    """What the paper states for a model's run, by the keys of our parameter files."""
+    corpus = PROTOCOL["corpus"]
+    values = {"model.name": PROTOCOL["models"][size],
+              "corpus.pretrain.tasks": "pretrain", "corpus.adaptation.tasks": "downstream",
+              "corpus.validation.lengths": [corpus["pretrain"]["validation_length"]],
+              "adaptation.methods": PROTOCOL["adaptation"]["methods"]}
+    for part in ("pretrain", "adaptation", "evaluation"):
+        first, last = corpus[part]["lengths"]
+        values[f"corpus.{part}.lengths"] = f"{first}-{last}"
+        values[f"corpus.{part}.samples_per_length"] = corpus[part]["samples_per_length"]
+    for section, ours in (("rf_pretraining", "pretraining"), ("adaptation", "adaptation")):
+        values |= {f"{ours}.{key}": value for key, value in PROTOCOL[section][size].items()
+                   if value is not None}
+    return values
+
+
+@pytest.mark.parametrize("size", ["7b", "32b"])
+def test_the_files_hold_the_papers_values(size):
+    """Every value that the paper states stands in its file as the paper states it."""
+    file = leaves(params.read(FOLDER / f"{size}.yaml"))
+    paper = stated(size)
+    assert {key: file.get(key) for key in paper} == paper
+
+
+@pytest.mark.parametrize("size", ["7b", "32b"])
+def test_what_the_paper_does_not_state_is_marked(size):
+    """The lines of all other values carry the word assumption, those of the paper's do not."""
+    text = (FOLDER / f"{size}.yaml").read_text()
+    lines = text.splitlines()
+    marked = {keys for keys, line in lines_of(yaml.compose(text)) if "assumption" in lines[line]}
+    assert marked == set(leaves(yaml.safe_load(text))) - set(stated(size)) - OURS
+
+
+def lines_of(node, prefix=""):
+    """Each value's keys, joined by dots, with the number of its line from 0."""
+    for key, value in node.value:
+        keys = f"{prefix}{key.value}"
+        if isinstance(value, yaml.MappingNode):
+            yield from lines_of(value, f"{keys}.")
+        else:
+            yield keys, value.start_mark.line
+
+
+@pytest.mark.parametrize("size", ["7b", "32b"])
+def test_the_papers_runs_take_every_task_of_a_split(size):
+    """The names of the splits stand for their tasks, and for leaving out what cannot be had."""
+    run = params.load(FOLDER / f"{size}.yaml")
+    for section, split in ((run.corpus.pretrain, "pretrain"),
+                           (run.corpus.adaptation, "downstream")):
+        assert section.tasks == [task.id for task in tasks.select(split=split)]
+        assert section.leave_out
+    assert run.corpus.evaluation.lengths == list(range(1, 31))
+    assert not run.smoke
+
+
+@pytest.mark.parametrize(("keys", "value", "said"), [
+    ("corpus.adaptation.lenghts", "1-3",
+     "corpus.adaptation.lenghts: unknown key; did you mean lengths? (allowed: lengths, "),
+    ("corpus.worker", 2, "corpus.worker: unknown key; did you mean workers? (allowed: workers, "),
+    ("adaptaton", {}, "adaptaton: unknown key; did you mean adaptation? (allowed: name, smoke, "),
+    ("zzz", 1, "zzz: unknown key (allowed: name, smoke, seed, "),
+    ("pretraining.learning_rate", "1e-5",
+     "pretraining.learning_rate: input should be a valid number, got '1e-5' "
+     "(a string; in YAML write a small number as 1.0e-5)"),
+    ("pretraining.steps", "12", "pretraining.steps: input should be a valid integer, got '12'"),
+    ("pretraining.steps", 1.5, "pretraining.steps: input should be a valid integer"),
+    ("pretraining.steps", 0, "pretraining.steps: input should be greater than or equal to 1, got "),
+    ("pretraining.batch_size", True, "pretraining.batch_size: input should be a valid integer"),
+    ("seed", None, "seed: input should be a valid integer, got None"),
+    ("smoke", "yes", "smoke: input should be a valid boolean, got 'yes'"),
+    ("name", "a/b", "name: "),
+    ("model", "SmolLM2", "model: "),
+    ("evaluation.engine", "vlm", "evaluation.engine: input should be 'vllm' or 'transformers'"),
+    ("evaluation.confidence", 95, "evaluation.confidence: input should be less than 1, got 95"),
+    ("corpus.pretrain.tasks", ["sr_coin_flp"], "corpus.pretrain.tasks: no task 'sr_coin_flp'; the "
+                                               "nearest are sr_coin_flip"),
+    ("corpus.pretrain.tasks", "pretraining", "corpus.pretrain.tasks: expected pretrain, downstream "
+                                             "or a list of task ids, got 'pretraining'"),
+    ("corpus.pretrain.tasks", [], "corpus.pretrain.tasks: expected at least one task"),
+    ("corpus.adaptation.tasks", ["lc_258", "lc_258"],
+     "corpus.adaptation.tasks: expected at least one task, none twice, got ['lc_258', 'lc_258']"),
+    ("corpus.pretrain.lengths", "1-61", "corpus.pretrain: task bbh_dyck_languages cannot draw "
+                                        "length 61: it allows 1 to 60"),
+    ("corpus.validation.lengths", [61], "corpus.validation: task bbh_dyck_languages cannot draw"),
+    ("corpus.adaptation_validation.lengths", [99], "corpus.adaptation_validation: task lc_2544"),
+    ("corpus.evaluation.lengths", [1, 61], "corpus.evaluation: task lc_2544 cannot draw length 61"),
+    ("corpus.evaluation.lengths", [3, 1], "corpus.evaluation.lengths: expected ascending lengths"),
+    ("corpus.evaluation.lengths", "1..5", "corpus.evaluation.lengths: expected a range such as "),
+    ("corpus.evaluation.lengths", "5-1", "corpus.evaluation.lengths: expected "),
+    ("corpus.evaluation.lengths", 5, "corpus.evaluation.lengths: input should be a valid list"),
+    ("corpus.evaluation.lengths", [], "corpus.evaluation.lengths: expected ascending lengths"),
+    ("corpus.adaptation.tasks", ["sr_coin_flip"],
+     "corpus.adaptation.tasks: these are pre-training tasks of the same run: sr_coin_flip"),
+    ("pretraining.rank", None, "pretraining: rank belongs to method pissa, and only to it: got "
+                               "method pissa and rank None"),
+    ("pretraining.method", "full", "pretraining: rank belongs to method pissa, and only to it"),
+    ("pretraining.method", "lora", "pretraining.method: input should be 'full' or 'pissa', got "),
+    ("adaptation.micro_batch_size", 3,
+     "adaptation: micro_batch_size 3 does not divide batch_size 4"),
+    ("adaptation.methods", [], "adaptation: methods: expected at least one, none twice, got []"),
+    ("adaptation.methods", ["direct", "cot"], "adaptation.methods.1: input should be 'direct', "),
+])
+def test_a_wrong_value_is_named_with_what_is_allowed(keys, value, said):
+    """One line names the key, what is allowed and what was got."""
+    assert refused(changed(keys, value)).startswith(said)
+
+
+def test_early_stopping_needs_a_checkpoint_at_every_look():
+    """A checkpoint interval that misses looks is refused where training stops early."""
+    values = changed("pretraining.early_stopping_patience", 2)
+    values["pretraining"] |= {"evaluate_every": 6, "save_every": 4}
+    assert refused(values) == ("pretraining: early stopping needs a checkpoint at every look: "
+                               "save_every 4 does not divide evaluate_every 6")
+    values["pretraining"]["save_every"] = 3
+    params.check(values)
+
+
+def test_a_missing_key_is_named():
+    """A section or a key that lacks is named with its place."""
+    values = params.read(params.DEFAULT_FILE)
+    del values["evaluation"], values["model"]["context"]
+    assert refused(values) == ("model.context: this key is missing; "
+                               "evaluation: this key is missing")
+
+
+def test_several_mistakes_are_named_together():
+    """Two wrong keys in different sections stand in one line."""
+    values = changed("evaluation.engin", "vllm")
+    values["corpus"]["pretrain"]["lenght"] = [1]
+    message = refused(values)
+    assert "evaluation.engin: unknown key; did you mean engine?" in message
+    assert "corpus.pretrain.lenght: unknown key; did you mean lengths?" in message
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("name: [", "not a YAML file"), ("- 1\n", "expected keys and values, got list"),
+    ("", "expected keys and values, got NoneType"), (b"\xff\xfe\x00", "not a YAML file"),
+    ("name: !!python/object/apply:os.getcwd []", "not a YAML file"),
+])
+def test_what_is_no_parameter_file_is_refused(tmp_path, text, said):
+    """A file that is no mapping, or tries to build objects, is named in one line."""
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(params.ParamsError, match=re.escape(said)) as caught:
+        params.load(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    """A missing file, or a folder in its place, is named with the reason."""
+    with pytest.raises(params.ParamsError, match=r"none\.yaml: No such file"):
+        params.load(tmp_path / "none.yaml")
+    with pytest.raises(params.ParamsError, match="Is a directory"):
+        params.load(tmp_path)
+
+
+def test_values_cannot_be_changed_afterwards():
+    """Checked parameters are frozen."""
+    run = params.load(params.DEFAULT_FILE)
+    with pytest.raises(ValueError, match="frozen"):
+        run.model.name = "other"
+
+
+def test_leave_out_accepts_what_some_tasks_cannot_draw():
+    """With leave_out, and so with a split's name, an undrawable length is no error."""
+    values = changed("corpus.validation.lengths", [61])
+    values["corpus"]["pretrain"]["leave_out"] = True
+    assert params.check(values).corpus.validation.lengths == [61]
+    values["corpus"]["pretrain"] = {"tasks": "pretrain", "lengths": "1-61",
+                                    "samples_per_length": 1}
+    assert params.check(values).corpus.pretrain.leave_out
+
+
+def test_resolved_parameters_mean_the_same():
+    """The values of a checked run give the same run again, with the same digest."""
+    for file in FOLDER.glob("*.yaml"):
+        run = params.load(file)
+        again = params.check(yaml.safe_load(yaml.safe_dump(run.model_dump())))
+        assert again == run
+        assert again.digest == run.digest
+
+
+def test_the_digest_follows_every_value_but_the_workers():
+    """The number of workers cannot change a result; every other value can."""
+    run = params.load(params.DEFAULT_FILE)
+    assert params.check(changed("corpus.workers", 7)).digest == run.digest
+    for keys, value in (("seed", 1), ("name", "other"), ("evaluation.limit_extra", 65),
+                        ("corpus.pretrain.samples_per_length", 7)):
+        assert params.check(changed(keys, value)).digest != run.digest
+
+
+def notebook(**values):
+    """The variables of a notebook after its parameter cell, with those that Jupyter adds."""
+    return {"__name__": "__main__", "_": "", "_i1": "import re", "In": [], "Out": {}, "re": re,
+            "exit": object(), "quit": object(), "open": open, "get_ipython": lambda: None,
+            "Path": Path, "name": None, "smoke": None, "seed": None, "model": None,
+            "corpus": None, "pretraining": None, "adaptation": None, "evaluation": None} | values
+
+
+def test_a_notebook_without_parameters_takes_the_default_file(monkeypatch):
+    """All variables None: the file named by the environment holds, else the smoke run's."""
+    monkeypatch.delenv("METARFFT_PARAMS", raising=False)
+    assert params.from_notebook(notebook()) == params.load(FOLDER / "smoke.yaml")
+    monkeypatch.setenv("METARFFT_PARAMS", str(FOLDER / "test.yaml"))
+    assert params.from_notebook(notebook()) == params.load(FOLDER / "test.yaml")
+
+
+def test_a_notebooks_variable_replaces_its_key(monkeypatch):
+    """A variable that is not None replaces the key of the default file."""
+    monkeypatch.delenv("METARFFT_PARAMS", raising=False)
+    run = params.from_notebook(notebook(seed=5))
+    assert run.seed == 5
+    assert run.model == params.load(params.DEFAULT_FILE).model
+
+
+def test_a_file_given_to_a_notebook_replaces_everything(monkeypatch):
+    """With all values of a file, as papermill gives them, nothing of the default file is left."""
+    monkeypatch.setenv("METARFFT_PARAMS", "/nowhere")
+    values = params.read(FOLDER / "32b.yaml")
+    assert params.from_notebook(notebook(**values)) == params.load(FOLDER / "32b.yaml")
+    del values["evaluation"]
+    with pytest.raises(params.ParamsError, match="evaluation: this key is missing"):
+        params.from_notebook(notebook(**values))
+
+
+def test_a_misspelt_variable_of_a_notebook_is_refused(monkeypatch):
+    """A variable that is no parameter stops the notebook, with the nearest name."""
+    monkeypatch.delenv("METARFFT_PARAMS", raising=False)
+    with pytest.raises(params.ParamsError, match="sed: unknown key; did you mean seed"):
+        params.from_notebook(notebook(sed=3))
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """A folder of the test for all runs."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+def test_a_folder_is_opened_and_opened_again(outputs):
+    """The resolved parameters are written once, and the same run may come back."""
+    run = params.load(params.DEFAULT_FILE)
+    assert params.open_folder(run) == outputs / "smoke"
+    assert params.load(outputs / "smoke" / "params.yaml") == run
+    (outputs / "smoke" / "corpus").mkdir()
+    params.open_folder(params.check(changed("corpus.workers", 7)))
+
+
+def test_a_folder_with_other_results_is_refused(outputs):
+    """Another run's results are kept; the message names the values that differ."""
+    params.open_folder(params.load(params.DEFAULT_FILE))
+    (outputs / "smoke" / "corpus").mkdir()
+    with pytest.raises(params.ParamsError, match=r"other parameters \(pretraining\.steps, seed\)"):
+        params.open_folder(params.check(changed("seed", 3) | {
+            "pretraining": changed("pretraining.steps", 9)["pretraining"]}))
+
+
+def test_a_folder_without_results_takes_other_parameters(outputs):
+    """A run that was refused before it made anything does not block a corrected one."""
+    params.open_folder(params.load(params.DEFAULT_FILE))
+    run = params.check(changed("seed", 3))
+    params.open_folder(run)
+    assert params.load(outputs / "smoke" / "params.yaml") == run
+
+
+def test_a_folder_that_cannot_be_written_is_named(outputs):
+    """A file in the folder's place is named with the reason (this holds for root too)."""
+    outputs.write_text("in the way")
+    with pytest.raises(params.ParamsError, match=r"outputs/smoke cannot be written: "):
+        params.open_folder(params.load(params.DEFAULT_FILE))
+    outputs.unlink()
+    outputs.mkdir()
+    (outputs / "smoke").write_text("in the way")
+    with pytest.raises(params.ParamsError, match=r"outputs/smoke cannot be written: "):
+        params.open_folder(params.load(params.DEFAULT_FILE))
