@@ -14,6 +14,7 @@ import os
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
@@ -129,6 +130,8 @@ def read(run: Params, split: str, format: str, task: str | None = None):
     Columns: task, length, index, stream, format, prompt, completion, inputs (the dict of inputs
     as a Python literal) and answer (the same). Raises ParamsError as `files` does.
     """
+    # In a notebook without ipywidgets, tqdm warns that its bars are plain.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     from datasets import Dataset
 
     # Dataset.from_parquet would copy the files into a cache, and fails where none has a row.

@@ -18,8 +18,10 @@ def follow(command: list[str], name: str) -> None:
     Raises RuntimeError with `name` and the last lines where it fails.
     """
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
-                                "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
+        "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     last: deque[str] = deque(maxlen=30)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace",
