@@ -104,9 +104,15 @@ def _run(options: argparse.Namespace) -> None:
     run = params.load(options.params)
     corpus.check_context(run)
     params.open_folder(run)
-    from metarfft_core import runner  # takes seconds to import, which a wrong parameter need not
+    # These take seconds to import; a wrong parameter is named before.
+    from metarfft_core import runner, verify
 
     figures = runner.run(run)
-    print(f"\nThe results stand in {figures.parent}:")
+    problems = verify.verify(run)
+    if problems:
+        raise RuntimeError("the check after the run failed: " + "; ".join(problems))
+    print("\nChecked: every held-out loss fell, all weights changed, and every accuracy follows "
+          "from the stored texts.")
+    print(f"The results stand in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")

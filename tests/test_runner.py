@@ -77,6 +77,7 @@ def test_refuses_another_runs_folder(run):
     """A run with other parameters does not write into a folder that holds results."""
     write(runner.NOTEBOOKS, "01_x.ipynb", "print(seed)")
     runner.run(run)
+    (run.folder / "corpus").mkdir()
     other = params.check(run.model_dump() | {"seed": 1})
-    with pytest.raises(params.ParamsError, match="other parameters.*seed"):
+    with pytest.raises(params.ParamsError, match=r"other parameters.*seed"):
         runner.run(other)

@@ -47,10 +47,13 @@ def _size(value: Any) -> int:
 def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
     """The value of an expression; raises Unclear where there is none."""
     try:
-        return _evaluate(node, names)
+        value = _evaluate(node, names)
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
             RecursionError, MemoryError) as error:
         raise Unclear(str(error)) from None
+    if _size(value) > SIZE_LIMIT:
+        raise Unclear("too large")
+    return value
 
 
 def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
@@ -91,7 +94,7 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
             return _evaluate(body if _evaluate(test, names) else orelse, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
             value = _FUNCTIONS[name](*[_evaluate(argument, names) for argument in arguments])
-            if _size(value) > SIZE_LIMIT:
+            if _size(value) > SIZE_LIMIT:  # before anything goes over a range
                 raise Unclear("too large")
             return value
         case ast.Call(func=ast.Attribute(value=value, attr=attr), args=arguments, keywords=[]):

@@ -8,7 +8,7 @@ import re
 
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
 
-_STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|"""
+_STRING = r"""'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|"""  # one that is not closed ends the text
 _PLACE = re.compile(r"[A-Za-z_]\w*(\[.*\])*")
 
 

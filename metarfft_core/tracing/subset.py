@@ -126,7 +126,7 @@ class _Checker:
         for part in ast.walk(node):
             name = getattr(part, "id", getattr(part, "arg", ""))
             if name.startswith("_"):
-                refuse(node, f"the name {name} begins with an underscore, as the tracer's own do")
+                refuse(part, f"the name {name} begins with an underscore, as the tracer's own do")
         if not _returns(node.body[-1]):
             refuse(node.body[-1], "a rule ends with return, whichever way it takes")
 
@@ -143,7 +143,8 @@ class _Checker:
         if header.end_lineno != statement.lineno:
             refuse(statement, "a statement takes one line")
         if statement.lineno in self.used:
-            refuse(statement, "one statement a line, because a trace recites lines")
+            refuse(statement, "each statement takes a line of its own, because a trace recites "
+                              "lines")
         self.used.add(statement.lineno)
 
     def check_break(self, statement) -> None:

@@ -1,0 +1,49 @@
+"""The check after a run: what was trained did learn, and what is reported can be recomputed."""
+
+from collections.abc import Iterable, Mapping
+from csv import DictReader
+
+from metarfft_core import evaluation, files, training
+from metarfft_core.params import Params
+
+
+def verify(run: Params) -> list[str]:
+    """What is wrong with a finished run, a line each; empty where all is well."""
+    stages = {"RF-pretraining": training.stage_folder(run, "pretrain")} | {
+        f"{method} on {task}": training.stage_folder(run, "adapt", task, method)
+        for task in run.corpus.adaptation.tasks for method in run.adaptation.methods}
+    manifests = {name: files.read_json(folder / "manifest.json")
+                 for name, folder in stages.items()}
+    rows = evaluation.read(run).to_dict("records")
+    with open(run.folder / "figures" / "accuracy_by_length.csv", encoding="utf-8") as file:
+        table = list(DictReader(file))
+    return training_problems(manifests) + accuracy_problems(rows, table)
+
+
+def training_problems(manifests: Mapping[str, Mapping]) -> list[str]:
+    """The trainings whose held-out loss did not fall or whose weights did not change."""
+    problems = []
+    for name, manifest in manifests.items():
+        first, last = manifest["first_validation_loss"], manifest["last_validation_loss"]
+        if not last < first:
+            problems.append(f"{name}: the held-out loss did not fall ({first:.4f} to {last:.4f})")
+        if not manifest["relative_change"] > 0:
+            problems.append(f"{name}: the weights did not change")
+    return problems
+
+
+def accuracy_problems(rows: Iterable[Mapping], table: Iterable[Mapping[str, str]]) -> list[str]:
+    """The accuracies of the table that scoring the stored texts again does not give."""
+    rows = list(rows)
+    right: dict[tuple, list[bool]] = {}
+    for row, outcome in zip(rows, evaluation.recompute(rows), strict=True):
+        key = (row["method"], row["task"], str(row["length"]))
+        right.setdefault(key, []).append(outcome == "right")
+    problems = []
+    for line in table:
+        scored = right.pop((line["method"], line["task"], line["length"]), [])
+        if not scored or abs(sum(scored) / len(scored) - float(line["accuracy"])) > 1e-9:
+            problems.append(f"{line['method']} on {line['task']}, length {line['length']}: the "
+                            f"table says {line['accuracy']}, the texts {sum(scored)} of "
+                            f"{len(scored)}")
+    return problems + [f"{' '.join(key)}: not in the table" for key in right]
