@@ -1,8 +1,10 @@
 """The data of a run: seeded samples in Parquet files (the paper's Section 3 and Appendix A).
 
     corpus/<split>/<format>/<task>.parquet    sorted by length and index
-    corpus/manifest.json                      written last: a corpus without it is not finished
+    corpus/in_context/rfft/synthetic-*.parquet    sorted by length and number of the rule
+    corpus/manifest.json, README.md           written last: a corpus without them is not finished
 
+The optional split `in_context` puts an exemplar before each question and adds synthetic rules.
 A sample depends on its seed, split, task, length and index alone, so the files are the same bytes
 whatever the number of workers. Inputs that a model was trained on are kept out of the held-out
 splits wherever a task has enough instances; the rest is counted. No sample takes more tokens
@@ -28,18 +30,18 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metarfft_core import __version__, formats, tasks
+from metarfft_core import __version__, formats, synthetic, tasks
 from metarfft_core.files import read_json, sha256, whole, write_json
 from metarfft_core.models import token_counter
 from metarfft_core.params import METHODS, ROOT, Held, Params, ParamsError, Samples, open_folder
 from metarfft_core.tasks import Instance, Task
 
-SPLITS = ("pretrain", "validation", "adaptation", "adaptation_validation", "evaluation")
-"""The splits, those that are trained on before those held out; also the streams of their seeds."""
-
 SCHEMA = pa.schema([(name, pa.int64() if name in ("length", "index") else pa.string())
                     for name in ("task", "length", "index", "stream", "format", "prompt",
                                  "completion", "inputs", "answer")])
+
+SYNTHETIC = "synthetic-"
+"""What the names of the shards of synthetic rules begin with."""
 
 TRIES = 20
 """A held-out length is drawn at most this often for each of its samples in search of new inputs."""
@@ -48,6 +50,8 @@ _PROBES = 5  # samples of the longest length that are counted before anything is
 _COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
 _MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
 _REPORT_SECONDS = 5
+_RULES = 250  # synthetic rules in a shard
+_SAMPLES_OF_RULE = synthetic.LONGEST // 2  # one of every other length; its neighbours the rest
 
 
 class _Split(NamedTuple):
@@ -57,18 +61,31 @@ class _Split(NamedTuple):
     tasks: Samples  # whose tasks it has, and whose `leave_out` holds
     trained: str | None  # the split whose inputs are kept out of this one
     formats: tuple[str, ...]
+    synthetic: int = 0  # samples of synthetic rules
+
+    @property
+    def shards(self) -> list[str]:
+        """The names of its shards: the tasks, then the parts of the synthetic rules."""
+        parts = -(-self.synthetic // (_RULES * _SAMPLES_OF_RULE))
+        return [*self.tasks.tasks, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
 
 
 def _splits(run: Params) -> dict[str, _Split]:
+    """The splits, those trained on before those held out; their names are the seeds' streams."""
     corpus = run.corpus
     compared = tuple(dict.fromkeys(METHODS[method] for method in run.adaptation.methods))
-    return dict(zip(SPLITS, (
-        _Split(corpus.pretrain, corpus.pretrain, None, ("rfft",)),
-        _Split(corpus.validation, corpus.pretrain, "pretrain", ("rfft",)),
-        _Split(corpus.adaptation, corpus.adaptation, None, compared),
-        _Split(corpus.adaptation_validation, corpus.adaptation, "adaptation", compared),
-        _Split(corpus.evaluation, corpus.adaptation, "adaptation", compared),
-    ), strict=True))
+    splits = {
+        "pretrain": _Split(corpus.pretrain, corpus.pretrain, None, ("rfft",)),
+        "validation": _Split(corpus.validation, corpus.pretrain, "pretrain", ("rfft",)),
+        "adaptation": _Split(corpus.adaptation, corpus.adaptation, None, compared),
+        "adaptation_validation": _Split(corpus.adaptation_validation, corpus.adaptation,
+                                        "adaptation", compared),
+        "evaluation": _Split(corpus.evaluation, corpus.adaptation, "adaptation", compared),
+    }
+    if corpus.in_context:
+        splits["in_context"] = _Split(corpus.in_context, corpus.in_context, None, ("rfft",),
+                                      corpus.in_context.synthetic_samples)
+    return splits
 
 
 def build(run: Params) -> Path:
@@ -88,6 +105,9 @@ def build(run: Params) -> Path:
         leftover.unlink()
     _write_shards(run)
     _write_manifest(run, folder)
+    from metarfft_core import card  # it reads what is written here
+
+    card.write(run)
     return folder
 
 
@@ -99,12 +119,13 @@ def _finished(run: Params, folder: Path) -> bool:
     if manifest["params_digest"] != run.digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
                           f"or delete {run.folder}")
-    return all((folder / shard).exists() for shard in manifest["shards"])
+    return all((folder / name).exists() for name in ("README.md", *manifest["shards"]))
 
 
 def files(run: Params, split: str, format: str, task: str | None = None) -> list[Path]:
     """The Parquet files of a split in a format: of one task, or of all in the run's order.
 
+    In the split `in_context` a part of the synthetic rules counts as a task.
     Raises ParamsError where the corpus is not built or holds no such split, format or task.
     """
     if not (run.folder / "corpus" / "manifest.json").exists():
@@ -113,7 +134,7 @@ def files(run: Params, split: str, format: str, task: str | None = None) -> list
     splits = _splits(run)
     _require("split", split, tuple(splits))
     _require("format", format, splits[split].formats)
-    held = splits[split].tasks.tasks
+    held = splits[split].shards
     if task is not None:
         _require("task", task, tuple(held))
     return [_shard(run, split, format, one) for one in held if task in (None, one)]
@@ -179,19 +200,19 @@ def check_context(run: Params) -> None:
             for index in range(min(_PROBES, split.samples.samples_per_length)):
                 instance = task.sample(length=length, seed=run.seed, index=index, stream=name)
                 for format in split.formats:
-                    tokens = meter.excess(*formats.render(task, instance, format))
+                    tokens = meter.excess(*_render(run, task, instance, format))
                     if tokens:
                         raise meter.refuse(name, task, length, tokens)
 
 
 def _write_shards(run: Params) -> None:
     """Write the shards that lack, a task at a time in each worker, and report the progress."""
-    every = dict.fromkeys(task for split in _splits(run).values() for task in split.tasks.tasks)
+    every = dict.fromkeys(name for split in _splits(run).values() for name in split.shards)
     progress = _Progress(run)
     workers = ProcessPoolExecutor(min(run.corpus.workers, len(every)), get_context("spawn"),
                                   initializer=_start_worker)
     try:
-        for future in as_completed([workers.submit(_write_task, run, task) for task in every]):
+        for future in as_completed([workers.submit(_write_task, run, name) for name in every]):
             progress.add(*future.result())
     finally:
         workers.shutdown(cancel_futures=True)
@@ -212,7 +233,7 @@ class _Progress:
     """Says now and then how far the build is."""
 
     def __init__(self, run: Params):
-        self.shards = sum(len(split.tasks.tasks) * len(split.formats)
+        self.shards = sum(len(split.shards) * len(split.formats)
                           for split in _splits(run).values())
         self.found = self.written = self.samples = 0
         self.start = self.said = time.monotonic()
@@ -232,18 +253,24 @@ class _Progress:
                   f"{left * seconds / self.written:,.0f} s left", flush=True)
 
 
-def _write_task(run: Params, task_id: str) -> tuple[int, int, int]:
-    """Write what lacks of a task: shards found, shards written, samples in those."""
+def _write_task(run: Params, shard: str) -> tuple[int, int, int]:
+    """Write what lacks of a task, or of a part of the synthetic rules.
+
+    Returns the shards found, the shards written and the samples in those.
+    """
     found = written = samples = 0
     for name, split in _splits(run).items():
-        if task_id not in split.tasks.tasks:
+        if shard not in split.shards:
             continue
-        paths = {format: _shard(run, name, format, task_id) for format in split.formats}
+        paths = {format: _shard(run, name, format, shard) for format in split.formats}
         if all(path.exists() for path in paths.values()):
             found += len(paths)
+            continue
+        written += len(paths)
+        if shard in split.tasks.tasks:
+            samples += _write_split(run, name, tasks.get(shard), paths)
         else:
-            written += len(paths)
-            samples += _write_split(run, name, tasks.get(task_id), paths)
+            samples += _write_synthetic(run, int(shard.removeprefix(SYNTHETIC)), paths["rfft"])
     return found, written, samples
 
 
@@ -264,7 +291,8 @@ def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> 
                 left_out[length] = "the task cannot draw it"
                 continue
             instances, skipped = _draw(run, name, task, length, trained)
-            rows = {format: [_row(task, one, format) for one in instances] for format in paths}
+            rows = {format: [_row(run, task, one, format) for one in instances]
+                    for format in paths}
             excess = _first_excess(meter, rows)
             if excess and not split.tasks.leave_out:
                 raise meter.refuse(name, task, length, excess)
@@ -277,6 +305,34 @@ def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> 
                 samples += len(instances)
         for writer in writers.values():
             writer.finish({"lengths": counts, "left_out": left_out})
+    return samples
+
+
+def _write_synthetic(run: Params, part: int, path: Path) -> int:
+    """Write a shard of synthetic rules; returns the samples written.
+
+    A sample that does not fit the context is left out, and counted.
+    """
+    meter = _Meter(run)
+    first, wanted = part * _RULES, run.corpus.in_context.synthetic_samples
+    rows = {length: [] for length in range(1, synthetic.LONGEST + 1)}
+    for number in range(first, min(first + _RULES, -(-wanted // _SAMPLES_OF_RULE))):
+        rule = synthetic.rule(run.seed, number)
+        lengths = rule.lengths[number % 2::2][:wanted - number * _SAMPLES_OF_RULE]
+        for length in lengths:
+            instance = rule.sample(length=length, seed=run.seed, index=0, stream="in_context")
+            rows[length].append(_row(run, rule, instance, "rfft"))
+    counts, left_out, samples = {}, {}, 0
+    with _open_shard(path, meter) as writer:
+        for length, drawn in rows.items():
+            kept = [row for row in drawn if not meter.excess(row["prompt"], row["completion"])]
+            if len(kept) < len(drawn):
+                left_out[length] = (f"{len(drawn) - len(kept)} of {len(drawn)} samples take more "
+                                    f"than {meter.context} tokens")
+            counts[length] = _count(kept, set(), 0)
+            writer.write(kept)
+            samples += len(kept)
+        writer.finish({"lengths": counts, "left_out": left_out})
     return samples
 
 
@@ -312,8 +368,18 @@ def _draw(run: Params, name: str, task: Task, length: int,
     return sorted(taken, key=lambda one: one.index), (TRIES - 1) * wanted
 
 
-def _row(task: Task, instance: Instance, format: str) -> dict:
-    example = formats.render(task, instance, format)
+def _render(run: Params, task: Task, instance: Instance, format: str) -> formats.Example:
+    """A sample in the run's wording, with an exemplar where its split is `in_context`."""
+    if instance.stream != "in_context":
+        return formats.render(task, instance, format, run.corpus.wording)
+    try:
+        return formats.render_in_context(task, instance, format, run.seed, run.corpus.wording)
+    except ValueError as error:
+        raise ParamsError(f"corpus.in_context: {error}") from None
+
+
+def _row(run: Params, task: Task, instance: Instance, format: str) -> dict:
+    example = _render(run, task, instance, format)
     return {"task": task.id, "length": instance.length, "index": instance.index,
             "stream": instance.stream, "format": format, "prompt": example.prompt,
             "completion": example.completion, "inputs": repr(instance.inputs),
@@ -368,11 +434,12 @@ def _summary(values: list[int]) -> dict[str, float]:
 
 def _write_manifest(run: Params, folder: Path) -> None:
     """Gather the statistics of all shards; refuse a split of which nothing is left."""
-    rows, counts, left_out, shards = dict.fromkeys(SPLITS, 0), {}, {}, {}
-    for name, split in _splits(run).items():
+    splits = _splits(run)
+    rows, counts, left_out, shards = dict.fromkeys(splits, 0), {}, {}, {}
+    for name, split in splits.items():
         counts[name] = {}
         for format in split.formats:
-            for task in split.tasks.tasks:
+            for task in split.shards:
                 path = _shard(run, name, format, task)
                 found = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
                 counts[name][task] = found.pop("lengths")
@@ -385,7 +452,8 @@ def _write_manifest(run: Params, folder: Path) -> None:
     write_json(folder / "manifest.json", provenance(run) | {
         "rows": rows, "left_out": left_out, "counts": counts, "shards": shards})
     if left_out:
-        print(f"corpus: {len(left_out)} lengths of tasks are left out; the manifest names them")
+        print(f"corpus: {len(left_out)} lengths of tasks are left out, or some of their samples; "
+              "the manifest names them")
 
 
 def provenance(run: Params) -> dict:

@@ -11,7 +11,7 @@ import json
 import os
 import types
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -118,15 +118,28 @@ class Samples(Held):
         return data
 
 
+class InContext(Samples):
+    """Samples with one exemplar before the question, and such samples of synthetic rules."""
+
+    synthetic_samples: Annotated[int, Field(ge=0)]
+
+
 class Corpus(Section):
-    """The data of the run (the paper's Section 3 and Appendix A)."""
+    """The data of the run (the paper's Section 3 and Appendix A).
+
+    An optional key that changes nothing is not dumped: a run that was finished before the kit had
+    that key keeps its digest.
+    """
 
     workers: Count
+    wording: Annotated[Literal["kit", "paper"],
+                       Field(exclude_if=lambda wording: wording == "kit")] = "kit"  # of rfft
     pretrain: Samples
     validation: Held  # of the pre-training tasks; the paper stops early on length 31
     adaptation: Samples
     adaptation_validation: Held  # of the adaptation tasks, in distribution
     evaluation: Held  # of the adaptation tasks
+    in_context: Annotated[InContext | None, Field(exclude_if=lambda part: part is None)] = None
 
 
 class Training(Section):
@@ -200,15 +213,16 @@ class Params(Section):
     @model_validator(mode="after")
     def _possible(self):
         corpus = self.corpus
-        shared = set(corpus.pretrain.tasks) & set(corpus.adaptation.tasks)
+        trained = {*corpus.pretrain.tasks, *(corpus.in_context.tasks if corpus.in_context else ())}
+        shared = trained & set(corpus.adaptation.tasks)
         if shared:
             raise ValueError("corpus.adaptation.tasks: these are pre-training tasks of the same "
                              f"run: {', '.join(sorted(shared))}")
         for key, owner in (("pretrain", corpus.pretrain), ("validation", corpus.pretrain),
                            ("adaptation", corpus.adaptation),
                            ("adaptation_validation", corpus.adaptation),
-                           ("evaluation", corpus.adaptation)):
-            if not owner.leave_out:
+                           ("evaluation", corpus.adaptation), ("in_context", corpus.in_context)):
+            if owner and not owner.leave_out:
                 _check_drawable(key, owner.tasks, getattr(corpus, key).lengths)
         return self
 
@@ -284,7 +298,8 @@ def _explain(problem: dict) -> str:
 def _allowed_keys(keys: list[str]) -> list[str]:
     section = Params
     for key in keys:
-        section = section.model_fields[key].annotation
+        annotation = section.model_fields[key].annotation
+        section, *_ = get_args(annotation) or (annotation,)  # of an optional section: the section
     return list(section.model_fields)
 
 

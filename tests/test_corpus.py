@@ -1,6 +1,7 @@
 """The corpus: the same bytes however it is built, true rows, counted overlaps, nothing too long."""
 
 import ast
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from metarfft_core import corpus, formats, models, params, tasks
 from metarfft_core.files import sha256
+from metarfft_core.tracing import replay
 
 BUILD = """
 import sys
@@ -34,9 +36,11 @@ def values(**changes):
                        "samples_per_length": 30},
         "adaptation_validation": {"lengths": "1-3", "samples_per_length": 4},
         "evaluation": {"lengths": [1, 2, 3, 5], "samples_per_length": 8},
+        "in_context": {"tasks": ["sr_last_letter"], "lengths": "1-2", "samples_per_length": 3,
+                       "synthetic_samples": 1010},
     }
     for key, part in changes.items():
-        section = values["corpus"][key]
+        section = values["corpus"].get(key)
         values["corpus"][key] = section | part if isinstance(section, dict) else part
     return values
 
@@ -71,7 +75,7 @@ def test_the_number_of_workers_does_not_change_a_byte(built, tmp_path, monkeypat
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     run = params.check(values(workers=workers))
     assert shards(corpus.build(run)) == expected
-    assert "corpus: 24 of 24 shards, 870 samples, " in capsys.readouterr().out
+    assert "corpus: 27 of 27 shards, 1,886 samples, " in capsys.readouterr().out
     assert said["params"]["corpus"].pop("workers") == 1
     got = manifest(run)
     assert got["params"]["corpus"].pop("workers") == workers
@@ -146,6 +150,104 @@ def run_rule(source, inputs):
     return list(names.values())[-1](*inputs.values())
 
 
+def rule_and_questions(prompt):
+    """The text of the rule in a prompt, and the questions after it."""
+    rule, *questions = prompt.partition("\nrule:\n")[2].split("\nQ: ")
+    return rule, questions
+
+
+def test_in_context_rows_show_an_exemplar_of_the_same_rule(built):
+    """A prompt holds the rule and a solved question before its own; the rule as it stands there
+    gives the stored answer, and the replay finds nothing false."""
+    data = corpus.read(built, "in_context", "rfft")
+    assert len(data) == 6 + 1010
+    for row in data:
+        rule, (worked, question) = rule_and_questions(row["prompt"])
+        inputs = ast.literal_eval(row["inputs"])
+        assert run_rule(rule, inputs) == ast.literal_eval(row["answer"])
+        assert all(repr(value) in question for value in ast.literal_eval(row["inputs"]).values())
+        shown, *lines, answer = worked.strip().splitlines()
+        assert shown != question
+        assert lines[0].startswith(rule.splitlines()[0])
+        assert answer.startswith("So the answer is ")
+        assert row["completion"].endswith(f"So the answer is {row['answer']}")
+        assert replay.judge(row["prompt"], row["completion"]) == []
+        assert (row["stream"], row["format"]) == ("in_context", "rfft")
+
+
+def test_synthetic_samples_are_as_many_as_asked_for(built):
+    """1,010 samples are four each of 252 rules and two of another, spread over lengths 1 to 8."""
+    parts = [corpus.read(built, "in_context", "rfft", name)
+             for name in ("synthetic-000", "synthetic-001")]
+    assert [len(part) for part in parts] == [1000, 10]
+    rows = [row for part in parts for row in part]
+    by_rule = {}
+    for row in rows:
+        by_rule.setdefault(row["task"], set()).add(row["length"])
+    assert sorted(map(len, by_rule.values())) == [2, *[4] * 252]
+    assert set(by_rule) == {f"synthetic_{number}" for number in range(253)}
+    assert {length: sum(row["length"] == length for row in rows) for length in range(1, 9)} == {
+        1: 127, 2: 126, 3: 127, **dict.fromkeys(range(4, 9), 126)}
+    assert len({rule_and_questions(row["prompt"])[0] for row in rows}) == 253
+
+
+def test_synthetic_samples_that_do_not_fit_are_left_out_and_counted(tmp_path, monkeypatch):
+    """A context of 1,500 tokens keeps exactly the synthetic samples that fit, and counts the
+    others by length."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    counts = models.token_counter("SmolLM2-135M-Instruct")
+    found = {}
+    for context in (8192, 1500):
+        changed = values(in_context={"synthetic_samples": 120})
+        changed["model"]["context"], changed["name"] = context, f"context{context}"
+        run = params.check(changed)
+        corpus.build(run)
+        found[context] = corpus.read(run, "in_context", "rfft", "synthetic-000")
+    fitting = [row for row in found[8192] if counts(row["prompt"], row["completion"]) <= 1500]
+    assert list(found[1500]) == fitting
+    assert 0 < len(fitting) < 120
+    left_out = manifest(run)["left_out"]
+    assert sum(int(reason.split(" of ")[0]) for reason in left_out.values()) == 120 - len(fitting)
+    assert left_out["in_context/synthetic-000/8"].endswith(" samples take more than 1500 tokens")
+
+
+def test_a_task_without_exemplars_is_refused(monkeypatch):
+    """A task that cannot draw a length below 5 is named before anything is built."""
+    late = dataclasses.replace(tasks.get("nupa_length"), id="late", lengths=(5, 6))
+    monkeypatch.setitem(tasks._REGISTRY, "late", late)
+    run = params.check(values(in_context={"tasks": ["late"], "lengths": [5]}))
+    with pytest.raises(params.ParamsError, match=r"corpus\.in_context: task late has no exemplar"):
+        corpus.check_context(run)
+
+
+def test_the_papers_wording_is_that_of_every_rfft_sample(tmp_path, monkeypatch, built):
+    """`wording: paper` changes the rfft completions of every split, and nothing else."""
+    shards = [("pretrain", "rfft"), ("validation", "rfft"), ("adaptation", "direct"),
+              ("adaptation", "rfft"), ("evaluation", "scratchpad"), ("in_context", "rfft")]
+    kit = [corpus.read(built, *shard) for shard in shards]
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = params.check(values(wording="paper"))
+    corpus.build(run)
+    for shard, expected in zip(shards, kit, strict=True):
+        data = corpus.read(run, *shard)
+        assert data["inputs"][:] == expected["inputs"][:]
+        if shard[1] != "rfft":
+            assert list(data) == list(expected)
+            continue
+        for row, other in zip(data, expected, strict=True):
+            assert len(row["completion"]) > len(other["completion"])
+            assert replay.judge_at_length(row["prompt"], row["completion"]) == []
+
+
+def test_without_its_section_there_is_no_in_context_split(tmp_path, monkeypatch):
+    """A file without `in_context` gives a corpus without it, and asking for it says so."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = params.load(params.ROOT / "params" / "test.yaml")
+    assert not (corpus.build(run) / "in_context").exists()
+    with pytest.raises(params.ParamsError, match="split: this corpus holds pretrain, "):
+        corpus.read(run, "in_context", "rfft")
+
+
 def test_types_survive_storage(built):
     """A list of tuples comes back as a list of tuples."""
     row = corpus.read(built, "pretrain", "rfft", "bbh_navigate")[0]
@@ -171,7 +273,7 @@ def test_each_split_has_the_formats_of_its_methods(built):
              for split in folder.iterdir() if split.is_dir()}
     every = ["direct", "rfft", "scratchpad"]
     assert found == {"pretrain": ["rfft"], "validation": ["rfft"], "adaptation": every,
-                     "adaptation_validation": every, "evaluation": every}
+                     "adaptation_validation": every, "evaluation": every, "in_context": ["rfft"]}
 
 
 def inputs_of(run, split, format, task):
@@ -220,7 +322,8 @@ def test_the_manifest_describes_the_files(built):
     """Hashes, rows, characters and tokens in the manifest are those of the files."""
     found = manifest(built)
     folder = built.folder / "corpus"
-    assert {path: shard["sha256"] for path, shard in found["shards"].items()} == shards(folder)
+    hashes = {path: shard["sha256"] for path, shard in found["shards"].items()}
+    assert hashes == {path: hash for path, hash in shards(folder).items() if path != "README.md"}
     count = models.token_counter(built.model.name)
     for path, shard in found["shards"].items():
         split, format, name = Path(path).parts
@@ -230,7 +333,7 @@ def test_the_manifest_describes_the_files(built):
         assert shard["rows"] == len(pairs)
         assert shard["characters"] == {"mean": pytest.approx(sum(characters) / len(pairs), abs=0.1),
                                        "maximum": max(characters)}
-        if split != "adaptation":  # few enough rows that all are counted
+        if split not in ("adaptation", "in_context"):  # few enough rows that all are counted
             tokens = [count(*pair) for pair in pairs]
             assert shard["tokens"] == {"rows": len(pairs), "maximum": max(tokens),
                                        "mean": pytest.approx(sum(tokens) / len(pairs), abs=0.1)}
@@ -260,14 +363,15 @@ def test_a_finished_corpus_is_left_alone(built):
 
 
 def test_a_lost_shard_is_made_again(tmp_path, monkeypatch):
-    """A shard that was deleted comes back with the same bytes, the others stay."""
+    """Shards that were deleted come back with the same bytes, the others stay."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     run = params.check(values())
     before = shards(corpus.build(run))
-    lost, *_ = corpus.files(run, "validation", "rfft")
+    lost = [corpus.files(run, "validation", "rfft")[0], corpus.files(run, "in_context", "rfft")[1]]
     kept, *_ = corpus.files(run, "evaluation", "rfft")
     written = kept.stat().st_mtime_ns
-    lost.unlink()
+    for path in lost:
+        path.unlink()
     assert shards(corpus.build(run)) == before
     assert kept.stat().st_mtime_ns == written
 

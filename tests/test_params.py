@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarfft_core import params, tasks
+from metarfft_core import formats, params, synthetic, tasks
 
 FOLDER = params.ROOT / "params"
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
 OURS = {"name", "smoke"}
 """Keys of the kit's own, on which no result depends."""
+
+IN_CONTEXT = {"tasks": ["sr_coin_flip"], "lengths": [1], "samples_per_length": 1,
+              "synthetic_samples": 0}
 
 
 def changed(keys, value):
@@ -52,12 +55,15 @@ def leaves(values, prefix=""):
 
 def stated(size):
     """What the paper states for a model's run, by the keys of our parameter files."""
-    corpus = PROTOCOL["corpus"]
+    corpus = dict(PROTOCOL["corpus"])
     values = {"model.name": PROTOCOL["models"][size],
               "corpus.pretrain.tasks": "pretrain", "corpus.adaptation.tasks": "downstream",
               "corpus.validation.lengths": [corpus["pretrain"]["validation_length"]],
               "adaptation.methods": PROTOCOL["adaptation"]["methods"]}
-    for part in ("pretrain", "adaptation", "evaluation"):
+    corpus["in_context"] = corpus["pretrain"] | corpus["in_context"]  # an exemplar to each of those
+    values |= {"corpus.in_context.tasks": "pretrain",
+               "corpus.in_context.synthetic_samples": corpus["in_context"]["synthetic_samples"]}
+    for part in ("pretrain", "adaptation", "evaluation", "in_context"):
         first, last = corpus[part]["lengths"]
         values[f"corpus.{part}.lengths"] = f"{first}-{last}"
         values[f"corpus.{part}.samples_per_length"] = corpus[part]["samples_per_length"]
@@ -73,6 +79,13 @@ def test_the_files_hold_the_papers_values(size):
     file = leaves(params.read(FOLDER / f"{size}.yaml"))
     paper = stated(size)
     assert {key: file.get(key) for key in paper} == paper
+
+
+def test_exemplars_and_snippets_are_the_papers():
+    """An exemplar has fewer steps than the paper's limit, and there are as many snippets."""
+    paper = PROTOCOL["corpus"]["in_context"]
+    assert formats.EXEMPLAR_LENGTHS[-1] + 1 == paper["exemplar_max_steps"]
+    assert len(synthetic.SNIPPETS) == paper["snippets"]
 
 
 @pytest.mark.parametrize("size", ["7b", "32b"])
@@ -142,6 +155,15 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
     ("corpus.evaluation.lengths", "5-1", "corpus.evaluation.lengths: expected "),
     ("corpus.evaluation.lengths", 5, "corpus.evaluation.lengths: input should be a valid list"),
     ("corpus.evaluation.lengths", [], "corpus.evaluation.lengths: expected ascending lengths"),
+    ("corpus.wording", "ours", "corpus.wording: input should be 'kit' or 'paper', got 'ours'"),
+    ("corpus.in_context", IN_CONTEXT | {"synthetic": 1},
+     "corpus.in_context.synthetic: unknown key; did you mean synthetic_samples? (allowed: "),
+    ("corpus.in_context", IN_CONTEXT | {"synthetic_samples": -1},
+     "corpus.in_context.synthetic_samples: input should be greater than or equal to 0, got -1"),
+    ("corpus.in_context", IN_CONTEXT | {"tasks": ["lc_2544"]}, "corpus.adaptation.tasks: these are "
+     "pre-training tasks of the same run: lc_2544"),
+    ("corpus.in_context", IN_CONTEXT | {"lengths": [61]}, "corpus.in_context: task sr_coin_flip "
+                                                          "cannot draw length 61: it allows 1 to"),
     ("corpus.adaptation.tasks", ["sr_coin_flip"],
      "corpus.adaptation.tasks: these are pre-training tasks of the same run: sr_coin_flip"),
     ("pretraining.rank", None, "pretraining: rank belongs to method pissa, and only to it: got "
@@ -241,6 +263,17 @@ def test_the_digest_follows_every_value_but_the_workers():
     for keys, value in (("seed", 1), ("name", "other"), ("evaluation.limit_extra", 65),
                         ("corpus.pretrain.samples_per_length", 7)):
         assert params.check(changed(keys, value)).digest != run.digest
+
+
+def test_what_is_not_asked_for_leaves_the_digest():
+    """The kit's wording, said or not, is one run; another wording or in-context samples are not."""
+    run = params.load(params.DEFAULT_FILE)
+    assert params.check(changed("corpus.wording", "kit")).digest == run.digest
+    assert not {"wording", "in_context"} & set(run.model_dump()["corpus"])
+    for keys, value in (("corpus.wording", "paper"), ("corpus.in_context", IN_CONTEXT)):
+        other = params.check(changed(keys, value))
+        assert other.digest != run.digest
+        assert params.check(other.model_dump()) == other
 
 
 def notebook(**values):

@@ -1,0 +1,224 @@
+"""The data set card of a corpus (the paper's Section 3 and Appendix A): what is in it, counted.
+
+The card is corpus/README.md. Its front matter makes the corpus folder a data set of the Hub's
+form: `datasets.load_dataset(folder, "evaluation-rfft")` opens one split in one format.
+"""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import yaml
+
+from metarfft_core import corpus, tasks
+from metarfft_core.files import read_json, write_whole
+from metarfft_core.params import Params, ParamsError
+
+COLUMNS = {
+    "task": "Id of the task, or of the synthetic rule.",
+    "length": "Length of the instance, in the task's own unit (see Sources).",
+    "index": "Number of the draw: seed, stream, task, length and index give the sample again.",
+    "stream": "Name of the split, a part of that key.",
+    "format": "How the sample is said: `direct` (answer alone), `scratchpad` (values that changed, "
+              "then the answer) or `rfft` (rule in the prompt, its recited execution, the answer).",
+    "prompt": "What the model is given, before any chat template.",
+    "completion": "What the model is to write. It ends with `So the answer is` and the answer.",
+    "inputs": "The rule's arguments by name: a dict as a Python literal (`ast.literal_eval`).",
+    "answer": "What the rule returns on them, as a Python literal.",
+}
+"""What each column of the corpus holds."""
+
+SPLITS = {
+    "pretrain": ("train", "Pre-training tasks, for RF-pretraining."),
+    "validation": ("validation", "Pre-training tasks at a greater length, for early stopping."),
+    "adaptation": ("train", "Downstream tasks, for the adaptation to each of them."),
+    "adaptation_validation": ("validation", "Downstream tasks at the lengths of the adaptation."),
+    "evaluation": ("test", "Downstream tasks, to measure accuracy by length."),
+    "in_context": ("train", "Pre-training tasks and synthetic rules, each prompt with a worked "
+                            "exemplar of the same rule before its question."),
+}
+"""The split that the Hub calls each of ours, and what it is for."""
+
+_SYNTHETIC = "synthetic rules"
+
+_TASKS = """## Tasks of each split
+
+Duplicates repeat the inputs of another sample of their length. Overlaps are samples held out whose
+inputs the training data holds too, because the task has too few others. The commonest answer is
+given by its share of all answers; yes is the share of True, where every answer is a truth value.
+"""
+
+_LICENCE = """## Licence
+
+Questions, rules, traces and synthetic rules are texts of this kit, under the Apache License 2.0.
+A LeetCode problem is named and linked as the source of an idea; the question and the rule are our
+own, and no statement, example or test of LeetCode is part of this data set. The tasks of Big-Bench
+Hard (BBH), NUPA and symbolic reasoning follow the published descriptions; every instance was drawn
+anew.
+"""
+
+
+def write(run: Params) -> Path:
+    """Write the card of a built corpus, whole; returns its path.
+
+    Raises ParamsError where the corpus has no manifest.
+    """
+    folder = run.folder / "corpus"
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise ParamsError(f"the corpus of run {run.name} is not built: there is no {path}")
+    manifest = read_json(path)
+    parts = [_front_matter(manifest), _introduction(run, manifest), _columns(), _splits(manifest)]
+    parts += [_TASKS, *(_tasks_of(folder, manifest, split) for split in manifest["counts"])]
+    parts += [_sources(manifest), _LICENCE]
+    write_whole(folder / "README.md", "\n".join(parts))
+    return folder / "README.md"
+
+
+def _formats(manifest: dict, split: str) -> list[str]:
+    places = (Path(shard).parts for shard in manifest["shards"])
+    return list(dict.fromkeys(format for name, format, _ in places if name == split))
+
+
+def _front_matter(manifest: dict) -> str:
+    configs = [{"config_name": f"{split}-{format}",
+                "data_files": [{"split": SPLITS[split][0], "path": f"{split}/{format}/*.parquet"}]}
+               for split in manifest["counts"] for format in _formats(manifest, split)]
+    values = {"license": "apache-2.0", "language": ["en"],
+              "pretty_name": "Meta-RFFT rule-following samples",
+              "task_categories": ["text-generation"],
+              "tags": ["rule-following", "length-generalization", "reasoning", "synthetic",
+                       "arxiv:2502.11525"],
+              "configs": configs}
+    return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
+
+
+def _introduction(run: Params, manifest: dict) -> str:
+    smoke = "This is the corpus of a smoke run: too small to train on.\n\n" if run.smoke else ""
+    return f"""# Rule-following samples: {run.name}
+
+Samples for *Meta Rule-Following Fine-Tuning* (NeurIPS 2025,
+[arXiv 2502.11525](https://arxiv.org/abs/2502.11525)): the rule of a task in the prompt, its
+execution recited step by step in the completion. Made with seed {run.seed} by metarfft
+{manifest["versions"]["metarfft"]}; `rfft` completions are in the wording `{run.corpus.wording}`.
+`manifest.json` holds the parameters, versions and hashes.
+
+{smoke}```python
+from datasets import load_dataset
+
+data = load_dataset("path/to/this/folder", "pretrain-rfft", split="train")
+```
+"""
+
+
+def _columns() -> str:
+    return "## Columns\n\n" + _table(["column", "what it holds"],
+                                      ([f"`{name}`", text] for name, text in COLUMNS.items()))
+
+
+def _splits(manifest: dict) -> str:
+    rows = []
+    for split in manifest["counts"]:
+        hub, purpose = SPLITS[split]
+        for format in _formats(manifest, split):
+            shards = [found for path, found in manifest["shards"].items()
+                      if path.startswith(f"{split}/{format}/")]
+            samples = sum(shard["rows"] for shard in shards)
+            rows.append([f"`{split}-{format}`", f"`{hub}`", purpose, f"{samples:,}",
+                         _tokens(shards)])
+    model = manifest["params"]["model"]["name"]
+    return (f"## Configurations\n\nTokens are those of {model}, chat template and end token "
+            "included: the mean and, in brackets, the maximum over the first samples of each "
+            "length.\n\n"
+            + _table(["configuration", "split", "what it is for", "samples", "tokens"], rows))
+
+
+def _tokens(shards: list[dict]) -> str:
+    """Mean and maximum over shards, each mean weighted by the shard's samples."""
+    samples = sum(shard["rows"] for shard in shards)
+    if not samples:
+        return "-"
+    mean = sum(shard["tokens"]["mean"] * shard["rows"] for shard in shards) / samples
+    return f"{mean:,.0f} ({max(shard['tokens']['maximum'] for shard in shards):,})"
+
+
+def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
+    """A table of the tasks of a split: how many samples, how different, how long."""
+    groups: dict[str, list[str]] = {}
+    for shard in manifest["counts"][split]:
+        label = _SYNTHETIC if shard.startswith(corpus.SYNTHETIC) else shard
+        groups.setdefault(label, []).append(shard)
+    formats = _formats(manifest, split)
+    rows = []
+    for label, shards in groups.items():
+        found = {format: [f"{split}/{format}/{shard}.parquet" for shard in shards]
+                 for format in formats}
+        rows.append([label, *_counts([manifest["counts"][split][shard] for shard in shards]),
+                     *_answers([folder / path for path in found[formats[0]]]),
+                     *(_tokens([manifest["shards"][path] for path in paths])
+                       for paths in found.values())])
+    left_out = sum(key.startswith(f"{split}/") for key in manifest["left_out"])
+    note = ("\nLengths at which samples are left out, because the task cannot draw them or the "
+            f"model's context does not hold them: {left_out} (`left_out` in `manifest.json`).\n"
+            if left_out else "")
+    head = ["task", "samples by length", "duplicates", "overlaps", "commonest answer", "yes",
+            *(f"tokens {format}" for format in formats)]
+    return f"### {split}\n\n{_table(head, rows)}{note}"
+
+
+def _counts(parts: list[dict]) -> list[str]:
+    """Samples by length, duplicates and overlaps over parts of the manifest's counts."""
+    samples, duplicates, overlaps = Counter(), 0, 0
+    for length, count in ((length, count) for part in parts for length, count in part.items()):
+        samples[int(length)] += count["samples"]
+        duplicates += count["samples"] - count["distinct"]
+        overlaps += count["overlap"]
+    return [_ranges(samples), f"{duplicates:,}", f"{overlaps:,}"]
+
+
+def _ranges(samples: dict[int, int]) -> str:
+    """Samples by length in few words: {1: 300, 2: 300, 5: 8} as "1-2: 300 each; 5: 8"."""
+    runs: list[list[int]] = []
+    for length, count in sorted(samples.items()):
+        if runs and runs[-1][1:] == [length - 1, count]:
+            runs[-1][1] = length
+        else:
+            runs.append([length, length, count])
+    return "; ".join(f"{first}: {count:,}" if first == last else f"{first}-{last}: {count:,} each"
+                     for first, last, count in runs) or "-"
+
+
+def _answers(paths: list[Path]) -> list[str]:
+    """Shares of the commonest answer and, where every answer is a truth value, of yes."""
+    answers = Counter()
+    for path in paths:
+        answers.update(pq.read_table(path, columns=["answer"],
+                                     partitioning=None)["answer"].to_pylist())
+    if not answers:
+        return ["-", "-"]
+    commonest = f"{max(answers.values()) / answers.total():.1%}"
+    truth = set(answers) <= {"True", "False"}
+    return [commonest, f"{answers['True'] / answers.total():.1%}" if truth else ""]
+
+
+def _sources(manifest: dict) -> str:
+    shards = dict.fromkeys(shard for held in manifest["counts"].values() for shard in held)
+    ids = [shard for shard in shards if not shard.startswith(corpus.SYNTHETIC)]
+    rows = []
+    for task in map(tasks.get, ids):
+        summary = re.sub(r"leetcode\.com/problems/([\w-]+)",
+                         r"[\1](https://leetcode.com/problems/\1)", " ".join(task.summary.split()))
+        rows.append([task.id, task.name, task.source, summary, task.length_definition])
+    text = _table(["task", "name", "source", "what it is", "what length counts"], rows)
+    if len(ids) < len(shards):
+        text += ("\nThe synthetic rules are loops over two lists, drawn at random out of the "
+                 "paper's snippets; their length is that of the longer list.\n")
+    return "## Sources\n\n" + text
+
+
+def _table(head: list[str], rows) -> str:
+    """A Markdown table; a bar in a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n"
+                   for line in lines)
