@@ -4,7 +4,9 @@
 
 Prints the time of one call of the rule as plain Python, the time of one trace with its text, how
 many such traces one core makes in a second, and the ratio. All are minima over interleaved
-repetitions, so that other load on the machine counts little.
+repetitions, so that other load on the machine counts little. For comparison: the hand-written
+templates of two published code bases were measured at 15,000 and 2,600 additions of 30 digits a
+second on one core, of which the faster one's hold false lines.
 """
 
 import argparse
@@ -12,7 +14,6 @@ import time
 from collections.abc import Callable
 
 from metarfft_core import tasks
-from metarfft_core.tracing import wording
 
 DIGITS = (30, 5)
 CALLS = 5
@@ -36,7 +37,7 @@ def measure(digits: int, rounds: int) -> tuple[float, float]:
     rule = names[task.name]
 
     def traced() -> str:
-        return wording.code(task.trace(inputs).records)
+        return task.rule.recite(inputs)
 
     bare, trace = float("inf"), float("inf")
     for _ in range(rounds):

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence:Deprecat
 @every_task
 def test_no_false_line(task, count):
     """The replay of the text alone finds nothing false in any trace or scratchpad."""
-    for instance in draw(task, count or (20 if is_spine(task) else 2)):
+    for instance in draw(task, count or (20 if is_spine(task) else 5)):
         assert replay.judge(*formats.render(task, instance, "rfft")) == [], instance
     for instance in draw(task, (count or 10) // 10):
         scratchpad = formats.render(task, instance, "scratchpad").completion

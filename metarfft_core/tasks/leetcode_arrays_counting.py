@@ -61,6 +61,8 @@ class MaximumCountOfPositiveAndNegative:
                 negative += 1
         return max(positive, negative)
 
+    counterfactual = {"return max(positive, negative)": "return min(positive, negative)"}
+
     def sample(rng, length):
         """From -9 to 9, any number of negative ones, up to a third of zeros."""
         zeros = rng.randint(0, (length + 1) // 3)
@@ -94,6 +96,8 @@ class MostFrequentEvenElement:
                     best = min(best, num)
         return best
 
+    counterfactual = {"if num % 2 == 0:": "if num % 2 == 1:"}
+
     def sample(rng, length):
         """Single digits, two thirds of them even; odd ones alone in one draw of seven."""
         if rng.random() < 1 / 7:
@@ -126,6 +130,8 @@ class LongestContinuousIncreasingSubsequence:
             last = num
         return best
 
+    counterfactual = {"if num > last:": "if num < last:"}
+
     def sample(rng, length):
         """Numbers up to 99 that rise by 1 to 6 in two steps of three, else fall or stay."""
         nums = [rng.randint(1, 30)]
@@ -154,6 +160,8 @@ class MaxConsecutiveOnes:
             else:
                 run = 0
         return best
+
+    counterfactual = {"if num == 1:": "if num == 0:"}
 
     def sample(rng, length):
         """Ones at a share of 3, 5 or 8 in ten."""

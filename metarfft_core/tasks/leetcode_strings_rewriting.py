@@ -241,6 +241,8 @@ class HashDividedString:
             s = s[k:]
         return result
 
+    counterfactual = {"total = total % 26": "total = total % 25"}
+
     def sample(rng, length):
         """Chunks of four letters only up to length 27, which is what a small context holds."""
         k = rng.randint(2, 4 if length < 28 else 3)

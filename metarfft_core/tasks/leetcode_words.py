@@ -173,6 +173,8 @@ class SortThePeople:
             result.append(person[tallest])
         return result
 
+    counterfactual = {"tallest = max(heights)": "tallest = min(heights)"}
+
     def sample(rng, length):
         """Heights of two digits."""
         people = """Ada Amy Ann Ben Bob Carl Dan Eve Fay Gus Hal Ida Ian Jay Jim Joe Kim Leo Liz

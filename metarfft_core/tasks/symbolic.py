@@ -18,6 +18,8 @@ class CoinFlip:
                 heads = not heads
         return heads
 
+    counterfactual = {"heads = True": "heads = False"}
+
     def sample(rng, length):
         flips = [rng.random() < 0.5 for _ in range(length)]
         return {"flips": flips}
