@@ -1,5 +1,6 @@
 """The command `metarfft`, as a user starts it: output, exit status and how long an error takes."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,13 +8,17 @@ import time
 import pytest
 import yaml
 
-from metarfft_core import params
+from metarfft_core import models, params
+
+
+@pytest.fixture(scope="module", autouse=True)
+def model():
+    """The embedded model, converted once: the times below are those of every later call."""
+    models.token_counter(models.EMBEDDED)
 
 
 def metarfft(*arguments, **environment):
     """Run the command in a process of its own; returns it with the seconds it took."""
-    import os
-
     start = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-c", "import sys; from metarfft_core.cli import main; sys.exit(main())",
