@@ -99,11 +99,11 @@ class _Return(Exception):
 
 
 class _Break(Exception):
-    pass
+    """The walk met `break`."""
 
 
 class _Continue(Exception):
-    pass
+    """The walk met `continue`."""
 
 
 class _Walk:
@@ -128,7 +128,7 @@ class _Walk:
         try:
             self.lines.end(self.call(self.rule, self.inputs(names)))
         except Lost:
-            pass
+            pass  # the line where the text left the rule is among the false ones already
         except Unclear as error:
             self.lines.position += 1
             self.lines.wrong(f"the claims lead nowhere: {error}")
