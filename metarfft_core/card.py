@@ -19,9 +19,10 @@ COLUMNS = {
     "task": "Id of the task, or of the synthetic rule.",
     "length": "Length of the instance, in the task's own unit (see Sources).",
     "index": "Number of the draw: seed, stream, task, length and index give the sample again.",
-    "stream": "Name of the split, a part of that key.",
+    "stream": "A part of that key: the name of the split, `evaluation` for each that begins so.",
     "format": "How the sample is said: `direct` (answer alone), `scratchpad` (values that changed, "
-              "then the answer) or `rfft` (rule in the prompt, its recited execution, the answer).",
+              "then the answer), `rfft` (rule in the prompt, its recited execution, the answer) or "
+              "`rfft_nl` (the same, the rule in sentences).",
     "prompt": "What the model is given, before any chat template.",
     "completion": "What the model is to write. It ends with `So the answer is` and the answer.",
     "inputs": "The rule's arguments by name: a dict as a Python literal (`ast.literal_eval`).",
@@ -35,12 +36,26 @@ SPLITS = {
     "adaptation": ("train", "Downstream tasks, for the adaptation to each of them."),
     "adaptation_validation": ("validation", "Downstream tasks at the lengths of the adaptation."),
     "evaluation": ("test", "Downstream tasks, to measure accuracy by length."),
+    "evaluation_1shot": ("test", "The same instances, each with a worked exemplar before its "
+                                 "question."),
+    "evaluation_counterfactual": ("test", "Downstream tasks with a changed rule and the same "
+                                          "inputs, for models adapted to the unchanged one."),
     "in_context": ("train", "Pre-training tasks and synthetic rules, each prompt with a worked "
                             "exemplar of the same rule before its question."),
 }
 """The split that the Hub calls each of ours, and what it is for."""
 
 _SYNTHETIC = "synthetic rules"
+
+_MAKING = """## How the samples were made
+
+A sample is drawn from a seed of its own, `Random(f"{seed}/{stream}/{task}/{length}/{index}")` (a
+counterfactual task, `<task>_cf`, draws as its task does), so it can be drawn again alone, on any
+machine. The rule of a task is an ordinary Python function; the answer is what it returns, and the
+completion is what an instrumented run of it recites: no line of it is written by hand or by a
+model. Inputs that stand in the training data are kept out of the other splits wherever a task has
+enough of them, and counted below where it has not.
+"""
 
 _TASKS = """## Tasks of each split
 
@@ -58,6 +73,19 @@ Hard (BBH), NUPA and symbolic reasoning follow the published descriptions; every
 anew.
 """
 
+_CITATION = """## Citation
+
+```bibtex
+@inproceedings{hu2025metarfft,
+  title     = {Beyond Single-Task: Robust Multi-Task Length Generalization for {LLMs}},
+  author    = {Hu, Yi and Kang, Shijia and Yang, Haotong and Xu, Haotian and Zhang, Muhan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025},
+  url       = {https://arxiv.org/abs/2502.11525}
+}
+```
+"""
+
 
 def write(run: Params) -> Path:
     """Write the card of a built corpus, whole; returns its path.
@@ -65,15 +93,25 @@ def write(run: Params) -> Path:
     Raises ParamsError where the corpus has no manifest.
     """
     folder = run.folder / "corpus"
-    path = folder / "manifest.json"
+    write_whole(folder / "README.md", text(run, read_manifest(run)))
+    return folder / "README.md"
+
+
+def read_manifest(run: Params) -> dict:
+    """The manifest of a run's corpus; ParamsError where the corpus is not built."""
+    path = run.folder / "corpus" / "manifest.json"
     if not path.exists():
         raise ParamsError(f"the corpus of run {run.name} is not built: there is no {path}")
-    manifest = read_json(path)
-    parts = [_front_matter(manifest), _introduction(run, manifest), _columns(), _splits(manifest)]
-    parts += [_TASKS, *(_tasks_of(folder, manifest, split) for split in manifest["counts"])]
-    parts += [_sources(manifest), _LICENCE]
-    write_whole(folder / "README.md", "\n".join(parts))
-    return folder / "README.md"
+    return read_json(path)
+
+
+def text(run: Params, manifest: dict) -> str:
+    """The card of the splits that stand in `manifest`: all of the corpus's, or some of them."""
+    folder = run.folder / "corpus"
+    parts = [_front_matter(manifest), _introduction(run, manifest), _columns(), _splits(manifest),
+             _MAKING, _TASKS, *(_tasks_of(folder, manifest, split) for split in manifest["counts"]),
+             _sources(manifest), _LICENCE, _CITATION]
+    return "\n".join(parts)
 
 
 def _formats(manifest: dict, split: str) -> list[str]:
@@ -81,21 +119,37 @@ def _formats(manifest: dict, split: str) -> list[str]:
     return list(dict.fromkeys(format for name, format, _ in places if name == split))
 
 
+def _configurations(manifest: dict) -> list[tuple[str, str, list[dict]]]:
+    """Each split in each of its formats, with what the manifest says of its shards."""
+    return [(split, format, [found for path, found in manifest["shards"].items()
+                             if path.startswith(f"{split}/{format}/")])
+            for split in manifest["counts"] for format in _formats(manifest, split)]
+
+
 def _front_matter(manifest: dict) -> str:
-    configs = [{"config_name": f"{split}-{format}",
-                "data_files": [{"split": SPLITS[split][0], "path": f"{split}/{format}/*.parquet"}]}
-               for split in manifest["counts"] for format in _formats(manifest, split)]
+    configs, information = [], []
+    for split, format, shards in _configurations(manifest):
+        name, hub = f"{split}-{format}", SPLITS[split][0]
+        configs.append({"config_name": name, "data_files": [
+            {"split": hub, "path": f"{split}/{format}/*.parquet"}]})
+        information.append({
+            "config_name": name,
+            "features": [{"name": field.name, "dtype": str(field.type)}
+                         for field in corpus.SCHEMA],
+            "splits": [{"name": hub, "num_examples": sum(shard["rows"] for shard in shards)}]})
     values = {"license": "apache-2.0", "language": ["en"],
               "pretty_name": "Meta-RFFT rule-following samples",
               "task_categories": ["text-generation"],
               "tags": ["rule-following", "length-generalization", "reasoning", "synthetic",
                        "arxiv:2502.11525"],
-              "configs": configs}
+              "configs": configs, "dataset_info": information}
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
 
 
 def _introduction(run: Params, manifest: dict) -> str:
-    smoke = "This is the corpus of a smoke run: too small to train on.\n\n" if run.smoke else ""
+    smoke = ("These are samples of a smoke run: too few to train on, and to conclude from.\n\n"
+             if run.smoke else "")
+    split, format, _ = _configurations(manifest)[0]
     return f"""# Rule-following samples: {run.name}
 
 Samples for *Meta Rule-Following Fine-Tuning* (NeurIPS 2025,
@@ -107,7 +161,7 @@ execution recited step by step in the completion. Made with seed {run.seed} by m
 {smoke}```python
 from datasets import load_dataset
 
-data = load_dataset("path/to/this/folder", "pretrain-rfft", split="train")
+data = load_dataset("path/to/this/folder", "{split}-{format}", split="{SPLITS[split][0]}")
 ```
 """
 
@@ -119,14 +173,11 @@ def _columns() -> str:
 
 def _splits(manifest: dict) -> str:
     rows = []
-    for split in manifest["counts"]:
+    for split, format, shards in _configurations(manifest):
         hub, purpose = SPLITS[split]
-        for format in _formats(manifest, split):
-            shards = [found for path, found in manifest["shards"].items()
-                      if path.startswith(f"{split}/{format}/")]
-            samples = sum(shard["rows"] for shard in shards)
-            rows.append([f"`{split}-{format}`", f"`{hub}`", purpose, f"{samples:,}",
-                         _tokens(shards)])
+        samples = sum(shard["rows"] for shard in shards)
+        rows.append([f"`{split}-{format}`", f"`{hub}`", purpose, f"{samples:,}",
+                     _tokens(shards)])
     model = manifest["params"]["model"]["name"]
     return (f"## Configurations\n\nTokens are those of {model}, chat template and end token "
             "included: the mean and, in brackets, the maximum over the first samples of each "

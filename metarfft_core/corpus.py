@@ -5,6 +5,8 @@
     corpus/manifest.json, README.md           written last: a corpus without them is not finished
 
 The optional split `in_context` puts an exemplar before each question and adds synthetic rules.
+Two more hold out the evaluation's instances with an exemplar (`evaluation_1shot`) and instances of
+the tasks' counterfactual rules (`evaluation_counterfactual`), where a run evaluates them.
 A sample depends on its seed, split, task, length and index alone, so the files are the same bytes
 whatever the number of workers. Inputs that a model was trained on are kept out of the held-out
 splits wherever a task has enough instances; the rest is counted. No sample takes more tokens
@@ -17,7 +19,7 @@ import subprocess
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -61,31 +63,57 @@ class _Split(NamedTuple):
     tasks: Samples  # whose tasks it has, and whose `leave_out` holds
     trained: str | None  # the split whose inputs are kept out of this one
     formats: tuple[str, ...]
+    stream: str  # of its seeds; its section in the parameter file has the same name
+    exemplar: bool = False  # before each question
+    counterfactual: bool = False  # the tasks' changed rules in the place of the tasks
     synthetic: int = 0  # samples of synthetic rules
+
+    @property
+    def task_ids(self) -> list[str]:
+        """The tasks that it has samples of; some tasks have no counterfactual rule."""
+        if not self.counterfactual:
+            return self.tasks.tasks
+        changed = (tasks.get(task).counterfactual for task in self.tasks.tasks)
+        return [task.id for task in changed if task]
 
     @property
     def shards(self) -> list[str]:
         """The names of its shards: the tasks, then the parts of the synthetic rules."""
         parts = -(-self.synthetic // (_RULES * _SAMPLES_OF_RULE))
-        return [*self.tasks.tasks, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
+        return [*self.task_ids, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
 
 
 def _splits(run: Params) -> dict[str, _Split]:
-    """The splits, those trained on before those held out; their names are the seeds' streams."""
-    corpus = run.corpus
-    compared = tuple(dict.fromkeys(METHODS[method] for method in run.adaptation.methods))
+    """The splits, those trained on before those held out."""
+    corpus, evaluation = run.corpus, run.evaluation
+    compared = _formats(method for _, method, _ in run.trainings)
+    asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
     splits = {
-        "pretrain": _Split(corpus.pretrain, corpus.pretrain, None, ("rfft",)),
-        "validation": _Split(corpus.validation, corpus.pretrain, "pretrain", ("rfft",)),
-        "adaptation": _Split(corpus.adaptation, corpus.adaptation, None, compared),
+        "pretrain": _Split(corpus.pretrain, corpus.pretrain, None, ("rfft",), "pretrain"),
+        "validation": _Split(corpus.validation, corpus.pretrain, "pretrain", ("rfft",),
+                             "validation"),
+        "adaptation": _Split(corpus.adaptation, corpus.adaptation, None, compared, "adaptation"),
         "adaptation_validation": _Split(corpus.adaptation_validation, corpus.adaptation,
-                                        "adaptation", compared),
-        "evaluation": _Split(corpus.evaluation, corpus.adaptation, "adaptation", compared),
+                                        "adaptation", compared, "adaptation_validation"),
+        "evaluation": _Split(corpus.evaluation, corpus.adaptation, "adaptation",
+                             tuple(dict.fromkeys(compared + asked)), "evaluation"),
     }
+    if evaluation.in_context:
+        splits["evaluation_1shot"] = _Split(corpus.evaluation, corpus.adaptation, "adaptation",
+                                            ("rfft",), "evaluation", exemplar=True)
+    if evaluation.counterfactual:
+        splits["evaluation_counterfactual"] = _Split(
+            corpus.evaluation, corpus.adaptation, "adaptation",
+            _formats(evaluation.counterfactual), "evaluation", counterfactual=True)
     if corpus.in_context:
         splits["in_context"] = _Split(corpus.in_context, corpus.in_context, None, ("rfft",),
-                                      corpus.in_context.synthetic_samples)
+                                      "in_context", exemplar=True,
+                                      synthetic=corpus.in_context.synthetic_samples)
     return splits
+
+
+def _formats(methods: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(METHODS[method].format for method in methods))
 
 
 def build(run: Params) -> Path:
@@ -196,11 +224,12 @@ def check_context(run: Params) -> None:
         if split.tasks.leave_out:
             continue
         length = split.samples.lengths[-1]
-        for task in map(tasks.get, split.tasks.tasks):
+        for task in map(tasks.get, split.task_ids):
             for index in range(min(_PROBES, split.samples.samples_per_length)):
-                instance = task.sample(length=length, seed=run.seed, index=index, stream=name)
+                instance = task.sample(length=length, seed=run.seed, index=index,
+                                       stream=split.stream)
                 for format in split.formats:
-                    tokens = meter.excess(*_render(run, task, instance, format))
+                    tokens = meter.excess(*_render(run, split, task, instance, format))
                     if tokens:
                         raise meter.refuse(name, task, length, tokens)
 
@@ -267,7 +296,7 @@ def _write_task(run: Params, shard: str) -> tuple[int, int, int]:
             found += len(paths)
             continue
         written += len(paths)
-        if shard in split.tasks.tasks:
+        if shard in split.task_ids:
             samples += _write_split(run, name, tasks.get(shard), paths)
         else:
             samples += _write_synthetic(run, int(shard.removeprefix(SYNTHETIC)), paths["rfft"])
@@ -291,7 +320,7 @@ def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> 
                 left_out[length] = "the task cannot draw it"
                 continue
             instances, skipped = _draw(run, name, task, length, trained)
-            rows = {format: [_row(run, task, one, format) for one in instances]
+            rows = {format: [_row(run, split, task, one, format) for one in instances]
                     for format in paths}
             excess = _first_excess(meter, rows)
             if excess and not split.tasks.leave_out:
@@ -313,7 +342,7 @@ def _write_synthetic(run: Params, part: int, path: Path) -> int:
 
     A sample that does not fit the context is left out, and counted.
     """
-    meter = _Meter(run)
+    meter, split = _Meter(run), _splits(run)["in_context"]
     first, wanted = part * _RULES, run.corpus.in_context.synthetic_samples
     rows = {length: [] for length in range(1, synthetic.LONGEST + 1)}
     for number in range(first, min(first + _RULES, -(-wanted // _SAMPLES_OF_RULE))):
@@ -321,7 +350,7 @@ def _write_synthetic(run: Params, part: int, path: Path) -> int:
         lengths = rule.lengths[number % 2::2][:wanted - number * _SAMPLES_OF_RULE]
         for length in lengths:
             instance = rule.sample(length=length, seed=run.seed, index=0, stream="in_context")
-            rows[length].append(_row(run, rule, instance, "rfft"))
+            rows[length].append(_row(run, split, rule, instance, "rfft"))
     counts, left_out, samples = {}, {}, 0
     with _open_shard(path, meter) as writer:
         for length, drawn in rows.items():
@@ -340,7 +369,8 @@ def _trained_inputs(run: Params, split: _Split, task: Task) -> set[str]:
     """The inputs, as text, that the shard of the split's training data holds (any length)."""
     if split.trained is None:
         return set()
-    path = _shard(run, split.trained, split.formats[0], task.id)
+    format = _splits(run)[split.trained].formats[0]
+    path = _shard(run, split.trained, format, task.id.removesuffix("_cf"))
     return set(pq.read_table(path, columns=["inputs"], partitioning=None)["inputs"].to_pylist())
 
 
@@ -353,7 +383,7 @@ def _draw(run: Params, name: str, task: Task, length: int,
     """
     split = _splits(run)[name]
     wanted = split.samples.samples_per_length
-    draw = partial(task.sample, length=length, seed=run.seed, stream=name)
+    draw = partial(task.sample, length=length, seed=run.seed, stream=split.stream)
     if split.trained is None:
         return [draw(index=index) for index in range(wanted)], 0
     taken, skipped, seen = [], [], set(trained)
@@ -368,18 +398,19 @@ def _draw(run: Params, name: str, task: Task, length: int,
     return sorted(taken, key=lambda one: one.index), (TRIES - 1) * wanted
 
 
-def _render(run: Params, task: Task, instance: Instance, format: str) -> formats.Example:
-    """A sample in the run's wording, with an exemplar where its split is `in_context`."""
-    if instance.stream != "in_context":
+def _render(run: Params, split: _Split, task: Task, instance: Instance,
+            format: str) -> formats.Example:
+    """A sample in the run's wording, with an exemplar where its split has them."""
+    if not split.exemplar:
         return formats.render(task, instance, format, run.corpus.wording)
     try:
         return formats.render_in_context(task, instance, format, run.seed, run.corpus.wording)
     except ValueError as error:
-        raise ParamsError(f"corpus.in_context: {error}") from None
+        raise ParamsError(f"corpus.{split.stream}: {error}") from None
 
 
-def _row(run: Params, task: Task, instance: Instance, format: str) -> dict:
-    example = _render(run, task, instance, format)
+def _row(run: Params, split: _Split, task: Task, instance: Instance, format: str) -> dict:
+    example = _render(run, split, task, instance, format)
     return {"task": task.id, "length": instance.length, "index": instance.index,
             "stream": instance.stream, "format": format, "prompt": example.prompt,
             "completion": example.completion, "inputs": repr(instance.inputs),

@@ -10,7 +10,6 @@ The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in 
 
 import argparse
 import ast
-import fcntl
 import json
 import math
 import os
@@ -18,13 +17,13 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import corpus, files, formats, generation, models, params, training
+from metarfft_core import api, corpus, files, formats, generation, models, params, training
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.processes import follow
+from metarfft_core.processes import Command, alone, follow_all, groups_of
 
 if TYPE_CHECKING:
     import pandas
@@ -70,35 +69,51 @@ def recompute(rows: Iterable[Mapping]) -> list[str]:
     return [score(row["text"], row["finish_reason"], row["gold_answer"])[1] for row in rows]
 
 
-def path(run: Params, method: str, task: str) -> Path:
-    """The JSONL file of one method on one task."""
-    return run.folder / "evaluation" / method / f"{task}.jsonl"
+def path(run: Params, method: str, task: str, seed: int | None = None) -> Path:
+    """The JSONL file of one method on one task; `seed` is the run's where it is not given."""
+    suffix = "" if seed in (None, run.seed) else f"-seed{seed}"
+    return run.folder / "evaluation" / method / f"{task}{suffix}.jsonl"
 
 
-def plan(run: Params, method: str, task: str) -> list[dict]:
+def _api(run: Params, method: str) -> params.Api | None:
+    return next((one for one in run.evaluation.api if one.name == method), None)
+
+
+def _asked(run: Params, method: str, task: str) -> tuple[str, str, str]:
+    """The split and format of a cell's samples in the corpus, and their task."""
+    if method not in METHODS:  # an API model gets the question alone
+        return "evaluation", "direct", task
+    if METHODS[method].in_context:
+        return "evaluation_1shot", METHODS[method].format, task
+    split = "evaluation_counterfactual" if task.endswith("_cf") else "evaluation"
+    return split, METHODS[method].format, task
+
+
+def plan(run: Params, method: str, task: str, seed: int | None = None) -> list[dict]:
     """What is to be generated: the evaluation samples, shortest first, each with its limit.
 
     The decoding limit of a sample is limit_factor x the tokens of its own gold completion (end
     token included), rounded up, + limit_extra, or what the model's context leaves for it where
-    that is less. Raises ParamsError where a prompt and its gold completion do not fit.
+    that is less; an API model has a limit of its own. Raises ParamsError where a prompt and its
+    gold completion do not fit.
     """
-    samples = corpus.read(run, "evaluation", METHODS[method], task)
+    asked, own = _asked(run, method, task), _api(run, method)
     count = models.token_counter(run.model.name)
     rows = []
-    for sample in samples:
-        prompt_tokens = count(sample["prompt"], "") - 1  # without the end token
-        gold_tokens = count(sample["prompt"], sample["completion"]) - prompt_tokens
+    for sample in corpus.read(run, *asked):
+        prompt = api.question(sample["prompt"]) if own else sample["prompt"]
+        prompt_tokens = count(prompt, "") - 1  # without the end token
+        gold_tokens = count(prompt, sample["completion"]) - prompt_tokens
         if prompt_tokens + gold_tokens > run.model.context:
-            raise ParamsError(f"evaluation of {task} ({METHODS[method]}) at length "
-                              f"{sample['length']}: the prompt takes {prompt_tokens} tokens, its "
-                              f"gold completion {gold_tokens}; model.context allows "
-                              f"{run.model.context} together")
+            raise ParamsError(f"evaluation of {method} on {task} at length {sample['length']}: "
+                              f"the prompt takes {prompt_tokens} tokens, its gold completion "
+                              f"{gold_tokens}; model.context allows {run.model.context} together")
         limit = math.ceil(run.evaluation.limit_factor * gold_tokens) + run.evaluation.limit_extra
-        limit = min(limit, run.model.context - prompt_tokens)
-        rows.append({"method": method, "task": task, "length": sample["length"],
-                     "index": sample["index"], "prompt": sample["prompt"],
-                     "gold_answer": sample["answer"], "gold_tokens": gold_tokens,
-                     "prompt_tokens": prompt_tokens, "limit": limit})
+        limit = own.max_tokens if own else min(limit, run.model.context - prompt_tokens)
+        rows.append({"method": method, "task": task, "seed": run.seed if seed is None else seed,
+                     "length": sample["length"], "index": sample["index"], "prompt": prompt,
+                     "inputs": sample["inputs"], "gold_answer": sample["answer"],
+                     "gold_tokens": gold_tokens, "prompt_tokens": prompt_tokens, "limit": limit})
     return sorted(rows, key=_key)
 
 
@@ -106,28 +121,41 @@ def _key(row: Mapping) -> tuple[int, int]:
     return row["length"], row["index"]
 
 
-def header(run: Params, method: str, task: str) -> dict[str, Any]:
+def header(run: Params, method: str, task: str, seed: int | None = None) -> dict[str, Any]:
     """What the results of one method on one task depend on; ParamsError where it is missing."""
-    trained = training.stage_folder(run, "adapt", task, method) / "manifest.json"
+    [samples] = corpus.files(run, *_asked(run, method, task))
+    about = {"params": run.digest, "corpus": files.sha256(samples)}
+    if own := _api(run, method):
+        return {**about, "training": None, "engine": own.base_url, "versions": {}}
+    return {**about, "training": _origin(run, method, task, seed),
+            "engine": run.evaluation.engine, "versions": generation.versions()}
+
+
+def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
+    """A hash that stands for the model: of its training's manifest, or of the base's weights."""
+    if METHODS[method].adapted:
+        folder = training.stage_folder(run, "adapt", task.removesuffix("_cf"), method, seed)
+    elif METHODS[method].start == "pretrained":
+        folder = training.stage_folder(run, "pretrain")
+    else:
+        return models.weights_hash(models.resolve(run.model.name))
+    trained = folder / "manifest.json"
     if not trained.exists():
         raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
                           f"there is no {trained}")
-    [samples] = corpus.files(run, "evaluation", METHODS[method], task)
-    return {"params": run.digest, "training": files.sha256(trained),
-            "corpus": files.sha256(samples), "engine": run.evaluation.engine,
-            "versions": generation.versions()}
+    return files.sha256(trained)
 
 
-def is_finished(run: Params, method: str, task: str) -> bool:
+def is_finished(run: Params, method: str, task: str, seed: int | None = None) -> bool:
     """Whether the results are complete; ParamsError where they were made with something else.
 
     A finished result holds under other versions of the engine too, a half-finished one is only
     continued with those that it was begun with.
     """
-    results = path(run, method, task)
+    results = path(run, method, task, seed)
     if not results.with_suffix(".json").exists():
         return False
-    stored, now = files.read_json(results.with_suffix(".json")), header(run, method, task)
+    stored, now = files.read_json(results.with_suffix(".json")), header(run, method, task, seed)
     keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
     differing = [key for key in keys if stored[key] != now[key]]
     if differing:
@@ -136,20 +164,19 @@ def is_finished(run: Params, method: str, task: str) -> bool:
     return stored["finished"]
 
 
-def evaluate(run: Params, method: str, task: str) -> Path:
+def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Path:
     """Evaluate one method on one task in this process; returns the JSONL file.
 
     What is finished is skipped, what was interrupted goes on after its last whole line.
     """
     generation.set_environment()  # before anything here imports torch
-    results = path(run, method, task)
-    if is_finished(run, method, task):
-        print(f"{method} on {task}: finished before, skipped", flush=True)
+    results = path(run, method, task, seed)
+    if is_finished(run, method, task, seed):
+        print(f"{results.stem} of {method}: finished before, skipped", flush=True)
         return results
-    rows, about = plan(run, method, task), header(run, method, task)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    with open(results, "a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another process may still be writing here
+    rows, about = plan(run, method, task, seed), header(run, method, task, seed)
+    # Another process may still be writing here: the child of a killed launcher.
+    with alone(results.parent / f".{results.stem}"), open(results, "a+b") as file:
         files.write_json(results.with_suffix(".json"), {**about, "finished": False})
         stored = _stored(file)
         done = {_key(row) for row in stored}
@@ -161,8 +188,15 @@ def evaluate(run: Params, method: str, task: str) -> Path:
         raise RuntimeError(f"{results} holds {sum(outcomes.values())} rows, expected {len(rows)}")
     files.write_json(results.with_suffix(".json"), {
         **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-        "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES}})
+        "gpu": _gpu(), "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES}})
     return results
+
+
+def _gpu() -> str | None:
+    """The name of the GPU that generated; it and the batches decide over the last digits."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _stored(file: BinaryIO) -> list[dict]:
@@ -187,12 +221,8 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
     """Generate and append the rows, each batch on the disk before the next one is begun."""
     if not rows:
         return
-    model = training.model_folder(run, "adapt", rows[0]["task"], rows[0]["method"])
-    tokenizer = models.load_tokenizer(run.model.name)
-    prompts = models.encode_prompts(tokenizer, [row["prompt"] for row in rows])
     progress = None
-    for finished in generation.generate(model, prompts, [row["limit"] for row in rows],
-                                        run.evaluation.engine, run.evaluation.batch_size):
+    for finished in _generations(run, rows):
         if progress is None:  # the engine has started, which takes its own time
             progress = _Progress(rows)
             continue
@@ -202,6 +232,21 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
         file.flush()
         os.fsync(file.fileno())
         progress.report([(rows[position], generated) for position, generated in finished])
+
+
+def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]]]:
+    """What `generation.generate`, or the server of an API model, yields for these rows."""
+    method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
+    prompts = [row["prompt"] for row in rows]
+    if own := _api(run, method):
+        yield from api.generate(own, prompts)
+        return
+    tokenizer = models.load_tokenizer(run.model.name)
+    with training.weights(run, method, task.removesuffix("_cf"), seed) as folder:
+        yield from generation.generate(folder, models.encode_prompts(tokenizer, prompts),
+                                       [row["limit"] for row in rows], run.evaluation.engine,
+                                       run.evaluation.batch_size,
+                                       run.evaluation.tensor_parallel)
 
 
 def _scored(row: dict, generated: generation.Generation) -> dict:
@@ -234,46 +279,57 @@ class _Progress:
 
 
 def launch(run: Params) -> Path:
-    """Evaluate every method on every task, each in a process of its own; returns the folder.
+    """Evaluate every cell of the run, each in a process of its own; returns the folder.
 
+    On GPUs as many cells are evaluated at once as there are groups of evaluation.tensor_parallel.
     What is finished is skipped; all that is left is checked before the first engine starts.
     Raises ParamsError for what cannot be evaluated, RuntimeError with its last lines where a
     process failed.
     """
     parameters = params.open_folder(run) / "params.yaml"
-    grid = [(method, task) for method in run.adaptation.methods
-            for task in run.corpus.adaptation.tasks]
-    left = [cell for cell in grid if not is_finished(run, *cell)]
+    generation.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
+    left = [cell for cell in run.cells if not is_finished(run, *cell)]
     for check in (header, plan):
         for cell in left:
             check(run, *cell)
-    for method, task in left:
-        follow([sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
-                "--method", method, "--task", task], f"evaluation of {method} on {task}")
+    follow_all([Command([sys.executable, "-m", "metarfft_core.evaluation", "--params",
+                         str(parameters), "--method", method, "--task", task, "--seed", str(seed)],
+                        f"evaluation of {method} on {task}") for method, task, seed in left],
+               groups_of(run.evaluation.tensor_parallel))
     folder = run.folder / "evaluation"
-    files.write_json(folder / "manifest.json", {
-        method: {task: files.read_json(path(run, method, task).with_suffix(".json"))
-                 for task in run.corpus.adaptation.tasks} for method in run.adaptation.methods})
+    manifest: dict[str, dict] = {}
+    for cell in run.cells:
+        results = path(run, *cell)
+        manifest.setdefault(cell[0], {})[results.stem] = \
+            files.read_json(results.with_suffix(".json"))
+    files.write_json(folder / "manifest.json", manifest)
     return folder
 
 
-def read(run: Params) -> "pandas.DataFrame":
-    """Every stored row of the run, by method, task, length and index, in the run's order.
+def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
+    """Every stored row of the run, by method, task, seed, length and index, in the run's order.
 
-    Columns: method, task, length, index, prompt, gold_answer, gold_tokens, prompt_tokens, limit,
-    text, finish_reason, completion_tokens, answer, outcome. Raises ParamsError where a part of
-    the grid is not finished.
+    Columns: method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
+    prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome, and what an API
+    model's rows hold besides. Needs the run's evaluation folder alone. A part of the grid that is
+    not finished is left out with `partial`, else a ParamsError.
     """
     import pandas
 
     rows = []
-    for method in run.adaptation.methods:
-        for task in run.corpus.adaptation.tasks:
-            if not is_finished(run, method, task):
-                raise ParamsError(f"the evaluation of {method} on {task} is not finished: "
-                                  f"{path(run, method, task)}")
-            with open(path(run, method, task), encoding="utf-8") as file:
-                rows += sorted(map(json.loads, file), key=_key)
+    for cell in run.cells:
+        results = path(run, *cell)
+        about = results.with_suffix(".json")
+        if not (about.exists() and files.read_json(about)["finished"]):
+            if partial:
+                continue
+            raise ParamsError(f"the evaluation of {cell[0]} on {cell[1]} is not finished: "
+                              f"{results}")
+        if files.read_json(about)["params"] != run.digest:
+            raise ParamsError(f"{results} was made with other params: give this run another name, "
+                              "or delete that file and the .json beside it")
+        with open(results, encoding="utf-8") as file:
+            rows += sorted(map(json.loads, file), key=_key)
     return pandas.DataFrame(rows)
 
 
@@ -281,8 +337,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate the whole grid, or one method on one task; 0, or 2 for a user's error."""
     parser = argparse.ArgumentParser(prog="metarfft_core.evaluation", description=main.__doc__)
     parser.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
-    parser.add_argument("--method", choices=list(METHODS))
+    parser.add_argument("--method")
     parser.add_argument("--task", help="a task's id; with --method, and only with it")
+    parser.add_argument("--seed", type=int, help="of the training; the run's by default")
     options = parser.parse_args(arguments)
     if (options.method is None) != (options.task is None):
         parser.error("--method and --task belong together")
@@ -292,7 +349,11 @@ def main(arguments: list[str] | None = None) -> int:
             launch(run)
         else:
             params.open_folder(run)
-            evaluate(run, options.method, options.task)
+            seed = run.seed if options.seed is None else options.seed
+            cell = (options.method, options.task, seed)
+            if cell not in run.cells:
+                raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
+            evaluate(run, *cell)
     except ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ tokens are nearly equally likely, for their sums are rounded in another order.
 """
 
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,17 +44,33 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_engine(engine: str, tensor_parallel: int = 1) -> None:
+    """Refuse an engine that is not installed, or cannot split a model over so many devices.
+
+    Raises ParamsError, which names the other engine. Imports nothing.
+    """
+    if importlib.util.find_spec(engine) is None:
+        [other] = {"vllm", "transformers"} - {engine}
+        raise ParamsError(f"evaluation.engine: {engine} is not installed here; set {other}")
+    if tensor_parallel > 1 and engine != "vllm":
+        raise ParamsError(f"evaluation.tensor_parallel: only the engine vllm splits a model over "
+                          f"devices; {engine} allows 1, got {tensor_parallel}")
+
+
 def generate(folder: Path, prompts: list[list[int]], limits: list[int],
-             engine: Literal["vllm", "transformers"],
-             batch_size: int) -> Iterator[list[tuple[int, Generation]]]:
+             engine: Literal["vllm", "transformers"], batch_size: int,
+             tensor_parallel: int = 1) -> Iterator[list[tuple[int, Generation]]]:
     """Generate greedily from token ids; yield (position in `prompts`, generation) as they finish.
 
     `folder` holds plain weights with tokenizer; `prompts` are ids of templated prompts
     (models.encode_prompt); `limits` are the most tokens to generate for each, the end token
-    included; `batch_size` sequences are generated at once. What finishes together comes in one
-    list; the first list is empty and says that the engine has started. Raises ParamsError, before
-    an engine starts, where a prompt and its limit do not fit the positions of the model.
+    included; `batch_size` sequences are generated at once. vLLM splits the model over
+    `tensor_parallel` devices, of those that CUDA_VISIBLE_DEVICES leaves it. What finishes together
+    comes in one list; the first list is empty and says that the engine has started. Raises
+    ParamsError, before an engine starts, where a prompt and its limit do not fit the positions of
+    the model, and as `check_engine` does.
     """
+    check_engine(engine, tensor_parallel)
     positions = files.read_json(Path(folder) / "config.json")["max_position_embeddings"]
     longest = max((len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)),
                   default=0)
@@ -62,11 +79,11 @@ def generate(folder: Path, prompts: list[list[int]], limits: list[int],
                           f"together, the model has {positions} positions")
     if not prompts:
         return
-    start = {"vllm": _vllm, "transformers": _transformers}[engine]
     set_environment()
     tokenizer = models.load_tokenizer(str(folder))
     end = models.encode_completion(tokenizer, "")[-1]
-    for finished in start(str(folder), prompts, limits, end, batch_size):
+    work = str(folder), prompts, limits, end, batch_size
+    for finished in _vllm(*work, tensor_parallel) if engine == "vllm" else _transformers(*work):
         yield [(position, _generation(tokenizer, prompts[position], ids, limits[position], end))
                for position, ids in finished]
 
@@ -108,7 +125,7 @@ def set_environment() -> None:
 
 
 def _vllm(folder: str, prompts: list[list[int]], limits: list[int], end: int,
-          batch_size: int) -> Iterator[list[tuple[int, list[int]]]]:
+          batch_size: int, tensor_parallel: int) -> Iterator[list[tuple[int, list[int]]]]:
     from vllm import EngineArgs, LLMEngine, SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -118,7 +135,7 @@ def _vllm(folder: str, prompts: list[list[int]], limits: list[int], end: int,
     engine = LLMEngine.from_engine_args(EngineArgs(
         model=folder, dtype="bfloat16", generation_config="vllm", skip_tokenizer_init=True,
         use_tqdm_on_load=False, max_model_len=longest, max_num_seqs=batch_size, seed=0,
-        **settings))
+        tensor_parallel_size=tensor_parallel, **settings))
     for position, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
         engine.add_request(str(position), {"prompt_token_ids": prompt}, SamplingParams(
             temperature=0.0, repetition_penalty=1.0, max_tokens=limit, stop_token_ids=[end],

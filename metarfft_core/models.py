@@ -116,6 +116,60 @@ def _convert_gguf(source: Path, folder: Path) -> None:
     write_json(folder / "manifest.json", {"source": source.name, "sha256": sha256(source)})
 
 
+def attention() -> str:
+    """The attention that this machine computes right and fastest, by the name of transformers.
+
+    Flash attention where it is at hand, installed or as a kernel of the Hub that was fetched
+    before; else PyTorch's own, which masks the samples of a micro batch from each other.
+    """
+    import torch
+    from transformers.modeling_flash_attention_utils import FLASH_ATTN_KERNEL_FALLBACK
+    from transformers.utils import is_flash_attn_2_available, is_kernels_available
+
+    if not torch.cuda.is_available():
+        return "sdpa"
+    name = "flash_attention_2"
+    fetched = is_kernels_available() and _in_cache(FLASH_ATTN_KERNEL_FALLBACK[name])
+    return name if is_flash_attn_2_available() or fetched else "sdpa"
+
+
+def _in_cache(repository: str) -> bool:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = repo_folder_name(repo_id=repository, repo_type="model")
+    return (Path(constants.HF_HUB_CACHE) / folder / "snapshots").is_dir()
+
+
+def fetch(name: str) -> str:
+    """Bring everything that a run on the model `name` needs from the Hub to this machine.
+
+    Returns a line for each thing. What cannot be had is a ParamsError, or, for flash attention's
+    kernel, a line that says so: training then uses PyTorch's own attention.
+    """
+    from transformers.modeling_flash_attention_utils import (
+        FLASH_ATTN_KERNEL_FALLBACK,
+        FLASH_ATTN_KERNEL_VERSIONS,
+    )
+    from transformers.utils import is_flash_attn_2_available, is_kernels_available
+
+    lines = [f"model: {resolve(name)}"]
+    if is_flash_attn_2_available():
+        lines.append("attention: the package flash-attn is installed")
+    elif is_kernels_available():
+        from kernels import get_kernel
+
+        kernel = FLASH_ATTN_KERNEL_FALLBACK["flash_attention_2"]
+        try:
+            get_kernel(kernel, version=FLASH_ATTN_KERNEL_VERSIONS[kernel])
+            lines.append(f"attention: {kernel}")
+        except Exception as error:  # its own errors, the Hub's and torch's
+            lines.append(f"attention: PyTorch's own; {kernel} cannot be had: {error}")
+    else:
+        lines.append("attention: PyTorch's own; for flash attention install flash-attn or kernels")
+    return "\n".join(lines)
+
+
 def load_tokenizer(name: str):
     """The tokenizer (transformers) of a model's name or folder."""
     from transformers import AutoTokenizer
@@ -245,26 +299,72 @@ def _check_pissa(folder: Path, base_hash: str) -> None:
                               f"got {got[:12]}): {again}")
 
 
-def load_pissa(start: Path, dtype):
+def load_pissa(start: Path, dtype, **options):
     """The model of a PiSSA start, ready to train: frozen residual in `dtype`, float32 adapter."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype)
+    residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype, **options)
     model = PeftModel.from_pretrained(residual, start / "adapter", is_trainable=True)
     # The adapter names the base that it was computed from, which may have moved since.
     model.peft_config["default"].base_model_name_or_path = str(start / "residual")
     return model
 
 
-def merge_pissa(start: Path, adapter: Path):
-    """The plain bfloat16 model of a start's residual and a trained adapter, merged in float32."""
+def save_adapter(start: Path, trained: Path, base: str, folder: Path) -> None:
+    """Write the adapter trained from a start, as PiSSA and as plain LoRA, and what it belongs to.
+
+    `folder`/adapter is the trained adapter as it is, labelled "pissa": peft loads it on the base
+    model by computing the start anew, vLLM refuses it, and neither adds it to the wrong weights.
+    `folder`/lora, of twice the rank, is the change against the base model, for peft and vLLM
+    alike: [B, -B0][A; A0]. Raises RuntimeError where tensors are missing in what was trained.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    before, after = _tensors(start / "adapter"), _tensors(trained)
+    if set(before) != set(after) or any(before[name].shape != after[name].shape for name in before):
+        raise RuntimeError(f"{trained} holds {len(after)} tensors, expected the {len(before)} of "
+                           f"{start / 'adapter'}")
+    config = LoraConfig.from_pretrained(start / "adapter")
+    config.base_model_name_or_path, config.inference_mode = base, True
+    for name, kind, factor in (("adapter", "pissa", 1), ("lora", True, 2)):
+        tensors = after if name == "adapter" else _difference(before, after)
+        config.init_lora_weights, config.r = kind, factor * config.r
+        config.lora_alpha = config.r
+        with whole_folder(folder / name) as temporary:
+            config.save_pretrained(str(temporary))
+            save_file(tensors, temporary / "adapter_model.safetensors", {"format": "pt"})
+    write_json(folder / "adapter" / "start.json", read_json(start / "manifest.json"))
+
+
+def _difference(before: dict, after: dict) -> dict:
+    """The tensors of a plain LoRA that adds what training changed: B A - B0 A0."""
     import torch
-    from peft import PeftModel
+
+    tensors = {}
+    for name, trained in after.items():
+        first = before[name].float()
+        both = (trained.float(), first if ".lora_A." in name else -first)
+        tensors[name] = torch.cat(both, dim=0 if ".lora_A." in name else 1).contiguous()
+    return tensors
+
+
+def merge_pissa(start: Path, adapter: Path):
+    """The plain bfloat16 model of a start's residual and an adapter trained from it, merged in
+    float32. Raises ParamsError where the adapter says that it was trained from another start."""
+    import torch
+    from peft import LoraConfig, PeftModel
     from transformers import AutoModelForCausalLM
 
+    told = adapter / "start.json"
+    if told.exists() and read_json(told) != read_json(start / "manifest.json"):
+        raise ParamsError(f"{adapter} was trained from another PiSSA start than {start}: on this "
+                          "one it would be wrong")
+    config = LoraConfig.from_pretrained(adapter)
+    config.init_lora_weights = True  # "pissa" would decompose the residual once more
     model = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=torch.float32)
-    model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    model = PeftModel.from_pretrained(model, adapter, config=config).merge_and_unload()
     return model.to(torch.bfloat16)
 
 

@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import types
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import (
@@ -26,9 +27,35 @@ from pydantic import (
 
 from metarfft_core import tasks
 
-METHODS = {"direct": "direct", "scratchpad": "scratchpad", "vanilla_rfft": "rfft",
-           "meta_rfft": "rfft"}
-"""The compared methods (the paper's Table 2), each with the format of its samples."""
+
+class Method(NamedTuple):
+    """One of the compared ways to answer a downstream task."""
+
+    label: str  # in figures and tables
+    format: str  # of its samples
+    start: Literal["base", "pretrained"]
+    adapted: bool  # to each task, in weights
+    in_context: bool  # with one exemplar in the prompt
+
+
+METHODS = {
+    "direct": Method("Direct answer", "direct", "base", True, False),
+    "scratchpad": Method("Scratchpad", "scratchpad", "base", True, False),
+    "vanilla_rfft": Method("Vanilla RFFT", "rfft", "base", True, False),
+    "meta_rfft": Method("Meta-RFFT", "rfft", "pretrained", True, False),
+    "vanilla_rfft_nl": Method("Vanilla RFFT, rule in words", "rfft_nl", "base", True, False),
+    "meta_rfft_nl": Method("Meta-RFFT, rule in words", "rfft_nl", "pretrained", True, False),
+    "base_1shot": Method("Base model, 1-shot", "rfft", "base", False, True),
+    "meta_1shot": Method("RF-pretrained, 1-shot", "rfft", "pretrained", False, True)}
+"""The compared methods: the paper's Table 2, its natural-language rules, and 1-shot prompts."""
+
+Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_rfft_nl",
+                  "meta_rfft_nl"]
+InContextMethod = Literal["base_1shot", "meta_1shot"]
+Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
+
+WITHOUT_EFFECT = {"corpus.workers", "trackers"}
+"""Keys on which no result depends: a run's folder may be used again with others."""
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
@@ -142,6 +169,18 @@ class Corpus(Section):
     in_context: Annotated[InContext | None, Field(exclude_if=lambda part: part is None)] = None
 
 
+class Mix(Section):
+    """General data among the samples, so that general ability is kept (the paper's Appendix)."""
+
+    file: str  # JSONL, a prompt and a completion a line; a relative path lies in the project
+    share: Annotated[float, Field(gt=0, lt=1)]  # of the samples that are trained on
+
+
+def _unless(value: Any) -> Any:
+    """An optional key: it is not dumped where it has its default."""
+    return Field(default=value, exclude_if=lambda given: given == value)
+
+
 class Training(Section):
     """One supervised fine-tuning. Batches are counted in samples, over all devices together."""
 
@@ -149,7 +188,7 @@ class Training(Section):
     rank: Count | None = None
     learning_rate: Annotated[float, Field(gt=0, lt=1)]
     batch_size: Count
-    micro_batch_size: Count  # samples a device computes at once; the rest is accumulated
+    micro_batch_size: Count  # samples a device computes at once, on average; see training.pack
     steps: Count  # optimizer steps, at the most
     epochs: Count = 1  # the most passes over the data
     scheduler: Literal["constant", "linear", "cosine"]
@@ -159,6 +198,7 @@ class Training(Section):
     evaluate_every: Count  # steps between two looks at the validation loss
     save_every: Count  # steps between two checkpoints
     early_stopping_patience: Count | None = None  # looks without a better validation loss
+    mix: Mix | None = _unless(None)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -175,16 +215,53 @@ class Training(Section):
         return self
 
 
+class Pretraining(Training):
+    """RF-pretraining, on the samples of many tasks at once (Section 3)."""
+
+    in_context_share: Annotated[float, Field(ge=0, lt=1)] = _unless(0.0)  # of corpus.in_context
+
+
+class Further(Section):
+    """More trainings than every method on every task: of some methods, on some tasks, by seed."""
+
+    methods: list[Adapted]
+    tasks: TaskIds
+    seeds: list[Annotated[int, Field(ge=0)]] | None = None  # the run's own where it is not given
+
+
 class Adaptation(Training):
     """The adaptation to each downstream task, the same for every method (Section 4)."""
 
-    methods: list[Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft"]]
+    methods: list[Adapted]
+    further: list[Further] = _unless([])
+    # What the methods have in common: the paper's samples and steps, or the trained tokens, as
+    # many as the rule-following samples of these steps have; the others then repeat theirs.
+    equal: Annotated[Literal["samples", "trained_tokens"],
+                     Field(exclude_if=lambda equal: equal == "samples")] = "samples"
 
     @model_validator(mode="after")
     def _methods(self):
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods: expected at least one, none twice, got {self.methods}")
         return self
+
+
+class Api(Section):
+    """A model behind an OpenAI-compatible server, asked the same questions (the long
+    chain-of-thought models of Section 4)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # of the method, in the results
+    model: str  # its id at the server
+    base_url: str
+    key_variable: str | None = "METARFFT_API_KEY"  # the environment variable that holds the key
+    max_tokens: Count = 24000  # of an answer, thinking included
+    requests_per_minute: Count = 60
+    concurrency: Count = 8  # requests at once
+    timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds for one answer
+    retries: Annotated[int, Field(ge=0)] = 8
+    price_in: Annotated[float, Field(ge=0)] | None = None  # for a million prompt tokens
+    price_out: Annotated[float, Field(ge=0)] | None = None  # for a million generated tokens
+    currency: str = "USD"
 
 
 class Evaluation(Section):
@@ -196,6 +273,17 @@ class Evaluation(Section):
     limit_extra: Annotated[int, Field(ge=1)]
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of every interval
     bootstrap_samples: Count
+    tensor_parallel: Count = _unless(1)  # GPUs that hold one model together (vllm)
+    in_context: list[InContextMethod] = _unless([])
+    counterfactual: list[Ruled] = _unless([])  # also asked with the changed rule of each task
+    api: list[Api] = _unless([])
+
+    @model_validator(mode="after")
+    def _named_once(self):
+        names = [*self.in_context, *(one.name for one in self.api)]
+        if len(set(names)) < len(names) or set(METHODS) & {one.name for one in self.api}:
+            raise ValueError(f"in_context, api: expected names used once, got {names}")
+        return self
 
 
 class Params(Section):
@@ -205,8 +293,9 @@ class Params(Section):
     smoke: bool  # marks every figure as one of a smoke run
     seed: Annotated[int, Field(ge=0)]
     model: Model
+    trackers: list[Literal["tensorboard", "trackio"]] = _unless([])  # beside the log
     corpus: Corpus
-    pretraining: Training
+    pretraining: Pretraining
     adaptation: Adaptation
     evaluation: Evaluation
 
@@ -224,13 +313,66 @@ class Params(Section):
                            ("evaluation", corpus.adaptation), ("in_context", corpus.in_context)):
             if owner and not owner.leave_out:
                 _check_drawable(key, owner.tasks, getattr(corpus, key).lengths)
+        self._check_cells()
         return self
+
+    def _check_cells(self) -> None:
+        """Whether what is to be trained and evaluated can be had, and is named once."""
+        for number, further in enumerate(self.adaptation.further):
+            other = set(further.tasks) - set(self.corpus.adaptation.tasks)
+            if other:
+                raise ValueError(f"adaptation.further.{number}.tasks: expected tasks of "
+                                 f"corpus.adaptation.tasks, got {', '.join(sorted(other))}")
+        twice = [cell for cell, times in Counter(self.trainings).items() if times > 1]
+        if twice:
+            raise ValueError("adaptation.further: task {}, method {}, seed {} stands there twice"
+                             .format(*twice[0]))
+        missing = set(self.evaluation.counterfactual) - {method for _, method, _ in self.trainings}
+        if missing:
+            raise ValueError("evaluation.counterfactual: expected methods that are trained, got "
+                             f"{', '.join(sorted(missing))}")
+        trained = {METHODS[method].format for _, method, _ in self.trainings}
+        if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
+            raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
+                             "samples: it needs vanilla_rfft or meta_rfft among the methods")
+        if self.pretraining.in_context_share and not self.corpus.in_context:
+            raise ValueError("pretraining.in_context_share needs samples: corpus.in_context is "
+                             "missing")
+
+    @property
+    def trainings(self) -> list[tuple[str, str, int]]:
+        """(task, method, seed) of every adaptation, in their order."""
+        cells = [(task, method, self.seed) for task in self.corpus.adaptation.tasks
+                 for method in self.adaptation.methods]
+        return cells + [(task, method, seed) for further in self.adaptation.further
+                        for task in further.tasks for method in further.methods
+                        for seed in further.seeds or [self.seed]]
+
+    @property
+    def cells(self) -> list[tuple[str, str, int]]:
+        """(method, task, seed) of everything that is evaluated, in its order.
+
+        The counterfactual of a task is a task of its own, `<id>_cf`.
+        """
+        order = list(METHODS)
+        trained = sorted(((method, task, seed) for task, method, seed in self.trainings),
+                         key=lambda cell: order.index(cell[0]))
+        changed = [(method, f"{task}_cf", seed) for method, task, seed in trained
+                   if method in self.evaluation.counterfactual and tasks.get(task).counterfactual]
+        others = [*self.evaluation.in_context, *(one.name for one in self.evaluation.api)]
+        return trained + changed + [(method, task, self.seed) for method in others
+                                    for task in self.corpus.adaptation.tasks]
 
     @property
     def digest(self) -> str:
         """A short hash of every parameter that can change a result."""
         values = self.model_dump()
-        del values["corpus"]["workers"]
+        for keys in WITHOUT_EFFECT:
+            *sections, last = keys.split(".")
+            part = values
+            for section in sections:
+                part = part[section]
+            part.pop(last, None)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -298,6 +440,8 @@ def _explain(problem: dict) -> str:
 def _allowed_keys(keys: list[str]) -> list[str]:
     section = Params
     for key in keys:
+        if key.isdigit():  # a place in a list
+            continue
         annotation = section.model_fields[key].annotation
         section, *_ = get_args(annotation) or (annotation,)  # of an optional section: the section
     return list(section.model_fields)
@@ -334,7 +478,7 @@ def open_folder(run: Params) -> Path:
         other = read(path)
         differing = [key for key in _leaves(values) | _leaves(other)
                      if _leaves(values).get(key) != _leaves(other).get(key)
-                     and key != "corpus.workers"]
+                     and key not in WITHOUT_EFFECT]
         if differing:
             raise ParamsError(f"{run.folder} was made with other parameters "
                               f"({', '.join(sorted(differing))}): give this run another name, "

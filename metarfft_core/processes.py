@@ -1,41 +1,131 @@
 """Processes of their own for training and evaluation, and folders that one process works in."""
 
-import fcntl
 import os
 import signal
 import subprocess
+import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from metarfft_core.params import ROOT
 
+_running: set[subprocess.Popen] = set()
 
-def follow(command: list[str], name: str) -> None:
+
+class Command(NamedTuple):
+    """A command line, what it is called in messages, and what its environment has beside ours."""
+
+    line: list[str]
+    name: str
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on a Mac, not on Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays
+    untouched, for a process that has touched it cannot start others."""
+    import torch
+
+    count = torch.cuda.device_count()  # counts through NVML
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return visible if len(visible) == count and visible[0] else [str(n) for n in range(count)]
+
+
+def peak_memory() -> float:
+    """The most host memory that this process took so far, in GiB."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def follow(command: Command, prefix: str = "") -> None:
     """Run a command offline, in a process group of its own, its output line by line on ours.
 
-    Raises RuntimeError with `name` and the last lines where it fails.
+    Raises RuntimeError with the command's name and last lines where it fails.
     """
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
-        "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(command.environment)
     last: deque[str] = deque(maxlen=30)
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+    with subprocess.Popen(command.line, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace",
                           start_new_session=True) as process:
+        _running.add(process)
         try:
             for line in process.stdout:
-                print(line, end="", flush=True)
+                print(prefix + line, end="", flush=True)
                 last.append(line)
         except BaseException:  # an interrupted notebook must not leave its process behind
-            os.killpg(process.pid, signal.SIGTERM)
+            _stop(process)
             raise
+        finally:
+            _running.discard(process)
     if process.returncode:
-        raise RuntimeError(f"{name} failed with exit code {process.returncode}:\n"
+        raise RuntimeError(f"{command.name} failed with exit code {process.returncode}:\n"
                            + "".join(last))
+
+
+def _stop(process: subprocess.Popen) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.terminate()
+
+
+def follow_all(commands: list[Command], groups: list[str]) -> None:
+    """Run commands, as many at once as there are groups of GPUs; each sees one group alone.
+
+    Without a group they run one after the other. Where one fails the others are stopped.
+    """
+    if len(groups) < 2 or len(commands) < 2:
+        for command in commands:
+            follow(command)
+        return
+    free = list(groups)
+
+    def run(command: Command) -> None:
+        group = free.pop()
+        try:
+            environment = {**command.environment, "CUDA_VISIBLE_DEVICES": group}
+            follow(command._replace(environment=environment), f"[{command.name}] ")
+        finally:
+            free.append(group)
+
+    with ThreadPoolExecutor(len(groups)) as pool:
+        futures = [pool.submit(run, command) for command in commands]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_running):
+                _stop(process)
+            raise
+
+
+def groups_of(size: int) -> list[str]:
+    """The visible GPUs in groups of `size`, as CUDA_VISIBLE_DEVICES takes them; what does not
+    fill a group is left out."""
+    names = gpus()
+    return [",".join(names[first:first + size]) for first in range(0, len(names) - size + 1, size)]
 
 
 @contextmanager
@@ -45,7 +135,8 @@ def alone(folder: Path) -> Iterator[None]:
     The child of a killed launcher may still be there when the same command is run again. The
     system gives the lock back however a process ends.
     """
+    from filelock import FileLock
+
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(folder / ".lock"):
         yield

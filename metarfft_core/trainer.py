@@ -1,17 +1,27 @@
 """The trainer of one fine-tuning: trl's, with an exact validation loss and a plain log.
 
-It imports torch and trl, and is itself imported where a training starts.
+It imports torch and trl, and is itself imported where a training starts. A batch here is a micro
+batch laid end to end: one row, whose `position_ids` start again with every sample.
 """
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 
 import torch
+from accelerate import DistributedType
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
+
+from metarfft_core import checkpoints, models, processes
+from metarfft_core.params import ParamsError
+
+PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
+               "B200": 2250, "L40S": 362}
+"""Dense bfloat16 peaks of GPUs, by a part of their name (their makers' data sheets)."""
 
 
 class Trainer(SFTTrainer):
@@ -25,9 +35,9 @@ class Trainer(SFTTrainer):
         """
         if inputs["labels"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        losses, _ = _losses(model, inputs)
+        loss, _ = _summed_loss(model, inputs)
         # Several processes average their gradients.
-        return losses.sum() / num_items_in_batch * self.accelerator.num_processes
+        return loss / num_items_in_batch * self.accelerator.num_processes
 
     def evaluate(self, *_, **__) -> dict[str, float]:
         """The validation loss over all completion tokens; trl's own is a mean of batch means."""
@@ -35,33 +45,84 @@ class Trainer(SFTTrainer):
         total = torch.zeros(2, dtype=torch.float64)  # summed loss, tokens
         for batch in self.get_eval_dataloader():
             with torch.no_grad(), self.compute_loss_context_manager():
-                losses, mask = _losses(self.model, self._prepare_inputs(batch))
-            samples = torch.stack([losses.sum(1), mask.sum(1)], dim=1)
+                found = torch.stack(_summed_loss(self.model_wrapped, self._prepare_inputs(batch)))
             # Rows that fill up the last batch over several processes are left out again.
-            total += self.accelerator.gather_for_metrics(samples).sum(0).cpu()
+            total += self.accelerator.gather_for_metrics(found[None]).sum(0).cpu()
         metrics = {"eval_loss": (total[0] / total[1]).item(), "eval_tokens": int(total[1])}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control,
                                                          metrics)
         return metrics
 
+    def check_sharded(self) -> None:
+        """Raise ParamsError where accelerate was told to shard the model and would not."""
+        told = os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
+        if told and self.accelerator.distributed_type != DistributedType.FSDP:
+            raise ParamsError("accelerate was told to shard the model (FSDP) and would not: on a "
+                              "CPU it gives every process a whole one; leave FSDP out there")
+
+    def check_batches(self, tokenizer, samples, bins: list[list[int]]) -> None:
+        """Look at the micro batches of the first step as the model will get them: whole samples,
+        each with positions of its own, the loss on completions only."""
+        first = self.args.gradient_accumulation_steps * self.args.world_size
+        for number, places in enumerate(bins[:first]):
+            expected = {"input_ids": [], "labels": [], "position_ids": []}
+            for place in places:
+                row = samples[place]
+                prompt = models.encode_prompt(tokenizer, row["prompt"])
+                completion = models.encode_completion(tokenizer, row["completion"])
+                expected["input_ids"] += prompt + completion
+                expected["labels"] += [-100] * len(prompt) + completion
+                expected["position_ids"] += range(len(prompt) + len(completion))
+            got = self.data_collator([self.train_dataset[number]])
+            wrong = [key for key, values in expected.items() if got[key][0].tolist() != values]
+            if wrong:
+                raise RuntimeError(f"micro batch {number} would not be trained on as it should: "
+                                   f"{', '.join(wrong)} differ (task {row['task']}, length "
+                                   f"{row['length']})")
+        if self.is_world_process_zero():
+            print(f"loss on {len(completion)} of {len(prompt) + len(completion)} tokens of a "
+                  f"sample, up to its {tokenizer.decode(completion[-8:])!r}", flush=True)
+
     def create_model_card(self, *_, **__) -> None:
         """No card beside a checkpoint that is deleted at the end."""
 
 
-def _losses(model, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """The loss of each token from the batch's first completion token on, and which count.
+def _summed_loss(model, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    """The summed loss of a row's completion tokens, and their number; scalars."""
+    if inputs["labels"].is_cuda:
+        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        return -outputs.log_probs.sum(), outputs.label_mask.sum().float()
+    labels = inputs["labels"][0]
+    trained = (labels != -100).nonzero()[:, 0]
+    logits = model(input_ids=inputs["input_ids"], position_ids=inputs["position_ids"],
+                   use_cache=False, logits_to_keep=trained - 1).logits[0]
+    loss = cross_entropy(logits.float(), labels[trained], reduction="sum")
+    return loss, torch.tensor(float(len(trained)))
 
-    Both are of shape (samples, tokens); the loss is 0 where a token does not count.
-    """
-    labels = inputs["labels"]
-    first = int((labels != -100).any(0).nonzero()[0])
-    targets = labels[:, first:]
-    before = torch.arange(first - 1, labels.shape[1] - 1, device=labels.device)
-    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-                   use_cache=False, logits_to_keep=before).logits
-    losses = cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-    return losses.view(targets.shape), targets != -100
+
+def flops(model) -> int:
+    """Operations that training takes for a token: 6 for a trained weight, 4 for a frozen one
+    (forward 2, gradient of the inputs 2, of the weights 2). Attention is not counted."""
+    return sum((6 if weight.requires_grad else 4) * weight.numel()
+               for weight in model.parameters())
+
+
+def peak_flops() -> float | None:
+    """The bfloat16 peak of this process's GPU in operations a second; None where it is unknown."""
+    if not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_name()
+    return next((peak * 1e12 for part, peak in PEAK_TFLOPS.items() if part in name), None)
+
+
+class Seal(TrainerCallback):
+    """Says of every checkpoint that it is whole, once all processes have written their part."""
+
+    def on_save(self, args, state, control, **_):
+        args.distributed_state.wait_for_everyone()
+        if state.is_world_process_zero:
+            checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 
 class Log(TrainerCallback):
@@ -77,6 +138,10 @@ class Log(TrainerCallback):
         self.tokens, self.completion_tokens = list(tokens), list(completion_tokens)
         self.origin = time.monotonic() - seconds
         self.took = []  # seconds of each step in this process
+
+    def on_train_begin(self, args, state, control, model=None, **_):
+        peak = peak_flops()
+        self.share = flops(model) / peak / args.world_size if peak else None
 
     def on_step_begin(self, args, state, control, **_):
         self.began = time.monotonic()
@@ -101,9 +166,12 @@ class Log(TrainerCallback):
         tokens = sum(self.tokens[rows])
         rate = tokens / self.took[-1]
         self._write({"step": state.global_step, "epoch": state.global_step / self.epoch,
-                     "loss": logs["loss"], "learning_rate": logs["learning_rate"],
+                     "loss": logs["loss"], "grad_norm": logs["grad_norm"],
+                     "learning_rate": logs["learning_rate"],
                      "tokens": tokens, "completion_tokens": sum(self.completion_tokens[rows]),
-                     "tokens_per_second": round(rate, 1)})
+                     "tokens_per_second": round(rate, 1),
+                     "mfu": round(rate * self.share, 4) if self.share else None,
+                     "memory_gib": round(_memory(), 2)})
         left = (state.max_steps - state.global_step) * sum(self.took) / len(self.took)
         print(f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
               f"{rate:.0f} tokens/s  {left / 60:.1f} min left", flush=True)
@@ -112,3 +180,10 @@ class Log(TrainerCallback):
         line["seconds"] = round(time.monotonic() - self.origin, 2)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _memory() -> float:
+    """The most memory so far in GiB: of the GPU, where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return processes.peak_memory()

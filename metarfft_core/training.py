@@ -1,7 +1,7 @@
 """One supervised fine-tuning, for RF-pretraining, adaptation and every baseline (Section 4.1).
 
-`launch` starts a training as a process of its own; on several machines or with a configuration
-of accelerate's, start it by hand and let `launch` find it finished:
+`launch` starts a training as a process of its own. On several machines, start it by hand on each
+of them and let `launch` find it finished:
 
     accelerate launch --config_file FILE -m metarfft_core.training --params FILE --stage pretrain
 
@@ -14,56 +14,74 @@ transformers is our assumption.
 import argparse
 import json
 import os
-import random
-import resource
 import shutil
 import sys
-from contextlib import nullcontext
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import models, params
+from metarfft_core import batches, checkpoints, models, params, processes
 from metarfft_core.files import read_json, sha256, write_json, write_whole
-from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.processes import alone, follow
+from metarfft_core.params import METHODS, ROOT, Params, ParamsError
 
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
+LAUNCH_VARIABLES = {"pretrain": "METARFFT_PRETRAIN_ON", "adapt": "METARFFT_ADAPT_ON"}
+"""The environment variables that name a configuration of accelerate's for each stage."""
+
+_FSDP = ROOT / "params" / "accelerate" / "fsdp2.yaml"
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training of a run: RF-pretraining, or the adaptation to a task with a method."""
+    """One training of a run: RF-pretraining, or the adaptation to a task with a method.
+
+    `seed` decides the order of an adaptation's samples; it is the run's own where it is not given.
+    """
 
     run: Params
     stage: str
     task: str | None = None
     method: str | None = None
+    seed: int | None = None
 
     def __post_init__(self):
-        tasks, methods = self.run.corpus.adaptation.tasks, self.run.adaptation.methods
         if self.stage not in STAGES:
             raise ParamsError(f"stage: expected {' or '.join(STAGES)}, got {self.stage!r}")
-        if self.stage == "pretrain" and (self.task or self.method):
-            raise ParamsError("stage pretrain takes no task and no method, "
-                              f"got {self.task!r} and {self.method!r}")
-        if self.stage == "adapt" and self.task not in tasks:
-            raise ParamsError(f"task: expected one of {', '.join(tasks)}, got {self.task!r}")
-        if self.stage == "adapt" and self.method not in methods:
-            raise ParamsError(f"method: expected one of {', '.join(methods)}, "
-                              f"got {self.method!r}")
+        given = (self.task, self.method, self.seed)
+        if self.stage == "pretrain":
+            if given != (None, None, None):
+                raise ParamsError("stage pretrain takes no task, no method and no seed, got "
+                                  f"{', '.join(map(repr, given))}")
+            return
+        if self.seed is None:
+            object.__setattr__(self, "seed", self.run.seed)
+        for place, name in enumerate(("task", "method")):
+            allowed = list(dict.fromkeys(cell[place] for cell in self.run.trainings))
+            if given[place] not in allowed:
+                raise ParamsError(f"{name}: expected one of {', '.join(allowed)}, "
+                                  f"got {given[place]!r}")
+        if (self.task, self.method, self.seed) not in self.run.trainings:
+            raise ParamsError(f"seed: this run has no training of {self.method} on {self.task} "
+                              f"with seed {self.seed}")
 
     @property
     def name(self) -> str:
-        return " ".join(part for part in (self.stage, self.task, self.method) if part)
+        seed = f"seed {self.seed}" if self.stage == "adapt" and self.seed != self.run.seed else None
+        return " ".join(part for part in (self.stage, self.task, self.method, seed) if part)
 
     @property
     def folder(self) -> Path:
-        parts = ("pretrain",) if self.stage == "pretrain" else ("adapt", self.task, self.method)
-        return self.run.folder.joinpath(*parts)
+        if self.stage == "pretrain":
+            return self.run.folder / "pretrain"
+        seed = "" if self.seed == self.run.seed else f"-seed{self.seed}"
+        return self.run.folder / "adapt" / self.task / f"{self.method}{seed}"
 
     @property
     def settings(self) -> params.Training:
@@ -71,7 +89,7 @@ class Job:
 
     @property
     def format(self) -> str:
-        return METHODS[self.method or "meta_rfft"]
+        return METHODS[self.method or "meta_rfft"].format
 
     @property
     def splits(self) -> tuple[str, str]:
@@ -82,32 +100,84 @@ class Job:
 
     @property
     def after_pretraining(self) -> bool:
-        return self.method == "meta_rfft"
+        return self.method is not None and METHODS[self.method].start == "pretrained"
 
     @property
     def manifest(self) -> Path:
         return self.folder / "manifest.json"
 
-
-def stage_folder(run: Params, stage: str, task: str | None = None,
-                 method: str | None = None) -> Path:
-    """The folder of one training, with its log, its model and its manifest."""
-    return Job(run, stage, task, method).folder
+    @property
+    def order_seed(self) -> int:
+        return self.run.seed if self.seed is None else self.seed
 
 
-def model_folder(run: Params, stage: str, task: str | None = None,
-                 method: str | None = None) -> Path:
-    """The trained model: plain bfloat16 safetensors with tokenizer and chat template."""
-    return stage_folder(run, stage, task, method) / "model"
+def stage_folder(run: Params, stage: str, task: str | None = None, method: str | None = None,
+                 seed: int | None = None) -> Path:
+    """The folder of one training, with its log, its model or adapter, and its manifest."""
+    return Job(run, stage, task, method, seed).folder
+
+
+def model_folder(run: Params) -> Path:
+    """The RF-pretrained model: plain bfloat16 safetensors with tokenizer and chat template."""
+    return Job(run, "pretrain").folder / "model"
+
+
+def jobs(run: Params) -> list[Job]:
+    """Every training that a run needs, in order: RF-pretraining first, where it has a use."""
+    adaptations = [Job(run, "adapt", *cell) for cell in run.trainings]
+    used = any(job.after_pretraining for job in adaptations) or \
+        "meta_1shot" in run.evaluation.in_context
+    return [Job(run, "pretrain")] * used + adaptations
+
+
+@contextmanager
+def weights(run: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
+    """A folder with the plain bfloat16 weights and the tokenizer that a method answers a task with.
+
+    An adapter is merged into a folder that is gone after the block: the merged weights of every
+    task and method would fill a disk.
+    """
+    if not METHODS[method].adapted:
+        pretrained = METHODS[method].start == "pretrained"
+        yield model_folder(run) if pretrained else Path(models.resolve(run.model.name))
+        return
+    job = Job(run, "adapt", task, method, seed)
+    if (job.folder / "model").exists():  # a full fine-tuning
+        yield job.folder / "model"
+        return
+    base = _base(job)
+    with tempfile.TemporaryDirectory(dir=job.folder, prefix=".merged-") as folder:
+        merged = Path(folder) / "model"
+        models.save(models.merge_pissa(_pissa_start(job, base), job.folder / "adapter"), base,
+                    merged)
+        yield merged
+
+
+def export(run: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
+    """Write the merged bfloat16 weights of a finished adaptation to `folder`, whole.
+
+    The plain LoRA stands in the training's own folder. Raises ParamsError where the training is
+    not finished or `folder` exists.
+    """
+    if Path(folder).exists():
+        raise ParamsError(f"{folder} exists: name a folder that does not")
+    job = Job(run, "adapt", task, method, seed)
+    if not finished(job):
+        raise ParamsError(f"{job.name} is not finished: there is no {job.manifest}")
+    with weights(run, method, task, seed) as made, models.whole_folder(Path(folder)) as temporary:
+        shutil.copytree(made, temporary, dirs_exist_ok=True)
+    return Path(folder)
 
 
 def read_log(folder: Path) -> list[dict]:
     """The lines of a training's log.jsonl; a last line that was cut by a kill is left out.
 
     A step's line holds step, epoch (passes over the data), loss (mean over the batch's completion
-    tokens), learning_rate, tokens, completion_tokens, tokens_per_second and seconds (since the
-    training began, time between a kill and its resume not counted); a look at the validation data
-    holds step, validation_loss (mean over all its completion tokens), validation_tokens, seconds.
+    tokens), grad_norm, learning_rate, tokens, completion_tokens, tokens_per_second, mfu (the share
+    of the GPUs' peak, counted as `trainer.flops`; null on a CPU), memory_gib (the most so far, of
+    the first process) and seconds (since the training began, time between a kill and its resume
+    not counted); a look at the validation data holds step, validation_loss (mean over all its
+    completion tokens), validation_tokens, seconds.
     """
     lines = []
     path = folder / "log.jsonl"
@@ -119,47 +189,77 @@ def read_log(folder: Path) -> list[dict]:
     return lines
 
 
-def launch(run: Params, stage: str, task: str | None = None, method: str | None = None) -> Path:
-    """Run one training under `accelerate launch`, a process a GPU, printing what it prints.
+def launch(run: Params, stage: str, task: str | None = None, method: str | None = None,
+           seed: int | None = None) -> Path:
+    """Run one training under `accelerate launch`, printing what it prints; see `launch_all`.
 
     Returns the stage's folder, at once where the training is finished. Raises ParamsError for a
     user's error, RuntimeError with the last lines where the training fails.
     """
-    job = Job(run, stage, task, method)
-    params.open_folder(run)
-    if finished(job):
-        print(f"{job.name}: finished, in {job.folder}")
-        return job.folder
-    models.resolve(run.model.name)  # refuses or downloads it here: the training itself is offline
-    command = [sys.executable, "-m", "accelerate.commands.launch", *_launch_options(),
-               "-m", "metarfft_core.training", "--params", str(run.folder / "params.yaml"),
-               "--stage", stage]
-    for option, value in (("--task", task), ("--method", method)):
-        command += [option, value] if value else []
-    follow(command, f"training {job.name}")
+    job = Job(run, stage, task, method, seed)
+    _launch([job])
     return job.folder
 
 
 def launch_all(run: Params) -> None:
-    """Run every training of a run: RF-pretraining, then each task's adaptation with each method."""
-    launch(run, "pretrain")
-    for task in run.corpus.adaptation.tasks:
-        for method in run.adaptation.methods:
-            launch(run, "adapt", task, method)
+    """Run every training of a run: RF-pretraining, then the adaptations.
+
+    On GPUs, RF-pretraining takes all of them and an adaptation takes one, as many at once as there
+    are. A configuration of accelerate's, named by $METARFFT_PRETRAIN_ON or $METARFFT_ADAPT_ON,
+    says otherwise: then as many adaptations run at once as its processes leave GPUs for.
+    """
+    every = jobs(run)
+    for stage in STAGES:
+        _launch([job for job in every if job.stage == stage])
 
 
-def _launch_options() -> list[str]:
-    """Everything that accelerate would otherwise guess, and warn about."""
-    import torch
+def _launch(every: list[Job]) -> None:
+    left = []
+    for job in every:
+        params.open_folder(job.run)
+        if finished(job):
+            print(f"{job.name}: finished, in {job.folder}")
+        else:
+            left.append(job)
+    if not left:
+        return
+    models.resolve(left[0].run.model.name)  # refused or downloaded here: a training is offline
+    options, size = _launch_options(left[0])
+    commands = []
+    for job in left:
+        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m",
+                "metarfft_core.training", "--params", str(job.run.folder / "params.yaml"),
+                "--stage", job.stage]
+        for option in ("task", "method", "seed"):
+            value = getattr(job, option)
+            line += [] if value is None else [f"--{option}", str(value)]
+        commands.append(processes.Command(line, f"training {job.name}"))
+    processes.follow_all(commands, processes.groups_of(size))
 
-    processes = max(1, torch.cuda.device_count())  # counts through NVML: CUDA stays untouched
-    kind = ["--cpu"] if not torch.cuda.device_count() else []
-    kind += ["--multi_gpu"] if processes > 1 else []
+
+def _launch_options(job: Job) -> tuple[list[str], int]:
+    """Options of `accelerate launch`, all that it would otherwise guess and warn about, and the
+    processes that they start."""
+    from yaml import safe_load
+
+    gpus = len(processes.gpus())
+    given = os.environ.get(LAUNCH_VARIABLES[job.stage])
+    if given:
+        path = Path(given)
+        if not path.is_file():
+            raise ParamsError(f"{LAUNCH_VARIABLES[job.stage]}: there is no file {path}")
+        size = safe_load(path.read_text(encoding="utf-8"))["num_processes"]
+        return ["--config_file", str(path), "--main_process_port", "0"], size
+    size = max(1, gpus) if job.stage == "pretrain" else 1
+    if size > 1 and job.settings.method == "full":
+        return ["--config_file", str(_FSDP), "--num_processes", str(size)], size
+    kind = ["--cpu"] if not gpus else []
+    kind += ["--multi_gpu"] if size > 1 else []
     # Where neither is given, accelerate trains on one thread.
-    threads = os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)) // processes or 1)
+    threads = os.environ.get("OMP_NUM_THREADS", processes.cores() // max(1, gpus) or 1)
     return ["--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-            "--num_processes", str(processes), "--num_cpu_threads_per_process", str(threads),
-            *kind]
+            "--num_processes", str(size), "--num_cpu_threads_per_process", str(threads),
+            *kind], size
 
 
 def finished(job: Job) -> bool:
@@ -177,17 +277,20 @@ def finished(job: Job) -> bool:
     return False
 
 
-def train(run: Params, stage: str, task: str | None = None, method: str | None = None) -> Path:
+def train(run: Params, stage: str, task: str | None = None, method: str | None = None,
+          seed: int | None = None) -> Path:
     """Run one training in this process; returns its folder.
 
     What is finished is skipped, what was interrupted goes on. Raises ParamsError before the model
     is loaded: for a batch that does not divide, for a sample longer than the context, and for
     whatever `finished` refuses.
     """
-    job = Job(run, stage, task, method)
+    job = Job(run, stage, task, method, seed)
     if not finished(job):
-        accumulation = accumulation_steps(job.settings, int(os.environ.get("WORLD_SIZE", 1)))
-        with alone(job.folder) if _is_main() else nullcontext():
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        accumulation = batches.accumulation_steps(job.settings, world)
+        _check_trackers(run)
+        with processes.alone(job.folder) if _is_main() else nullcontext():
             if not finished(job):  # another process may have done it while this one waited
                 _train(job, accumulation)
     if _is_main():
@@ -199,106 +302,39 @@ def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def accumulation_steps(settings: params.Training, processes: int) -> int:
-    """Micro batches that each process adds up to a step, so that batch_size stays what it is.
-
-    Raises ParamsError where batch_size is no multiple of micro_batch_size times `processes`.
-    """
-    batch, micro = settings.batch_size, settings.micro_batch_size
-    if batch % (micro * processes):
-        works = [str(size) for size in range(1, batch + 1) if batch % (size * processes) == 0]
-        hint = f"micro_batch_size can be {', '.join(works)}" if works else \
-            f"the number of processes must divide batch_size {batch}"
-        raise ParamsError(f"batch_size {batch} is no multiple of micro_batch_size {micro} x "
-                          f"{processes} processes: with {processes} processes {hint}")
-    return batch // (micro * processes)
+def _check_trackers(run: Params) -> None:
+    for name in run.trackers:
+        if find_spec(name) is None:
+            raise ParamsError(f"trackers: the package {name} is not installed")
 
 
-def count_steps(settings: params.Training, samples: int, name: str) -> int:
-    """Optimizer steps: `steps` at the most, and no more than fill `epochs` passes."""
-    steps = min(settings.steps, settings.epochs * samples // settings.batch_size)
-    if steps == 0:
-        raise ParamsError(f"{name}: {samples} samples in {settings.epochs} epochs do not fill one "
-                          f"batch of batch_size {settings.batch_size}")
-    return steps
-
-
-def sample_order(samples: int, needed: int, seed: int) -> list[int]:
-    """The rows to train on: `needed` of them, every pass over `samples` rows shuffled anew."""
-    order = []
-    for epoch in range(-(-needed // samples)):
-        rows = list(range(samples))
-        random.Random(f"{seed}/order/{epoch}").shuffle(rows)
-        order += rows
-    return order[:needed]
-
-
-def encode(data, tokenizer):
-    """A corpus split (datasets.Dataset) with the columns input_ids, labels (-100 on the prompt),
-    tokens and completion_tokens added."""
-    def batch(rows: dict) -> dict:
-        prompts = models.encode_prompts(tokenizer, rows["prompt"])
-        completions = models.encode_completions(tokenizer, rows["completion"])
-        pairs = list(zip(prompts, completions, strict=True))
-        return {"input_ids": [prompt + completion for prompt, completion in pairs],
-                "labels": [[-100] * len(prompt) + completion for prompt, completion in pairs],
-                "tokens": [len(prompt) + len(completion) for prompt, completion in pairs],
-                "completion_tokens": [len(completion) for completion in completions]}
-
-    return data.map(batch, batched=True, keep_in_memory=True)
-
-
-def check_samples(data, context: int, end: int, name: str) -> None:
-    """Refuse (ParamsError) encoded samples beyond the context or without the end token."""
-    columns = data.select_columns(["task", "length", "tokens"])
-    long = [row for row in columns if row["tokens"] > context]
-    if long:
-        worst = max(long, key=lambda row: row["tokens"])
-        raise ParamsError(f"{name}: {len(long)} of {len(data)} samples are longer than "
-                          f"model.context, {context} tokens; the longest, task {worst['task']} "
-                          f"at length {worst['length']}, takes {worst['tokens']}: train on "
-                          "shorter lengths")
-    for row in data.select_columns(["task", "length", "input_ids"]):
-        if row["input_ids"][-1] != end:
-            raise ParamsError(f"{name}: a sample of task {row['task']} at length "
-                              f"{row['length']} does not end with the end token {end}")
+def _base(job: Job) -> str:
+    """The folder of the model that a training starts from."""
+    return models.resolve(str(model_folder(job.run)) if job.after_pretraining
+                          else job.run.model.name)
 
 
 def _train(job: Job, accumulation: int) -> None:
-    base = models.resolve(str(model_folder(job.run, "pretrain")) if job.after_pretraining
-                          else job.run.model.name)
+    base = _base(job)
     tokenizer = models.load_tokenizer(base)
-    training, validation = _load_data(job, tokenizer)
+    data, order, epoch = batches.load_training(job, tokenizer)
+    validation = batches.load_validation(job, tokenizer)
     settings = job.settings
-    steps = count_steps(settings, len(training), job.name)
-    order = sample_order(len(training), steps * settings.batch_size, job.run.seed)
-    epoch = len(training) / settings.batch_size  # steps a pass takes
-    training = training.select(order)
-    arguments = _arguments(job, steps, accumulation, max(training["tokens"]))
+    tokens = [data["tokens"][row] for row in order]
+    bins = batches.micro_batches(tokens, settings.batch_size, settings.micro_batch_size)
+    fullest = max(sum(tokens[place] for place in places) for places in bins)
+    arguments = _arguments(job, len(order) // settings.batch_size, accumulation, fullest)
+    checkpoint = checkpoints.last(job.folder / "checkpoints")
     with arguments.main_process_first():
         start = _pissa_start(job, base)
-    checkpoint = last_checkpoint(job.folder / "checkpoints")
-    if checkpoint is None or not _stopped(checkpoint):
-        _fit(job, arguments, checkpoint, (base, start), tokenizer, training, validation, epoch)
+        if checkpoint and _is_main():
+            checkpoints.verify(checkpoint)
+    samples = data.select(order)
+    if checkpoint is None or not checkpoints.stopped(checkpoint):
+        _fit(job, arguments, checkpoint, (base, start), tokenizer,
+             (samples, bins, epoch), validation)
     if _is_main():
-        _finish(job, Path(base), start, training, arguments)
-
-
-def _load_data(job: Job, tokenizer):
-    """The encoded training and validation samples, every one of them checked."""
-    import datasets
-
-    from metarfft_core import corpus
-
-    datasets.disable_progress_bars()
-    datasets.disable_caching()
-    both = []
-    for split in job.splits:
-        data = encode(corpus.read(job.run, split, job.format, job.task), tokenizer)
-        check_samples(data, job.run.model.context, tokenizer.eos_token_id,
-                      f"{job.name}, split {split}")
-        both.append(data)
-    return both
+        _finish(job, Path(base), start, samples, arguments)
 
 
 def _pissa_start(job: Job, base: str) -> Path | None:
@@ -322,31 +358,36 @@ def _fast_bfloat16() -> bool:
         abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _arguments(job: Job, steps: int, accumulation: int, longest: int):
-    """The trainer's arguments; `longest` is the longest training sample, in tokens."""
+def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
+    """The trainer's arguments; `fullest` is the fullest micro batch, in tokens.
+
+    A row of the data is a whole micro batch, so the trainer's own batch is one row.
+    """
     import torch
     from trl import SFTConfig
 
     settings, gpu = job.settings, torch.cuda.is_available()
     early = settings.early_stopping_patience is not None
+    if "tensorboard" in job.run.trackers:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.folder / "tensorboard")
     return SFTConfig(
         output_dir=str(job.folder / "checkpoints"), max_steps=steps, max_length=None,
-        per_device_train_batch_size=settings.micro_batch_size,
-        per_device_eval_batch_size=settings.micro_batch_size,
+        padding_free=True, per_device_train_batch_size=1, per_device_eval_batch_size=1,
         gradient_accumulation_steps=accumulation,
+        dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
         train_sampling_strategy="sequential",  # the rows come in the order of `sample_order`
         learning_rate=settings.learning_rate, lr_scheduler_type=_SCHEDULERS[settings.scheduler],
         warmup_steps=round(settings.warmup_ratio * steps), weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm, seed=job.run.seed, use_cpu=not gpu,
-        bf16=_fast_bfloat16(),
-        gradient_checkpointing=gpu or longest * settings.micro_batch_size > RECOMPUTE_FROM,
+        max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
+        bf16=_fast_bfloat16(), gradient_checkpointing=gpu or fullest > RECOMPUTE_FROM,
         eval_strategy="steps", eval_steps=settings.evaluate_every,
-        save_strategy="steps", save_steps=settings.save_every,
-        save_total_limit=2 if early else 1,  # with 1 the trainer ends by deleting all but the best
+        save_strategy="steps", save_steps=settings.save_every, save_total_limit=checkpoints.KEPT,
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
         restore_callback_states_from_checkpoint=early,
-        logging_steps=1, logging_nan_inf_filter=False, report_to="none", disable_tqdm=True,
-        dataloader_pin_memory=gpu, ddp_timeout=WAIT_SECONDS, ddp_find_unused_parameters=False)
+        logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
+        report_to=list(job.run.trackers) or "none", run_name=f"{job.run.name} {job.name}",
+        dataloader_pin_memory=gpu, ddp_timeout=WAIT_SECONDS, ddp_find_unused_parameters=False,
+        ddp_backend="gloo" if not gpu and "WORLD_SIZE" in os.environ else None)
 
 
 def _load_model(job: Job, base: str, start: Path | None):
@@ -355,120 +396,104 @@ def _load_model(job: Job, base: str, start: Path | None):
     import torch
     from transformers import AutoModelForCausalLM
 
+    attention = models.attention()
     if start is None:
-        return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    return models.load_pissa(start, torch.bfloat16 if _fast_bfloat16() else torch.float32)
+        return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32,
+                                                    attn_implementation=attention)
+    return models.load_pissa(start, torch.bfloat16 if _fast_bfloat16() else torch.float32,
+                             attn_implementation=attention)
 
 
-def _fit(job: Job, arguments, checkpoint: Path | None, weights: tuple[str, Path | None],
-         tokenizer, training, validation, epoch: float) -> None:
+def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path | None],
+         tokenizer, training: tuple, validation) -> None:
     """Train from the start or from a checkpoint up to the last one, which is kept."""
+    import logging
+
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
-    from metarfft_core.trainer import Log, Trainer
+    from metarfft_core.trainer import Log, Seal, Trainer
 
+    samples, bins, epoch = training
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it takes our rows for single samples
     log = _resume_log(job.folder, checkpoint)
     arguments.eval_on_start = checkpoint is None
-    trainer = Trainer(model=_load_model(job, *weights), args=arguments,
-                      train_dataset=training, eval_dataset=validation, processing_class=tokenizer)
+    looks = batches.micro_batches(validation["tokens"], len(validation),
+                                  job.settings.micro_batch_size)
+    trainer = Trainer(model=_load_model(job, *origin), args=arguments,
+                      train_dataset=batches.packed(samples, bins),
+                      eval_dataset=batches.packed(validation, looks), processing_class=tokenizer)
+    trainer.check_sharded()
     trainer.remove_callback(PrinterCallback)
     patience = job.settings.early_stopping_patience
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
+    trainer.add_callback(Seal())
     trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size, epoch,
-                             training["tokens"], training["completion_tokens"],
+                             samples["tokens"], samples["completion_tokens"],
                              log[-1]["seconds"] if log else 0.0))
-    _check_mask(trainer, tokenizer, training)
+    trainer.check_batches(tokenizer, samples, bins)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-
-def _check_mask(trainer, tokenizer, training) -> None:
-    """Look at the first micro batch as the model will get it: the loss is on completions only."""
-    rows = range(trainer.args.per_device_train_batch_size)
-    labels = trainer.data_collator([trainer.train_dataset[row] for row in rows])["labels"]
-    for row, got in zip(rows, labels.tolist(), strict=True):
-        prompt = models.encode_prompt(tokenizer, training[row]["prompt"])
-        completion = models.encode_completion(tokenizer, training[row]["completion"])
-        expected = [-100] * len(prompt) + completion
-        if got != expected + [-100] * (len(got) - len(expected)):
-            raise RuntimeError("the loss would not be taken on the completion alone "
-                               f"(task {training[row]['task']}, length {training[row]['length']})")
-    if _is_main():
-        print(f"loss on {len(completion)} of {len(expected)} tokens of a sample, up to its "
-              f"{tokenizer.decode(completion[-8:])!r}", flush=True)
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The latest whole checkpoint; a half-written one, left by a kill, does not count.
-
-    transformers writes trainer_state.json last.
-    """
-    whole = [path for path in folder.glob("checkpoint-*") if _state(path)]
-    return max(whole, key=lambda path: _state(path)["global_step"], default=None)
-
-
-def _state(checkpoint: Path) -> dict | None:
-    try:
-        return read_json(checkpoint / "trainer_state.json")
-    except (OSError, json.JSONDecodeError):
-        return None
-
-
-def _stopped(checkpoint: Path) -> bool:
-    """Whether the training had ended, at its last step or early, when it wrote a checkpoint."""
-    return _state(checkpoint)["stateful_callbacks"]["TrainerControl"]["args"][
-        "should_training_stop"]
 
 
 def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
     """Take the lines past the checkpoint out of the log, so that no step stands twice."""
-    step = _state(checkpoint)["global_step"] if checkpoint else -1
+    step = checkpoints.state(checkpoint)["global_step"] if checkpoint else -1
     log = [line for line in read_log(folder) if line["step"] <= step]
     if _is_main():
         write_whole(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
+        whole = checkpoints.whole(folder / "checkpoints")
         for path in (folder / "checkpoints").glob("checkpoint-*"):
-            if not _state(path):
+            if path not in whole:
                 shutil.rmtree(path)
-    if checkpoint:
-        print(f"going on from step {step}", flush=True)
+        if checkpoint:
+            print(f"going on from step {step}", flush=True)
     return log
 
 
-def _finish(job: Job, base: Path, start: Path | None, training, arguments) -> None:
-    """Write the plain model and, last of all, the manifest."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    checkpoint = last_checkpoint(job.folder / "checkpoints")
-    best = _state(checkpoint).get("best_model_checkpoint")
-    source = checkpoint.with_name(Path(best).name) if best else checkpoint
-    if start is None:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
-        change = models.change_full(base, source)
-    else:
-        model = models.merge_pissa(start, source)
-        change = models.change_pissa(base, start, source)
-    folder = job.folder / "model"
-    models.save(model, base, folder)
-    steps = _state(checkpoint)["global_step"]
+def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> None:
+    """Write what was trained and, last of all, the manifest."""
+    checkpoint = checkpoints.last(job.folder / "checkpoints")
+    source = checkpoints.best(checkpoint)
+    change = _write_weights(job, base, start, source)
+    steps = checkpoints.state(checkpoint)["global_step"]
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
         "stage": job.stage, "task": job.task, "method": job.method,
         **_provenance(job),
         "base_model": {"name": base.name, "sha256": models.weights_hash(base)},
         "samples": used, "steps": steps,
-        "model_step": _state(source)["global_step"],
-        "tokens": sum(training["tokens"][:used]),
-        "completion_tokens": sum(training["completion_tokens"][:used]),
+        "model_step": checkpoints.state(source)["global_step"],
+        "tokens": sum(samples["tokens"][:used]),
+        "completion_tokens": sum(samples["completion_tokens"][:used]),
         **_summary(read_log(job.folder)),
         "processes": arguments.world_size, "device": arguments.device.type,
         "compute": "bfloat16" if arguments.bf16 else "float32",
-        "weights": {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))},
+        "attention": models.attention(),
+        "weights": {str(path.relative_to(job.folder)): sha256(path)
+                    for part in ("model", "adapter", "lora")
+                    for path in sorted((job.folder / part).glob("*.safetensors"))},
         "relative_change": change, "peak_memory_gib": _peak_memory()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
+
+
+def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> float:
+    """Write the plain model, or the adapter and for RF-pretraining the model too, which others
+    start from; returns how far the weights moved."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if start is None:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+        models.save(model, base, job.folder / "model")
+        return models.change_full(base, source)
+    name = str(base) if job.after_pretraining else job.run.model.name
+    models.save_adapter(start, source, name, job.folder)
+    if job.stage == "pretrain":
+        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model")
+    return models.change_pissa(base, start, source)
 
 
 def _summary(log: list[dict]) -> dict:
@@ -478,24 +503,29 @@ def _summary(log: list[dict]) -> dict:
 
 
 def _provenance(job: Job) -> dict:
-    """Digest, commit, versions, and the SHA-256 of every corpus file that was read."""
+    """Digest, commit, versions, and the SHA-256 of every file that samples were read from."""
     from metarfft_core import corpus
 
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
     made = corpus.provenance(job.run)
-    files = [path for split in job.splits
-             for path in corpus.files(job.run, split, job.format, job.task)]
-    return {"params_digest": made["params_digest"], "seed": job.run.seed,
+    splits = [*job.splits]
+    if job.stage == "pretrain" and job.settings.in_context_share:
+        splits.append("in_context")
+    data = {str(path.relative_to(job.run.folder)): sha256(path) for split in splits
+            for path in corpus.files(job.run, split, job.format, job.task)}
+    if job.settings.mix:
+        data[job.settings.mix.file] = sha256(ROOT / Path(job.settings.mix.file).expanduser())
+    return {"params_digest": made["params_digest"], "seed": job.order_seed,
             "git_commit": made["git_commit"],
             "versions": made["versions"] | {name: version(name) for name in libraries},
-            "data": {str(path.relative_to(job.run.folder)): sha256(path) for path in files}}
+            "data": data}
 
 
 def _peak_memory() -> dict[str, float]:
     """The most memory that this process took, in GiB, on the host and on its GPU."""
     import torch
 
-    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    peak = {"host": processes.peak_memory()}
     if torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated() / 2**30
     return {name: round(value, 2) for name, value in peak.items()}
@@ -509,12 +539,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stage", required=True, choices=STAGES)
     parser.add_argument("--task")
     parser.add_argument("--method")
+    parser.add_argument("--seed", type=int)
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         run = params.load(options.params)
         params.open_folder(run)
-        train(run, options.stage, options.task, options.method)
+        train(run, options.stage, options.task, options.method, options.seed)
     except ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

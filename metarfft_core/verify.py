@@ -9,9 +9,7 @@ from metarfft_core.params import Params
 
 def verify(run: Params) -> list[str]:
     """What is wrong with a finished run, a line each; empty where all is well."""
-    stages = {"RF-pretraining": training.stage_folder(run, "pretrain")} | {
-        f"{method} on {task}": training.stage_folder(run, "adapt", task, method)
-        for task in run.corpus.adaptation.tasks for method in run.adaptation.methods}
+    stages = {job.name: job.folder for job in training.jobs(run)}
     manifests = {name: files.read_json(folder / "manifest.json")
                  for name, folder in stages.items()}
     rows = evaluation.read(run).to_dict("records")

@@ -17,9 +17,10 @@ from tiny_model import SETTINGS, tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import corpus, models, params, training
+from metarfft_core import batches, checkpoints, corpus, models, params, training
 from metarfft_core.files import read_json, sha256
 from metarfft_core.params import ParamsError
+from metarfft_core.trainer import Trainer
 
 STEPS = SETTINGS["steps"]
 
@@ -98,7 +99,7 @@ def test_losses_are_those_of_the_completions(tiny, done):
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     folder = training.stage_folder(done, "pretrain")
     data = corpus.read(done, "pretrain", "rfft")
-    first = data.select(training.sample_order(len(data), 4, done.seed))
+    first = data.select(batches.sample_order([len(data)], [1.0], 4, done.seed))
     loss, tokens = loss_of(model, tokenizer, first)
     assert steps_of(folder)[0]["loss"] == pytest.approx(loss, rel=2e-3)
     assert steps_of(folder)[0]["completion_tokens"] == tokens
@@ -145,7 +146,9 @@ def test_manifest_says_what_was_trained_on_what(tiny, done):
         for task in ("sr_coin_flip", "sr_last_letter"))
     assert all(sha256(done.folder / path) == value for path, value in manifest["data"].items())
     assert manifest["weights"] == {
-        "model.safetensors": sha256(folder / "model" / "model.safetensors")}
+        name: sha256(folder / name) for name in (
+            "model/model.safetensors", "adapter/adapter_model.safetensors",
+            "lora/adapter_model.safetensors")}
     assert (manifest["steps"], manifest["samples"]) == (STEPS, 4 * STEPS)
     assert manifest["tokens"] == sum(line["tokens"] for line in steps)
     assert {"torch", "transformers", "trl", "peft"} < set(manifest["versions"])
@@ -154,7 +157,7 @@ def test_manifest_says_what_was_trained_on_what(tiny, done):
 
 def test_a_finished_training_is_skipped_without_torch(done):
     """Run again, it changes nothing and does not import torch."""
-    path = training.model_folder(done, "pretrain") / "model.safetensors"
+    path = training.model_folder(done) / "model.safetensors"
     before = path.stat().st_mtime_ns
     params.open_folder(done)
     code = ("import sys; from metarfft_core import training\n"
@@ -188,16 +191,15 @@ def test_killed_training_goes_on_from_its_checkpoint(run, pretrained):
     command = [sys.executable, "-m", "metarfft_core.training", "--params",
                str(run.folder / "params.yaml"), "--stage", "pretrain"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not (folder / "checkpoints" / "checkpoint-2" / "trainer_state.json").exists():
+    while not (folder / "checkpoints" / "checkpoint-2" / "hashes.json").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    whole = training.last_checkpoint(folder / "checkpoints")
+    whole = checkpoints.last(folder / "checkpoints")
     shutil.copytree(whole, folder / "checkpoints" / "checkpoint-99")
-    state = folder / "checkpoints" / "checkpoint-99" / "trainer_state.json"
-    state.write_text(state.read_text()[:-20])
-    assert training.last_checkpoint(folder / "checkpoints") == whole
+    (folder / "checkpoints" / "checkpoint-99" / "hashes.json").unlink()
+    assert checkpoints.last(folder / "checkpoints") == whole
     assert not training.finished(training.Job(run, "pretrain"))
 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -219,7 +221,7 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
                    early_stopping_patience=2)
     corpus.build(run)
     with monkeypatch.context() as patch:
-        patch.setattr(models, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr(models, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             training.train(run, "adapt", "lc_2544", "direct")
     folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
@@ -231,10 +233,12 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
     best = min(looks, key=lambda line: line["validation_loss"])
     assert manifest["steps"] == looks[-1]["step"] == best["step"] + 2 < 40
     assert manifest["model_step"] == best["step"]
-    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+    with training.weights(run, "direct", "lc_2544") as merged:
+        model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
     loss, _ = loss_of(model, models.load_tokenizer(str(tiny)),
                       corpus.read(run, "adaptation_validation", "direct"))
     assert loss == pytest.approx(best["validation_loss"], abs=0.005)
+    assert not list(folder.glob(".merged-*"))
 
 
 def test_meta_rfft_waits_for_the_pretraining(run):
@@ -259,7 +263,7 @@ def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd):
     damaged PiSSA start then fails the next training with the file's name."""
     folder = training.launch(done, "adapt", "lc_2544", "meta_rfft")
     manifest = read_json(folder / "manifest.json")
-    pretrained = training.model_folder(done, "pretrain")
+    pretrained = training.model_folder(done)
     assert manifest["base_model"]["sha256"] == models.weights_hash(pretrained)
     printed = capfd.readouterr().out
     assert "step 7/7" in printed
@@ -278,37 +282,35 @@ def test_labels_hold_the_completion_alone(run):
     """Unmasked labels decode to the completion and the end token, masked ones are the prompt's."""
     tokenizer = models.load_tokenizer(run.model.name)
     data = corpus.read(run, "adaptation", "rfft")
-    for row in training.encode(data, tokenizer):
-        kept = [label for label in row["labels"] if label != -100]
+    for row in batches.encode(data, tokenizer):
+        kept = row["input_ids"][-row["completion_tokens"]:]
         assert tokenizer.decode(kept) == row["completion"] + "<|im_end|>"
-        assert row["labels"] == [-100] * (row["tokens"] - len(kept)) + kept
-        assert row["input_ids"][-len(kept):] == kept
-        assert len(kept) == row["completion_tokens"]
+        assert len(row["input_ids"]) == row["tokens"]
 
 
 def test_a_wrong_mask_stops_the_training(run):
-    """The look at the first batch finds a prompt token that has a label."""
+    """The look at the first micro batches finds a prompt token that has a label."""
     tokenizer = models.load_tokenizer(run.model.name)
-    data = training.encode(corpus.read(run, "adaptation", "rfft"), tokenizer)
+    data = batches.encode(corpus.read(run, "adaptation", "rfft"), tokenizer)
     trainer = SimpleNamespace(
-        args=SimpleNamespace(per_device_train_batch_size=2),
-        data_collator=DataCollatorForLanguageModeling(tokenizer.pad_token_id),
-        train_dataset=data)
-    training._check_mask(trainer, tokenizer, data)
-    trainer.train_dataset = data.map(
-        lambda row: {"labels": [*row["labels"][:5], row["input_ids"][5], *row["labels"][6:]]})
-    with pytest.raises(RuntimeError, match="completion alone"):
-        training._check_mask(trainer, tokenizer, data)
+        args=SimpleNamespace(gradient_accumulation_steps=2, world_size=1),
+        data_collator=DataCollatorForLanguageModeling(tokenizer.pad_token_id, padding_free=True),
+        train_dataset=batches.packed(data, [[0, 1], [2]]), is_world_process_zero=lambda: True)
+    Trainer.check_batches(trainer, tokenizer, data, [[0, 1], [2]])
+    wrong = data.map(lambda row: {"completion_tokens": row["completion_tokens"] + 1})
+    trainer.train_dataset = batches.packed(wrong, [[0, 1], [2]])
+    with pytest.raises(RuntimeError, match="micro batch 0 .* labels differ"):
+        Trainer.check_batches(trainer, tokenizer, data, [[0, 1], [2]])
 
 
 def test_long_samples_are_refused_and_counted():
     """A sample beyond the context is refused with its task, length and tokens, never cut."""
     data = Dataset.from_dict({"task": ["a", "b", "c"], "length": [1, 7, 3], "tokens": [10, 12, 11],
                               "input_ids": [[1, 2]] * 3})
-    training.check_samples(data, 12, 2, "pretrain")
+    batches.check_samples(data, 12, 2, "pretrain")
     with pytest.raises(ParamsError, match=r"2 of 3 samples .* 10 tokens; the longest, task b at "
                                           "length 7, takes 12"):
-        training.check_samples(data, 10, 2, "pretrain")
+        batches.check_samples(data, 10, 2, "pretrain")
 
 
 def test_a_sample_without_end_token_is_refused():
@@ -316,7 +318,7 @@ def test_a_sample_without_end_token_is_refused():
     data = Dataset.from_dict({"task": ["a", "b"], "length": [1, 7], "tokens": [2, 2],
                               "input_ids": [[1, 2], [2, 1]]})
     with pytest.raises(ParamsError, match="task b at length 7 does not end with the end token 2"):
-        training.check_samples(data, 12, 2, "pretrain")
+        batches.check_samples(data, 12, 2, "pretrain")
 
 
 @pytest.mark.parametrize(("batch", "micro", "processes"), [
@@ -326,20 +328,20 @@ def test_the_global_batch_stays_what_the_file_says(tiny, batch, micro, processes
     settings = tiny_run(tiny, batch_size=batch, micro_batch_size=micro).pretraining
     possible = [n for n in range(1, batch + 1) if n * micro * processes == batch]
     if possible:
-        assert training.accumulation_steps(settings, processes) == possible[0]
+        assert batches.accumulation_steps(settings, processes) == possible[0]
     else:
         with pytest.raises(ParamsError, match=f"batch_size {batch} .* {processes} processes"):
-            training.accumulation_steps(settings, processes)
+            batches.accumulation_steps(settings, processes)
 
 
 def test_every_pass_takes_every_sample_once():
     """Whole passes are permutations, each another one, and a shorter order is a prefix."""
-    order = training.sample_order(10, 25, seed=3)
+    order = batches.sample_order([10], [1.0], 25, seed=3)
     assert sorted(order[:10]) == sorted(order[10:20]) == list(range(10))
     assert order[:10] != order[10:20]
     assert len(set(order[20:])) == 5
-    assert training.sample_order(10, 7, seed=3) == order[:7]
-    assert training.sample_order(10, 10, seed=4) != order[:10]
+    assert batches.sample_order([10], [1.0], 7, seed=3) == order[:7]
+    assert batches.sample_order([10], [1.0], 10, seed=4) != order[:10]
 
 
 @pytest.mark.parametrize(("samples", "epochs", "steps"), [
@@ -347,13 +349,13 @@ def test_every_pass_takes_every_sample_once():
 def test_steps_stop_at_the_epochs(tiny, samples, epochs, steps):
     """There are `steps` of them, or as many whole batches as `epochs` passes hold."""
     settings = tiny_run(tiny, epochs=epochs).pretraining
-    assert training.count_steps(settings, samples, "pretrain") == steps
+    assert batches.count_steps(settings, samples, "pretrain") == steps
 
 
 def test_too_few_samples_are_refused(tiny):
     """Data that do not fill one batch are refused, with the counts."""
     with pytest.raises(ParamsError, match="pretrain: 3 samples in 1 epochs"):
-        training.count_steps(tiny_run(tiny, epochs=1).pretraining, 3, "pretrain")
+        batches.count_steps(tiny_run(tiny, epochs=1).pretraining, 3, "pretrain")
 
 
 def test_a_cut_last_line_of_a_log_is_left_out(tmp_path):

@@ -1,0 +1,274 @@
+"""What a training is fed: which samples, in what order, encoded, and laid into micro batches.
+
+A batch counts samples over all devices, as the paper's does. Its samples are laid end to end into
+micro batches without padding, as many as the devices and the accumulation need, balanced by their
+tokens. Which samples make a step is decided by the seed alone, never by the number of devices.
+"""
+
+import heapq
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metarfft_core import models, params
+from metarfft_core.params import ROOT, ParamsError
+
+if TYPE_CHECKING:
+    from metarfft_core.training import Job
+
+GENERAL = "general"
+"""What stands for the task in samples of general data."""
+
+
+def accumulation_steps(settings: params.Training, processes: int) -> int:
+    """Micro batches that each process adds up to a step, so that batch_size stays what it is.
+
+    Raises ParamsError where batch_size is no multiple of micro_batch_size times `processes`.
+    """
+    batch, micro = settings.batch_size, settings.micro_batch_size
+    if batch % (micro * processes):
+        works = [str(size) for size in range(1, batch + 1) if batch % (size * processes) == 0]
+        counts = [str(count) for count in range(1, batch // micro + 1)
+                  if batch % (micro * count) == 0]
+        hint = f"micro_batch_size can be {', '.join(works)}" if works else \
+            f"the number of processes must divide batch_size {batch}"
+        raise ParamsError(f"batch_size {batch} is no multiple of micro_batch_size {micro} x "
+                          f"{processes} processes: with {processes} processes {hint}; with "
+                          f"micro_batch_size {micro} the number of processes can be "
+                          f"{', '.join(counts)}")
+    return batch // (micro * processes)
+
+
+def count_steps(settings: params.Training, samples: int, name: str, extra: float = 0.0) -> int:
+    """Optimizer steps: `steps` at the most, and no more than fill `epochs` passes over `samples`.
+
+    `extra` is the share of the batches that other samples than these make up.
+    """
+    filled = int(settings.epochs * samples / (1 - extra) + 1e-9)
+    steps = min(settings.steps, filled // settings.batch_size)
+    if steps == 0:
+        raise ParamsError(f"{name}: {samples} samples in {settings.epochs} epochs do not fill one "
+                          f"batch of batch_size {settings.batch_size}")
+    return steps
+
+
+def sample_order(sizes: list[int], shares: list[float], needed: int, seed: int) -> list[int]:
+    """The rows to train on, `needed` of them, out of pools that lie behind each other.
+
+    `sizes` are the rows of each pool, `shares` the parts of the samples that they make up (1 in
+    sum): each draw is from the pool that lacks most. Every pass over a pool is shuffled anew.
+    """
+    offsets = [sum(sizes[:pool]) for pool in range(len(sizes))]
+    rows = [_passes(size, f"{seed}/order" + (f"-{pool}" if pool else ""))
+            for pool, size in enumerate(sizes)]
+    taken, order = [0] * len(sizes), []
+    for drawn in range(1, needed + 1):
+        lacks = [share * drawn - count for share, count in zip(shares, taken, strict=True)]
+        pool = lacks.index(max(lacks))
+        taken[pool] += 1
+        order.append(offsets[pool] + next(rows[pool]))
+    return order
+
+
+def _passes(size: int, key: str):
+    """The rows 0 to size - 1 in a shuffled order, again and again."""
+    epoch = 0
+    while True:
+        rows = list(range(size))
+        random.Random(f"{key}/{epoch}").shuffle(rows)
+        yield from rows
+        epoch += 1
+
+
+def steps_for_tokens(order_tokens: list[int], batch_size: int, budget: int) -> int:
+    """The fewest whole batches whose completion tokens reach `budget`.
+
+    `order_tokens` are the completion tokens of one pass; further passes are counted as it.
+    """
+    whole, rest = divmod(budget, sum(order_tokens))
+    samples = whole * len(order_tokens)
+    while rest > 0:
+        rest -= order_tokens[samples % len(order_tokens)]
+        samples += 1
+    return max(1, -(-samples // batch_size))
+
+
+def pack(tokens: list[int], bins: int) -> list[list[int]]:
+    """Lay samples of so many tokens into `bins` micro batches of about the same tokens in sum.
+
+    Returns the places of the samples in each, the fullest micro batch first, so that devices
+    that work at the same time have as much to do. There are at least as many samples as bins.
+    """
+    heap = [(0, number) for number in range(bins)]
+    packed: list[list[int]] = [[] for _ in range(bins)]
+    for place in sorted(range(len(tokens)), key=lambda place: -tokens[place]):
+        load, number = heapq.heappop(heap)
+        packed[number].append(place)
+        heapq.heappush(heap, (load + tokens[place], number))
+    loads = {number: load for load, number in heap}
+    return [sorted(packed[number]) for number in sorted(loads, key=lambda one: -loads[one])]
+
+
+def micro_batches(tokens: list[int], batch_size: int, micro_batch_size: int) -> list[list[int]]:
+    """The micro batches of all steps, in order: each batch of `batch_size` samples is packed into
+    batch_size / micro_batch_size of them (the last one may have fewer samples)."""
+    packed = []
+    for start in range(0, len(tokens), batch_size):
+        batch = tokens[start:start + batch_size]
+        bins = -(-len(batch) // micro_batch_size)
+        packed += [[start + place for place in places] for places in pack(batch, bins)]
+    return packed
+
+
+def load_training(job: "Job", tokenizer) -> tuple:
+    """The encoded samples that are trained on, checked; the rows of them in order; and the steps
+    that a pass over the samples of the tasks takes."""
+    import datasets
+
+    from metarfft_core import corpus
+
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+
+    run, settings = job.run, job.settings
+    split, _ = job.splits
+    pools, shares = [corpus.read(run, split, job.format, job.task)], [1.0]
+    if job.stage == "pretrain" and settings.in_context_share:
+        pools.append(corpus.read(run, "in_context", job.format))
+        shares.append(settings.in_context_share)
+    if settings.mix:
+        pools.append(general(settings.mix))
+        shares.append(settings.mix.share)
+    extra = sum(shares[1:])
+    shares[0] = 1 - extra
+    steps = _steps(job, len(pools[0]), extra, tokenizer)
+    order = sample_order([len(pool) for pool in pools], shares,
+                                 steps * settings.batch_size, job.order_seed)
+    used = sorted(set(order))
+    columns = ["task", "length", "prompt", "completion"]
+    together = datasets.concatenate_datasets([pool.select_columns(columns) for pool in pools])
+    data = encode(together.select(used), tokenizer)
+    check_samples(data, run.model.context, tokenizer.eos_token_id,
+                          f"{job.name}, split {split}")
+    places = {row: place for place, row in enumerate(used)}
+    epoch = len(pools[0]) / shares[0] / settings.batch_size
+    return data, [places[row] for row in order], epoch
+
+
+def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
+    """The steps of a training: those of the file, or those that train on as many tokens."""
+    from metarfft_core import corpus
+
+    settings = job.settings
+    steps = count_steps(settings, samples, job.name, extra)
+    if job.stage == "pretrain" or settings.equal == "samples":
+        return steps
+
+    def trained(format: str, needed: int) -> list[int]:
+        data = corpus.read(job.run, "adaptation", format, job.task)
+        order = sample_order([samples], [1.0], needed, job.order_seed)
+        completions = data.select(order)["completion"]
+        return [len(ids) for ids in models.encode_completions(tokenizer, list(completions))]
+
+    budget = sum(trained("rfft", steps * settings.batch_size))
+    return steps_for_tokens(trained(job.format, samples), settings.batch_size, budget)
+
+
+def load_validation(job: "Job", tokenizer):
+    """The encoded validation samples, checked."""
+    from metarfft_core import corpus
+
+    _, split = job.splits
+    data = encode(corpus.read(job.run, split, job.format, job.task), tokenizer)
+    check_samples(data, job.run.model.context, tokenizer.eos_token_id,
+                          f"{job.name}, split {split}")
+    return data
+
+
+def encode(data, tokenizer):
+    """A corpus split (datasets.Dataset) with the columns input_ids, tokens and completion_tokens
+    added; the completion, which the loss is taken on, is the end of input_ids."""
+    from datasets import Features, Sequence, Value
+
+    def batch(rows: dict) -> dict:
+        prompts = models.encode_prompts(tokenizer, rows["prompt"])
+        completions = models.encode_completions(tokenizer, rows["completion"])
+        pairs = list(zip(prompts, completions, strict=True))
+        return {"input_ids": [prompt + completion for prompt, completion in pairs],
+                "tokens": [len(prompt) + len(completion) for prompt, completion in pairs],
+                "completion_tokens": [len(completion) for completion in completions]}
+
+    added = {"input_ids": Sequence(Value("int32")), "tokens": Value("int64"),
+             "completion_tokens": Value("int64")}
+    return data.map(batch, batched=True, keep_in_memory=True,
+                    features=Features({**data.features, **added}))
+
+
+def check_samples(data, context: int, end: int, name: str) -> None:
+    """Refuse (ParamsError) encoded samples beyond the context or without the end token."""
+    columns = data.select_columns(["task", "length", "tokens"])
+    long = [row for row in columns if row["tokens"] > context]
+    if long:
+        worst = max(long, key=lambda row: row["tokens"])
+        raise ParamsError(f"{name}: {len(long)} of {len(data)} samples are longer than "
+                          f"model.context, {context} tokens; the longest, task {worst['task']} "
+                          f"at length {worst['length']}, takes {worst['tokens']}: train on "
+                          "shorter lengths")
+    for row in data.select_columns(["task", "length", "input_ids"]):
+        if row["input_ids"][-1] != end:
+            raise ParamsError(f"{name}: a sample of task {row['task']} at length "
+                              f"{row['length']} does not end with the end token {end}")
+
+
+def general(mix: params.Mix):
+    """The general data of a mix, with the columns of the corpus that training uses.
+
+    Raises ParamsError, with the line, where the file is not JSONL of prompts and completions.
+    """
+    from datasets import Dataset
+
+    path = ROOT / Path(mix.file).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"mix.file: {path}: {error}") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            texts = {key: row[key] for key in ("prompt", "completion")}
+        except (ValueError, KeyError, TypeError):
+            texts = {"": None}
+        if not all(isinstance(text, str) and text.strip() for text in texts.values()):
+            raise ParamsError(f"mix.file: {path}, line {number}: expected a JSON object with the "
+                              f"texts prompt and completion, got {line[:80]!r}")
+        rows.append({"task": GENERAL, "length": 0, **texts})
+    if not rows:
+        raise ParamsError(f"mix.file: {path} is empty")
+    return Dataset.from_list(rows)
+
+
+def packed(data, bins: list[list[int]]):
+    """A data set of micro batches, laid together when they are asked for.
+
+    A row holds input_ids and labels (-100 on the prompts) of its samples end to end, and
+    seq_lengths, the tokens of each: the form that trl gives to what it has packed itself.
+    """
+    from datasets import Dataset
+
+    def lay(batch: dict) -> dict:
+        rows = {"input_ids": [], "labels": [], "seq_lengths": []}
+        for places in batch["rows"]:
+            samples = [data[place] for place in places]
+            rows["input_ids"].append([token for one in samples for token in one["input_ids"]])
+            rows["labels"].append([label for one in samples for label in _labels(one)])
+            rows["seq_lengths"].append([one["tokens"] for one in samples])
+        return rows
+
+    return Dataset.from_dict({"rows": bins}).with_transform(lay)
+
+
+def _labels(sample: dict) -> list[int]:
+    given = sample["tokens"] - sample["completion_tokens"]
+    return [-100] * given + sample["input_ids"][given:]
