@@ -172,7 +172,7 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
     generation.set_environment()  # before anything here imports torch
     results = path(run, method, task, seed)
     if is_finished(run, method, task, seed):
-        print(f"{results.stem} of {method}: finished before, skipped", flush=True)
+        print(f"{method} on {results.stem}: finished before, skipped", flush=True)
         return results
     rows, about = plan(run, method, task, seed), header(run, method, task, seed)
     # Another process may still be writing here: the child of a killed launcher.
@@ -292,10 +292,15 @@ def launch(run: Params) -> Path:
     for check in (header, plan):
         for cell in left:
             check(run, *cell)
-    follow_all([Command([sys.executable, "-m", "metarfft_core.evaluation", "--params",
-                         str(parameters), "--method", method, "--task", task, "--seed", str(seed)],
-                        f"evaluation of {method} on {task}") for method, task, seed in left],
-               groups_of(run.evaluation.tensor_parallel))
+    for one in run.evaluation.api:
+        if any(method == one.name for method, *_ in left):
+            api.read_key(one)
+    commands = [Command(
+        [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
+         "--method", method, "--task", task, "--seed", str(seed)],
+        f"evaluation of {method} on {task}") for method, task, seed in left]
+    if commands:
+        follow_all(commands, groups_of(run.evaluation.tensor_parallel))
     folder = run.folder / "evaluation"
     manifest: dict[str, dict] = {}
     for cell in run.cells:

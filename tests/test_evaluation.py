@@ -74,7 +74,7 @@ def _train(run):
         bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3))
     model.lm_head.weight.data[2] *= 2.5  # so that some outputs end before their limit
     models.save(model.to(torch.bfloat16), models.EMBEDDED,
-                training.model_folder(run, "adapt", TASK, "direct"))
+                training.stage_folder(run, "adapt", TASK, "direct") / "model")
     files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json",
                      {"params_digest": run.digest})
 

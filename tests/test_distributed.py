@@ -1,0 +1,142 @@
+"""The same training on two processes (gloo) as on one, killed and resumed, and early stopped."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_model import tiny_run, write_tiny
+
+from metarfft_core import corpus, params, training
+from metarfft_core.files import read_json
+
+PROGRAM = ("import sys; from metarfft_core import training\n"
+           "training._fast_bfloat16 = lambda: False\n"  # the same sums on any machine
+           "sys.exit(training.main(sys.argv[1:]))")
+SETTINGS = {"steps": 20, "epochs": 8, "batch_size": 8, "micro_batch_size": 2,
+            "evaluate_every": 4, "save_every": 4, "early_stopping_patience": 9}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A run with its corpus and nothing trained."""
+    folder = tmp_path_factory.mktemp("built")
+    run = tiny_run(write_tiny(folder / "model"), **SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder / "outputs"))
+        corpus.build(run)
+        params.open_folder(run)
+    return folder / "outputs"
+
+
+@pytest.fixture(scope="module")
+def alone(built, tmp_path_factory):
+    """The folder of the training that one process made without interruption."""
+    outputs = shutil.copytree(built, tmp_path_factory.mktemp("one") / "outputs")
+    finish(start(outputs, 1))
+    return outputs / "tiny" / "pretrain"
+
+
+def start(outputs, count):
+    """Start the training on `count` processes, as a launcher would."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", PROGRAM, "--params",
+               str(outputs / "tiny" / "params.yaml"), "--stage", "pretrain"]
+    environment = os.environ | {
+        "METARFFT_OUTPUTS": str(outputs), "PYTHONPATH": str(params.ROOT), "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    several = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    return [subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment | (several | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                           if count > 1 else {}))
+            for rank in range(count)]
+
+
+def finish(processes):
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return outputs[0]
+
+
+def assert_same_curve(folder, expected):
+    got, expected = training.read_log(folder), training.read_log(expected)
+    assert [line["step"] for line in got] == [line["step"] for line in expected]
+    for key in ("loss", "validation_loss", "learning_rate", "tokens", "grad_norm"):
+        assert [line[key] for line in got if key in line] == pytest.approx(
+            [line[key] for line in expected if key in line], rel=1e-4), key
+
+
+def test_two_processes_give_the_losses_of_one_and_go_on_after_a_kill(alone, built, tmp_path):
+    """Twenty steps in float32: every loss, gradient norm and validation loss of two processes is
+    that of one to 1e-4, though both were killed after a checkpoint and started again."""
+    outputs = shutil.copytree(built, tmp_path / "outputs")
+    folder = outputs / "tiny" / "pretrain"
+    processes = start(outputs, 2)
+    while not (folder / "checkpoints" / "checkpoint-8" / "hashes.json").exists():
+        assert all(process.poll() is None for process in processes), finish(processes)
+        time.sleep(0.05)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder / "manifest.json").exists()
+    printed = finish(start(outputs, 2))
+    assert "going on from step " in printed
+    assert len([line for line in training.read_log(folder) if "loss" in line]) == 20
+    assert_same_curve(folder, alone)
+    assert read_json(folder / "manifest.json")["processes"] == 2
+
+
+def test_another_number_of_processes_goes_on_with_the_same_curve(alone, built, tmp_path):
+    """A training begun on two processes and killed ends on one with the curve of one."""
+    outputs = shutil.copytree(built, tmp_path / "outputs")
+    folder = outputs / "tiny" / "pretrain"
+    processes = start(outputs, 2)
+    while not (folder / "checkpoints" / "checkpoint-4" / "hashes.json").exists():
+        assert all(process.poll() is None for process in processes), finish(processes)
+        time.sleep(0.05)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finish(start(outputs, 1))
+    assert_same_curve(folder, alone)
+
+
+def test_two_processes_stop_early_at_the_step_of_one(built, tmp_path):
+    """With a learning rate that breaks the model, two processes stop where one does, and keep the
+    same best step."""
+    ended = []
+    for count in (1, 2):
+        outputs = shutil.copytree(built, tmp_path / f"outputs{count}")
+        path = outputs / "tiny" / "params.yaml"
+        values = params.read(path)
+        values["pretraining"] |= {"learning_rate": 0.5, "early_stopping_patience": 1,
+                                  "scheduler": "constant", "warmup_ratio": 0.0,
+                                  "max_grad_norm": 1000.0, "evaluate_every": 1, "save_every": 1}
+        shutil.rmtree(outputs / "tiny")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("METARFFT_OUTPUTS", str(outputs))
+            run = params.check(values)
+            corpus.build(run)
+        finish(start(outputs, count))
+        manifest = read_json(Path(outputs) / "tiny" / "pretrain" / "manifest.json")
+        ended.append((manifest["steps"], manifest["model_step"]))
+    assert ended[0] == ended[1]
+    assert ended[0][0] < 20
+
+
+def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(built, tmp_path):
+    """Three processes for a batch of 8 end at once, each with the line that says what works."""
+    outputs = shutil.copytree(built, tmp_path / "outputs")
+    for process in start(outputs, 3):
+        printed, _ = process.communicate()
+        assert process.returncode == 2
+        assert "error: batch_size 8 is no multiple of micro_batch_size 2 x 3 processes" in printed
+        assert "the number of processes can be 1, 2, 4" in printed
