@@ -1,0 +1,57 @@
+"""What a training is trained on, to look at: the tokens that count, coloured, the rest grey.
+
+The text is read back from the encoded micro batch that the trainer gets, so it shows masks as
+they are, not as they are meant (Section 4.1: the loss is taken on the completion alone).
+"""
+
+import html
+from itertools import groupby
+from typing import NamedTuple
+
+from metarfft_core import batches, models
+from metarfft_core.training import Job
+
+_GREY, _GREEN, _END = "\033[90m", "\033[32m", "\033[0m"
+
+
+class Piece(NamedTuple):
+    """Tokens behind each other that are all trained on, or all not."""
+
+    trained: bool
+    text: str
+    tokens: int
+
+
+def pieces(job: Job, number: int = 0) -> list[Piece]:
+    """The first micro batch's sample `number` (from 0) of a training, as it is encoded.
+
+    Raises IndexError where the training data do not hold so many.
+    """
+    tokenizer = models.load_tokenizer(job.run.model.name)
+    data, order, _ = batches.load_training(job, tokenizer)
+    row = batches.packed(data, [[order[number]]])[0]
+    marked = zip(row["input_ids"], row["labels"], strict=True)
+    found = []
+    for trained, group in groupby(marked, key=lambda pair: pair[1] != -100):
+        ids = [token for token, _ in group]
+        found.append(Piece(trained, tokenizer.decode(ids), len(ids)))
+    return found
+
+
+def as_text(parts: list[Piece]) -> str:
+    """For a terminal: what is trained on in green, the rest in grey."""
+    coloured = "".join(f"{_GREEN if part.trained else _GREY}{part.text}{_END}" for part in parts)
+    return f"{coloured}\n{_summary(parts)}"
+
+
+def as_html(parts: list[Piece]) -> str:
+    """For a notebook: what is trained on on green, the rest in grey."""
+    style = {True: "background:#d8f0d8;color:#000", False: "color:#888"}
+    spans = "".join(f'<span style="{style[part.trained]}">{html.escape(part.text)}</span>'
+                    for part in parts)
+    return f'<pre style="white-space:pre-wrap">{spans}</pre><p>{_summary(parts)}</p>'
+
+
+def _summary(parts: list[Piece]) -> str:
+    trained = sum(part.tokens for part in parts if part.trained)
+    return f"The loss is taken on {trained} of {sum(part.tokens for part in parts)} tokens."

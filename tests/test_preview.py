@@ -1,0 +1,48 @@
+"""The preview of what is trained on: against the samples' own texts."""
+
+import html
+import re
+
+import pytest
+from tiny_model import tiny_run, write_tiny
+
+from metarfft_core import batches, corpus, models, preview, training
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = tiny_run(write_tiny(tmp_path_factory.mktemp("tiny") / "model"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
+        corpus.build(run)
+        yield run
+
+
+@pytest.mark.parametrize("cell", [("pretrain",), ("adapt", "lc_2544", "direct"),
+                                  ("adapt", "lc_2544", "vanilla_rfft")])
+def test_the_completion_is_marked_and_nothing_else(run, cell):
+    """The marked part of a sample is its completion and the end token, the other its prompt."""
+    job = training.Job(run, *cell)
+    split = job.splits[0]
+    data = corpus.read(run, split, job.format, job.task)
+    rows = batches.sample_order([len(data)], [1.0], 3, run.seed)
+    for number, row in enumerate(rows):
+        given, trained = preview.pieces(job, number)
+        assert (given.trained, trained.trained) == (False, True)
+        assert trained.text == data[row]["completion"] + "<|im_end|>"
+        assert data[row]["prompt"] in given.text
+        count = models.token_counter(run.model.name)
+        assert given.tokens + trained.tokens == count(data[row]["prompt"], data[row]["completion"])
+
+
+def test_text_and_html_hold_the_sample_whole(run):
+    """Without colours the terminal's text, and without tags the notebook's, is the sample."""
+    parts = preview.pieces(training.Job(run, "adapt", "lc_2544", "vanilla_rfft"))
+    sample = "".join(part.text for part in parts)
+    text = re.sub("\033\\[[0-9]+m", "", preview.as_text(parts))
+    page = html.unescape(re.sub("<[^>|]+>", "", preview.as_html(parts)))
+    counts = f"The loss is taken on {parts[1].tokens} of {sum(part.tokens for part in parts)}"
+    assert text.startswith(sample + "\n" + counts)
+    assert page.startswith(sample + counts)
+    with pytest.raises(IndexError):
+        preview.pieces(training.Job(run, "adapt", "lc_2544", "direct"), 10**6)
