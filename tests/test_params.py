@@ -104,7 +104,7 @@ def lines_of(node, prefix=""):
         if isinstance(value, yaml.MappingNode):
             yield from lines_of(value, f"{keys}.")
         else:
-            yield keys, value.start_mark.line
+            yield keys, key.start_mark.line
 
 
 @pytest.mark.parametrize("size", ["7b", "32b"])
@@ -360,3 +360,67 @@ def test_a_folder_that_cannot_be_written_is_named(outputs):
     (outputs / "smoke").write_text("in the way")
     with pytest.raises(params.ParamsError, match=r"outputs/smoke cannot be written: "):
         params.open_folder(params.load(params.DEFAULT_FILE))
+
+
+ADAPTATION = "adaptation.further"
+
+
+def further(**values):
+    """The smoke run with one more block of trainings."""
+    return changed(ADAPTATION, [{"methods": ["meta_rfft"], "tasks": ["lc_2544"]} | values])
+
+
+def test_further_trainings_are_more_cells_of_the_grid():
+    """Seeds and methods of single tasks come behind the grid of all methods and tasks, and each
+    is evaluated; a method in words brings its format."""
+    run = params.check(changed(ADAPTATION, [
+        {"methods": ["vanilla_rfft", "meta_rfft"], "tasks": ["lc_2544"], "seeds": [1, 2]},
+        {"methods": ["meta_rfft_nl"], "tasks": ["lc_2544"]}]))
+    assert run.trainings[:4] == [("lc_2544", method, 0) for method in run.adaptation.methods]
+    assert run.trainings[4:] == [
+        ("lc_2544", "vanilla_rfft", 1), ("lc_2544", "vanilla_rfft", 2), ("lc_2544", "meta_rfft", 1),
+        ("lc_2544", "meta_rfft", 2), ("lc_2544", "meta_rfft_nl", 0)]
+    assert {(task, method, seed) for method, task, seed in run.cells} == set(run.trainings)
+
+
+def test_counterfactual_and_1shot_cells_follow_the_trained_ones():
+    """What is evaluated besides: the changed rule of each task by the methods named, then the
+    1-shot prompts and the API models on every task."""
+    values = changed("evaluation.counterfactual", ["meta_rfft"])
+    values["evaluation"] |= {"in_context": ["base_1shot"], "api": [
+        {"name": "DeepSeek-R1", "model": "r1", "base_url": "http://localhost:1/v1"}]}
+    run = params.check(values)
+    assert run.cells[4:] == [("meta_rfft", "lc_2544_cf", 0), ("base_1shot", "lc_2544", 0),
+                             ("DeepSeek-R1", "lc_2544", 0)]
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    (further(tasks=["lc_258"]), "adaptation.further.0.tasks: expected tasks of corpus"),
+    (further(), "task lc_2544, method meta_rfft, seed 0 stands there twice"),
+    (further(metods=["direct"]), "did you mean methods?"),
+    (changed("evaluation.counterfactual", ["meta_rfft_nl"]), "expected methods that are trained"),
+    (changed("evaluation.api", [{"name": "direct", "model": "x", "base_url": "y"}]), "used once"),
+    (changed("pretraining.in_context_share", 0.5), "corpus.in_context is missing"),
+    (changed("pretraining.mix", {"file": "general.jsonl", "share": 1.5}), "less than 1, got 1.5"),
+    (changed("trackers", ["wandb"]), "'tensorboard' or 'trackio', got 'wandb'")])
+def test_what_cannot_be_had_in_the_new_keys_is_refused(values, message):
+    """Each mistake in the optional keys gives one line that names the key and what is allowed."""
+    assert message in refused(values)
+
+
+def test_equal_tokens_need_rule_following_samples():
+    """Without a rule-following method there are no tokens to be equal to."""
+    values = changed("adaptation.equal", "trained_tokens")
+    values["adaptation"]["methods"] = ["direct"]
+    assert "needs vanilla_rfft or meta_rfft" in refused(values)
+
+
+def test_optional_keys_leave_the_digest_as_it_was():
+    """A file without the optional keys has the digest of one that gives their defaults; workers
+    and trackers never change it, a mix does."""
+    digest = params.load(params.DEFAULT_FILE).digest
+    for keys, value in (("evaluation.api", []), ("adaptation.equal", "samples"),
+                        ("trackers", ["tensorboard"]), ("corpus.workers", 7)):
+        assert params.check(changed(keys, value)).digest == digest
+    mixed = changed("pretraining.mix", {"file": "general.jsonl", "share": 0.1})
+    assert params.check(mixed).digest != digest
