@@ -16,11 +16,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Api, ParamsError
 
 ENDING = ('End with the line "So the answer is X", without any formatting, X being the answer as '
           "a Python literal.")
@@ -29,23 +29,6 @@ ENDING = ('End with the line "So the answer is X", without any formatting, X bei
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more has run out of quota, not of breath
 _BACKOFF = {"initial": 1, "max": 60}  # seconds between two attempts, doubled each time
 _FAILURES_IN_A_ROW = 10  # samples without an answer, after which the server counts as down
-
-
-class Settings(Protocol):
-    """One API model, as a parameter file describes it in evaluation.api[]."""
-
-    name: str  # of the method in the results, such as DeepSeek-R1
-    model: str  # its id at the server
-    base_url: str  # up to and including /v1
-    key_variable: str | None  # the environment variable that holds the key; None: no key
-    max_tokens: int  # to generate for a prompt, reasoning included
-    requests_per_minute: int
-    concurrency: int  # requests under way at once
-    timeout: float  # seconds without a word from the server
-    retries: int  # of a request, after its first attempt
-    price_in: float | None  # for a million prompt tokens
-    price_out: float | None  # for a million generated tokens
-    currency: str  # of the prices
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,7 @@ def question(prompt: str) -> str:
     return f"{prompt}\n\n{ENDING}"
 
 
-def cost(rows: Iterable[Mapping[str, Any]], settings: Settings) -> float | None:
+def cost(rows: Iterable[Mapping[str, Any]], settings: Api) -> float | None:
     """What rows with prompt_tokens and completion_tokens cost; None where a price is missing.
 
     In settings.currency. Attempts that failed are not counted, though a server may charge them.
@@ -83,7 +66,7 @@ def cost(rows: Iterable[Mapping[str, Any]], settings: Settings) -> float | None:
                + row["completion_tokens"] * settings.price_out for row in rows) / 1e6
 
 
-def read_key(settings: Settings) -> str | None:
+def read_key(settings: Api) -> str | None:
     """The key out of the environment, None where none is needed; ParamsError where it is missing.
 
     It stands in no file, log or message of the kit.
@@ -98,8 +81,7 @@ def read_key(settings: Settings) -> str | None:
     return key
 
 
-def generate(settings: Settings,
-             prompts: list[str]) -> Iterator[list[tuple[int, Answer]]]:
+def generate(settings: Api, prompts: list[str]) -> Iterator[list[tuple[int, Answer]]]:
     """Ask a server greedily; yield (position in `prompts`, answer) as they come.
 
     The prompts become user messages as they are. What comes together is one list; the first list
@@ -126,7 +108,7 @@ def generate(settings: Settings,
             runner.run(_stop(client, requests))
 
 
-async def _start(client, settings: Settings, key: str | None,
+async def _start(client, settings: Api, key: str | None,
                  prompts: list[str]) -> dict[asyncio.Task, int]:
     """Begin to ask all prompts; each task with the position of its prompt."""
     ask = _Asker(client, settings, key)
@@ -141,7 +123,7 @@ async def _stop(client, requests: Iterable[asyncio.Task]) -> None:
 
 
 def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
-              settings: Settings) -> Iterator[list[tuple[int, Answer]]]:
+              settings: Api) -> Iterator[list[tuple[int, Answer]]]:
     """Yield answers as they come, and judge what failed."""
     pending, failures, in_a_row = set(requests), [], 0
     while pending:
@@ -167,7 +149,7 @@ def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
 class _Asker:
     """Asks one prompt at a time of many, within the limits of the settings."""
 
-    def __init__(self, client, settings: Settings, key: str | None):
+    def __init__(self, client, settings: Api, key: str | None):
         self.client, self.settings, self.key = client, settings, key
         self.places = asyncio.Semaphore(settings.concurrency)
         self.turn = asyncio.Lock()

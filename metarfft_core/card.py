@@ -127,22 +127,19 @@ def _configurations(manifest: dict) -> list[tuple[str, str, list[dict]]]:
 
 
 def _front_matter(manifest: dict) -> str:
-    configs, information = [], []
-    for split, format, shards in _configurations(manifest):
-        name, hub = f"{split}-{format}", SPLITS[split][0]
+    configs, columns = [], []
+    for split, format, _ in _configurations(manifest):
+        name = f"{split}-{format}"
         configs.append({"config_name": name, "data_files": [
-            {"split": hub, "path": f"{split}/{format}/*.parquet"}]})
-        information.append({
-            "config_name": name,
-            "features": [{"name": field.name, "dtype": str(field.type)}
-                         for field in corpus.SCHEMA],
-            "splits": [{"name": hub, "num_examples": sum(shard["rows"] for shard in shards)}]})
+            {"split": SPLITS[split][0], "path": f"{split}/{format}/*.parquet"}]})
+        columns.append({"config_name": name, "features": [
+            {"name": field.name, "dtype": str(field.type)} for field in corpus.SCHEMA]})
     values = {"license": "apache-2.0", "language": ["en"],
               "pretty_name": "Meta-RFFT rule-following samples",
               "task_categories": ["text-generation"],
               "tags": ["rule-following", "length-generalization", "reasoning", "synthetic",
                        "arxiv:2502.11525"],
-              "configs": configs, "dataset_info": information}
+              "configs": configs, "dataset_info": columns}
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
 
 

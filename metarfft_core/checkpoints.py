@@ -57,6 +57,17 @@ def verify(checkpoint: Path) -> None:
             raise _damaged(path)
 
 
+def check_kind(checkpoint: Path, sharded: bool) -> None:
+    """Raise ParamsError where a sharded training would go on from a checkpoint of one that is not,
+    or the other way round: their weights and optimizer states stand in other files."""
+    was = (checkpoint / "pytorch_model_fsdp.bin").exists()
+    if was != sharded:
+        raise ParamsError(f"{checkpoint} was written by a training that was "
+                          f"{'' if was else 'not '}sharded (FSDP), this one is "
+                          f"{'' if sharded else 'not '}: go on as it was begun, or delete "
+                          f"{checkpoint.parent}")
+
+
 def _damaged(path: Path) -> ParamsError:
     return ParamsError(f"{path} is damaged or missing: delete {path.parent} and the training goes "
                        "on from the checkpoint before it, or starts again")

@@ -1,7 +1,9 @@
-"""The command `metarfft`: tasks, sample, gallery, check, build, run."""
+"""The command `metarfft`: what to look at, the stages of a run, and what is made of its results."""
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from metarfft_core import __version__
 
@@ -53,12 +55,59 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--lengths", type=int, nargs="+", metavar="N",
                        help="in the units of the tasks (a few from 1 to 30)")
     check.add_argument("--samples", type=int, default=5, help="for each length (%(default)s)")
-    for name, function, text in (
-            ("build", _build, "write the corpus of a run"),
-            ("run", _run, "run the numbered notebooks in order, into outputs/<name>")):
+    _add_stages(add)
+    _add_results(add)
+    return parser
+
+
+def _add_stages(add) -> None:
+    """The commands that prepare and run the stages of a run."""
+    def of_run(name: str, function, text: str) -> argparse.ArgumentParser:
         command = add(name, function, text)
         command.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
-    return parser
+        return command
+
+    planning = of_run("plan", _plan, "what a run costs: tokens, steps, memory, GPU hours")
+    planning.add_argument("--processes", type=int, help="GPUs of the RF-pretraining")
+    planning.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB",
+                          help="of each GPU (%(default)s)")
+    of_run("fetch", _fetch, "bring the model to this machine, for runs without a network")
+    of_run("build", _build, "write the corpus of a run")
+    looking = of_run("preview", _preview, "show which tokens of a sample are trained on")
+    looking.add_argument("--number", type=int, default=0, help="of the sample, in training order")
+    training = of_run("train", _train, "one training of a run; without --task all adaptations")
+    training.add_argument("--launch", metavar="FILE", help="a configuration of accelerate's")
+    for command in (looking, training):
+        command.add_argument("--stage", required=True, help="pretrain or adapt")
+        command.add_argument("--task", help="of an adaptation")
+        command.add_argument("--method", help="of an adaptation")
+        command.add_argument("--seed", type=int, help="of an adaptation; the run's by default")
+    of_run("evaluate", _evaluate, "generate and score what a run has not evaluated yet")
+    running = of_run("run", _run, "run the numbered notebooks in order, into outputs/<name>")
+    running.add_argument("--pretrain-on", metavar="FILE",
+                         help="a configuration of accelerate's for RF-pretraining")
+    running.add_argument("--adapt-on", metavar="FILE", help="one for the adaptations")
+
+
+def _add_results(add) -> None:
+    """The commands that make something of stored results."""
+    drawing = add("figures", _figures, "draw the paper's figures and tables, and judge its claims")
+    drawing.add_argument("--params", required=True, nargs="+", metavar="FILE",
+                         help="the parameter files of the runs that take part")
+    drawing.add_argument("--to", default="outputs/paper", metavar="DIR")
+    reporting = add("report", _report, "what made a run, or how two runs differ")
+    reporting.add_argument("--params", required=True, metavar="RUN",
+                           help="a parameter file or the folder of a run")
+    reporting.add_argument("--against", metavar="RUN", help="another one")
+    export = add("export", _export, "write a model or the evaluation's tasks for other programs")
+    export.add_argument("--params", required=True, metavar="FILE")
+    export.add_argument("--as", required=True, choices=("merged", "lm-eval", "hub"), dest="kind",
+                        help="merged weights of an adaptation, a task folder for lm-eval, or a "
+                             "data set for the Hub")
+    export.add_argument("--to", required=True, metavar="DIR")
+    for name in ("task", "method"):
+        export.add_argument(f"--{name}", help="of the adaptation; of lm-eval's tasks, if not all")
+    export.add_argument("--seed", type=int)
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -92,6 +141,84 @@ def _check(options: argparse.Namespace) -> None:
         print(checks.check(task, options.lengths, options.samples), end="\n\n", flush=True)
 
 
+def _plan(options: argparse.Namespace) -> None:
+    from metarfft_core import params, plan
+
+    print(plan.show(plan.plan(params.load(options.params), options.processes,
+                              options.gpu_memory)))
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from metarfft_core import models, params
+
+    print(models.fetch(params.load(options.params).model.name))
+
+
+def _preview(options: argparse.Namespace) -> None:
+    from metarfft_core import corpus, params, preview, training
+
+    run = params.load(options.params)
+    job = training.Job(run, options.stage, options.task, options.method, options.seed)
+    corpus.build(run)
+    print(preview.as_text(preview.pieces(job, options.number)))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from metarfft_core import corpus, params, training
+
+    run = params.load(options.params)
+    every = options.stage == "adapt" and not (options.task or options.method)
+    if not every:
+        training.Job(run, options.stage, options.task, options.method, options.seed)
+    if options.launch:
+        os.environ[training.launch_variable(options.stage)] = options.launch
+    corpus.build(run)
+    if every:
+        training.launch_adaptations(run)
+    else:
+        print(training.launch(run, options.stage, options.task, options.method, options.seed))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from metarfft_core import evaluation, params
+
+    print(evaluation.launch(params.load(options.params)))
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from metarfft_core import claims, figures, params
+
+    runs, folder = [params.load(path) for path in options.params], Path(options.to)
+    for name, paths in figures.paper(runs, folder).items():
+        print(f"{name}: {paths['png']}")
+    print(f"claims: {claims.write(runs, folder)}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from metarfft_core import report
+
+    if options.against is None:
+        print(report.summary(options.params))
+        return
+    comparison = report.compare(options.params, options.against)
+    print(report.show(comparison))
+    print(f"\nThe samples that flipped stand beside {report.write(comparison)}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from metarfft_core import params, training
+    from metarfft_core.bridges import hub, lm_eval
+
+    run = params.load(options.params)
+    if options.kind == "merged":
+        print(training.export(run, options.method, options.task, Path(options.to), options.seed))
+    elif options.kind == "hub":
+        print(hub.write(run, Path(options.to)))
+    else:
+        print(lm_eval.write(run, Path(options.to), *([name] if name else () for name in (
+            options.method, options.task))))
+
+
 def _build(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params
 
@@ -99,9 +226,12 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params
+    from metarfft_core import corpus, params, training
 
     run = params.load(options.params)
+    for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):
+        if path:
+            os.environ[training.launch_variable(stage)] = os.path.abspath(path)
     corpus.check_context(run)
     params.open_folder(run)
     # These take seconds to import; a wrong parameter is named before.

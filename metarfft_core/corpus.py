@@ -48,6 +48,7 @@ SYNTHETIC = "synthetic-"
 TRIES = 20
 """A held-out length is drawn at most this often for each of its samples in search of new inputs."""
 
+_CHANGED = "_cf"  # behind the id of a task: its counterfactual
 _PROBES = 5  # samples of the longest length that are counted before anything is built
 _COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
 _MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
@@ -236,7 +237,8 @@ def check_context(run: Params) -> None:
 
 def _write_shards(run: Params) -> None:
     """Write the shards that lack, a task at a time in each worker, and report the progress."""
-    every = dict.fromkeys(name for split in _splits(run).values() for name in split.shards)
+    every = dict.fromkeys(name.removesuffix(_CHANGED) for split in _splits(run).values()
+                          for name in split.shards)
     progress = _Progress(run)
     workers = ProcessPoolExecutor(min(run.corpus.workers, len(every)), get_context("spawn"),
                                   initializer=_start_worker)
@@ -283,23 +285,24 @@ class _Progress:
 
 
 def _write_task(run: Params, shard: str) -> tuple[int, int, int]:
-    """Write what lacks of a task, or of a part of the synthetic rules.
+    """Write what lacks of a task and its counterfactual, or of a part of the synthetic rules.
 
     Returns the shards found, the shards written and the samples in those.
     """
     found = written = samples = 0
     for name, split in _splits(run).items():
-        if shard not in split.shards:
+        held = shard + _CHANGED if split.counterfactual else shard
+        if held not in split.shards:
             continue
-        paths = {format: _shard(run, name, format, shard) for format in split.formats}
+        paths = {format: _shard(run, name, format, held) for format in split.formats}
         if all(path.exists() for path in paths.values()):
             found += len(paths)
             continue
         written += len(paths)
-        if shard in split.task_ids:
-            samples += _write_split(run, name, tasks.get(shard), paths)
+        if held in split.task_ids:
+            samples += _write_split(run, name, tasks.get(held), paths)
         else:
-            samples += _write_synthetic(run, int(shard.removeprefix(SYNTHETIC)), paths["rfft"])
+            samples += _write_synthetic(run, int(held.removeprefix(SYNTHETIC)), paths["rfft"])
     return found, written, samples
 
 
@@ -370,7 +373,7 @@ def _trained_inputs(run: Params, split: _Split, task: Task) -> set[str]:
     if split.trained is None:
         return set()
     format = _splits(run)[split.trained].formats[0]
-    path = _shard(run, split.trained, format, task.id.removesuffix("_cf"))
+    path = _shard(run, split.trained, format, task.id.removesuffix(_CHANGED))
     return set(pq.read_table(path, columns=["inputs"], partitioning=None)["inputs"].to_pylist())
 
 

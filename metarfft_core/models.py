@@ -270,20 +270,29 @@ def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
 
 
 def _compute_pissa(base: str, rank: int, folder: Path) -> None:
+    """The decomposition of Meng et al. (arXiv 2404.02948), a layer at a time: a whole float32
+    model would not fit a GPU."""
     import torch
     from peft import LoraConfig, get_peft_model
+    from peft.tuners.lora import LoraLayer
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    if torch.cuda.is_available():
-        model.to("cuda")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    # The label is not "pissa": peft would decompose the residual again wherever it loads this.
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
-                                             target_modules="all-linear",
-                                             init_lora_weights="pissa"))
-    # A stored "pissa" would make peft decompose the residual again wherever it loads this.
-    model.peft_config["default"].init_lora_weights = True
+                                             target_modules="all-linear"))
+    for layer in (part for part in model.modules() if isinstance(part, LoraLayer)):
+        weight = layer.get_base_layer().weight
+        whole = weight.data.to(device, torch.float32)
+        left, values, right = torch.linalg.svd(whole, full_matrices=False)
+        root = values[:rank].sqrt()
+        second, first = left[:, :rank] * root, root[:, None] * right[:rank]
+        for name, part in (("lora_A", first), ("lora_B", second)):
+            getattr(layer, name)["default"].weight.data = part.cpu().contiguous()
+        weight.data = (whole - second @ first).to("cpu", weight.dtype)
     model.save_pretrained(folder / "adapter")
-    model.unload().to(torch.bfloat16).save_pretrained(folder / "residual")
+    model.unload().save_pretrained(folder / "residual")
 
 
 def _check_pissa(folder: Path, base_hash: str) -> None:

@@ -6,12 +6,12 @@ batch laid end to end: one row, whose `position_ids` start again with every samp
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 
 import torch
 from accelerate import DistributedType
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
@@ -55,11 +55,15 @@ class Trainer(SFTTrainer):
         return metrics
 
     def check_sharded(self) -> None:
-        """Raise ParamsError where accelerate was told to shard the model and would not."""
-        told = os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
-        if told and self.accelerator.distributed_type != DistributedType.FSDP:
+        """Raise ParamsError where accelerate was told to shard the model and would not.
+
+        Gradients are summed over the processes in float32; accelerate would do it in bfloat16.
+        """
+        if self.accelerator.distributed_type != DistributedType.FSDP:
             raise ParamsError("accelerate was told to shard the model (FSDP) and would not: on a "
                               "CPU it gives every process a whole one; leave FSDP out there")
+        self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
     def check_batches(self, tokenizer, samples, bins: list[list[int]]) -> None:
         """Look at the micro batches of the first step as the model will get them: whole samples,

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +32,6 @@ from metarfft_core.params import METHODS, ROOT, Params, ParamsError
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
-LAUNCH_VARIABLES = {"pretrain": "METARFFT_PRETRAIN_ON", "adapt": "METARFFT_ADAPT_ON"}
-"""The environment variables that name a configuration of accelerate's for each stage."""
-
 _FSDP = ROOT / "params" / "accelerate" / "fsdp2.yaml"
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -201,6 +199,11 @@ def launch(run: Params, stage: str, task: str | None = None, method: str | None 
     return job.folder
 
 
+def launch_variable(stage: str) -> str:
+    """The environment variable that names a configuration of accelerate's for a stage."""
+    return f"METARFFT_{stage.upper()}_ON"
+
+
 def launch_all(run: Params) -> None:
     """Run every training of a run: RF-pretraining, then the adaptations.
 
@@ -208,9 +211,13 @@ def launch_all(run: Params) -> None:
     are. A configuration of accelerate's, named by $METARFFT_PRETRAIN_ON or $METARFFT_ADAPT_ON,
     says otherwise: then as many adaptations run at once as its processes leave GPUs for.
     """
-    every = jobs(run)
-    for stage in STAGES:
-        _launch([job for job in every if job.stage == stage])
+    _launch([job for job in jobs(run) if job.stage == "pretrain"])
+    launch_adaptations(run)
+
+
+def launch_adaptations(run: Params) -> None:
+    """The second half of `launch_all`."""
+    _launch([job for job in jobs(run) if job.stage == "adapt"])
 
 
 def _launch(every: list[Job]) -> None:
@@ -243,11 +250,11 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
     from yaml import safe_load
 
     gpus = len(processes.gpus())
-    given = os.environ.get(LAUNCH_VARIABLES[job.stage])
+    given = os.environ.get(launch_variable(job.stage))
     if given:
         path = Path(given)
         if not path.is_file():
-            raise ParamsError(f"{LAUNCH_VARIABLES[job.stage]}: there is no file {path}")
+            raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
         size = safe_load(path.read_text(encoding="utf-8"))["num_processes"]
         return ["--config_file", str(path), "--main_process_port", "0"], size
     size = max(1, gpus) if job.stage == "pretrain" else 1
@@ -291,7 +298,8 @@ def train(run: Params, stage: str, task: str | None = None, method: str | None =
         accumulation = batches.accumulation_steps(job.settings, world)
         _check_trackers(run)
         with processes.alone(job.folder) if _is_main() else nullcontext():
-            if not finished(job):  # another process may have done it while this one waited
+            # Another process may have done it while this one waited for the folder.
+            if not _agreed(finished(job), world):
                 _train(job, accumulation)
     if _is_main():
         shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
@@ -300,6 +308,21 @@ def train(run: Params, stage: str, task: str | None = None, method: str | None =
 
 def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
+
+
+def _agreed(value: bool, world: int) -> bool:
+    """What the first process says, on all of them: each alone could see the folder at another
+    moment, and then wait for the others for ever."""
+    if world == 1:
+        return value
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    gpu = torch.cuda.is_available()
+    PartialState(cpu=not gpu, timeout=timedelta(seconds=WAIT_SECONDS),
+                 **({} if gpu else {"backend": "gloo"}))
+    return broadcast_object_list([value])[0]
 
 
 def _check_trackers(run: Params) -> None:
@@ -330,6 +353,8 @@ def _train(job: Job, accumulation: int) -> None:
         if checkpoint and _is_main():
             checkpoints.verify(checkpoint)
     samples = data.select(order)
+    if checkpoint:
+        checkpoints.check_kind(checkpoint, sharded=_sharded())
     if checkpoint is None or not checkpoints.stopped(checkpoint):
         _fit(job, arguments, checkpoint, (base, start), tokenizer,
              (samples, bins, epoch), validation)
@@ -347,6 +372,11 @@ def _pissa_start(job: Job, base: str) -> Path | None:
     else:
         folder = models.cache_folder() / "pissa" / f"{models.weights_hash(base)[:16]}-{rank}"
     return models.pissa_start(base, rank, folder)
+
+
+def _sharded() -> bool:
+    """Whether accelerate was told to shard the model over the processes."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
 
 
 def _fast_bfloat16() -> bool:
@@ -370,6 +400,8 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
     early = settings.early_stopping_patience is not None
     if "tensorboard" in job.run.trackers:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.folder / "tensorboard")
+    # Or each GPU would keep whole gradients while it accumulates.
+    each = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
     return SFTConfig(
         output_dir=str(job.folder / "checkpoints"), max_steps=steps, max_length=None,
         padding_free=True, per_device_train_batch_size=1, per_device_eval_batch_size=1,
@@ -386,6 +418,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         restore_callback_states_from_checkpoint=early,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
         report_to=list(job.run.trackers) or "none", run_name=f"{job.run.name} {job.name}",
+        accelerator_config=each if _sharded() and settings.method == "full" else None,
         dataloader_pin_memory=gpu, ddp_timeout=WAIT_SECONDS, ddp_find_unused_parameters=False,
         ddp_backend="gloo" if not gpu and "WORLD_SIZE" in os.environ else None)
 
@@ -425,7 +458,8 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path |
     trainer = Trainer(model=_load_model(job, *origin), args=arguments,
                       train_dataset=batches.packed(samples, bins),
                       eval_dataset=batches.packed(validation, looks), processing_class=tokenizer)
-    trainer.check_sharded()
+    if _sharded():
+        trainer.check_sharded()
     trainer.remove_callback(PrinterCallback)
     patience = job.settings.early_stopping_patience
     if patience is not None:
@@ -549,6 +583,12 @@ def main(arguments: list[str] | None = None) -> int:
     except ParamsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    finally:
+        if "torch" in sys.modules:
+            from torch import distributed
+
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
     return 0
 
 

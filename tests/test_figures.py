@@ -1,16 +1,17 @@
-"""Figures and tables, against numbers counted by other means and what stands in the files."""
+"""Figures and tables of one run, against numbers counted by other means and what the files hold."""
 
 import csv
 import json
 import os
-import random
 import subprocess
 import sys
 from itertools import combinations
 
+import made_up_run
 import pytest
 
-from metarfft_core import corpus, evaluation, figures, files, metrics, params, training
+from metarfft_core import evaluation, figures, metrics, params
+from metarfft_core.figures import style
 from metarfft_core.params import ParamsError
 
 TASKS = ["nupa_length", "lc_3324"]
@@ -18,47 +19,24 @@ LENGTHS = [1, 3, 4, 6]
 SAMPLES = 8
 
 
+def _share(method, task, length, seed):
+    """Higher for later methods, falling with the length, other for each seed."""
+    place = list(params.METHODS).index(method)
+    return max(0.0, 1 - (length - 1) / (4 + 2 * place) - 0.25 * seed)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of four methods on two tasks, with stored results and logs as its stages write them."""
-    values = params.read(params.ROOT / "params" / "test.yaml")
-    values["corpus"]["adaptation"] |= {"tasks": TASKS, "lengths": [1, 2, 3]}
-    values["corpus"]["adaptation_validation"]["lengths"] = [1]
-    values["corpus"]["evaluation"] = {"lengths": LENGTHS, "samples_per_length": SAMPLES}
+    """Four methods on two tasks, one of them with a second seed, and a 1-shot prompt."""
+    values = made_up_run.preset(
+        corpus__adaptation={"tasks": TASKS, "lengths": [1, 2, 3]},
+        corpus__adaptation_validation={"lengths": [1]},
+        corpus__evaluation={"lengths": LENGTHS, "samples_per_length": SAMPLES},
+        adaptation__further=[{"methods": ["meta_rfft"], "tasks": TASKS[:1], "seeds": [1]}],
+        evaluation__in_context=["meta_1shot"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METARFFT_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
-        run = params.check(values)
-        corpus.build(run)
-        draw = random.Random(0)
-        for method in run.adaptation.methods:
-            for task in TASKS:
-                _store_training(training.stage_folder(run, "adapt", task, method), run)
-                _store_results(run, method, task, draw)
-        _store_training(training.stage_folder(run, "pretrain"), run)
-        yield run
-
-
-def _store_training(folder, run):
-    folder.mkdir(parents=True)
-    lines = [{"step": 0, "validation_loss": 2.5}, {"step": 1, "loss": 2.25},
-             {"step": 2, "loss": 1.5}, {"step": 2, "validation_loss": 1.75}]
-    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    files.write_json(folder / "manifest.json", {"params_digest": run.digest})
-
-
-def _store_results(run, method, task, draw):
-    path = evaluation.path(run, method, task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for length in LENGTHS:
-        chance = 1.0 if length == 1 else 0.6
-        for index in range(SAMPLES):
-            outcome = "right" if draw.random() < chance else draw.choice(evaluation.OUTCOMES[1:])
-            rows.append({"method": method, "task": task, "length": length, "index": index,
-                         "outcome": outcome})
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    files.write_json(path.with_suffix(".json"),
-                     evaluation.header(run, method, task) | {"finished": True})
+        yield made_up_run.make(values, _share, traces=True)
 
 
 def _stored(run):
@@ -89,28 +67,45 @@ def loss(run):
 def test_the_accuracy_csv_counts_the_stored_rows(run, accuracy):
     """Every method, task and length has a line, whose counts are those of the stored rows."""
     lines = _read(accuracy["csv"])
-    assert len(lines) == len(run.adaptation.methods) * len(TASKS) * len(LENGTHS)
+    assert len(lines) == 5 * len(TASKS) * len(LENGTHS)
     rows = list(_stored(run))
     for line in lines:
         outcomes = [row["outcome"] for row in rows
                     if (row["method"], row["task"], row["length"])
                     == (line["method"], line["task"], int(line["length"]))]
-        right = outcomes.count("right")
-        assert int(line["total"]) == len(outcomes) == SAMPLES
+        seeds = 2 if (line["method"], line["task"]) == ("meta_rfft", TASKS[0]) else 1
+        assert int(line["total"]) == len(outcomes) == SAMPLES * seeds
+        assert int(line["seeds"]) == seeds
         assert {name: int(line[name]) for name in evaluation.OUTCOMES} == {
             name: outcomes.count(name) for name in evaluation.OUTCOMES}
-        assert float(line["accuracy"]) == right / SAMPLES
-        assert (float(line["low"]), float(line["high"])) == metrics.wilson(right, SAMPLES, 0.95)
+        assert float(line["accuracy"]) == outcomes.count("right") / len(outcomes)
         assert line["in_distribution"] == str(int(line["length"]) <= 3)
+
+
+def test_the_bars_are_wilsons_or_over_the_seeds(run, accuracy):
+    """One seed has Wilson's interval, two have the standard deviation of their accuracies."""
+    for line in _read(accuracy["csv"]):
+        low, high, share = (float(line[name]) for name in ("low", "high", "accuracy"))
+        if line["seeds"] == "1":
+            assert (low, high) == metrics.wilson(int(line["right"]), SAMPLES, 0.95)
+        else:
+            one, two = (round(SAMPLES * _share("meta_rfft", "", int(line["length"]), seed))
+                        / SAMPLES for seed in (0, 1))
+            assert share == pytest.approx((one + two) / 2)
+            deviation = abs(one - two) / 2**0.5
+            assert (low, high) == pytest.approx((max(0, share - deviation),
+                                                 min(1, share + deviation)))
 
 
 def test_the_table_averages_the_tasks(run, table):
     """ACC is at the longest length, Max_Len_90% at every length up to it, over both tasks."""
     for line in _read(table["csv"]):
-        share = {(task, length): 0.0 for task in TASKS for length in LENGTHS}
-        for row in _stored(run):
-            if row["method"] == line["method"] and row["outcome"] == "right":
-                share[row["task"], row["length"]] += 1 / SAMPLES
+        share, rows = {}, list(_stored(run))
+        for task in TASKS:
+            for length in LENGTHS:
+                outcomes = [row["outcome"] for row in rows if (row["method"], row["task"],
+                            row["length"]) == (line["method"], task, length)]
+                share[task, length] = outcomes.count("right") / len(outcomes)
         longest = [max((length for length in LENGTHS
                         if all(share[task, one] >= 0.9 for one in LENGTHS if one <= length)),
                        default=0) for task in TASKS]
@@ -135,22 +130,43 @@ def test_the_table_holds_the_papers_own_figures(table):
 def test_the_loss_csv_is_the_logs(run, loss):
     """Every logged loss of every training stands in the CSV, at its step."""
     lines = _read(loss["csv"])
-    assert len(lines) == 4 * (1 + len(TASKS) * len(run.adaptation.methods))
-    pretraining = [line for line in lines if line["stage"] == "pretrain"]
-    assert [(line["step"], line["loss"], line["validation_loss"]) for line in pretraining] == [
-        ("0", "", "2.5"), ("1", "2.25", ""), ("2", "1.5", ""), ("2", "", "1.75")]
+    assert len(lines) == 12 * (1 + len(run.trainings))
+    for method, seed, start in (("", "", 2.5), ("meta_rfft", "1.0", 2.0)):
+        part = [line for line in lines if (line["method"], line["seed"]) == (method, seed)]
+        assert [(line["step"], line["loss"], line["validation_loss"]) for line in part] == [
+            ("0", "", str(start)), *((str(step), str(start / (1 + step / 4)), "")
+                                     for step in range(1, 11)), ("10", "", str(start / 3))]
+
+
+def test_every_csv_reads_without_options_and_names_its_run(run, accuracy, table, loss):
+    """pandas reads it as it is, and each line tells run, digest and the commit of the results."""
+    import pandas
+
+    for one in (accuracy, table, loss):
+        frame = pandas.read_csv(one["csv"])
+        assert set(zip(frame["run"], frame["params_digest"], frame["commit"], strict=True)) == {
+            (run.name, run.digest, "made-test")}
+
+
+def test_pictures_hold_run_digest_and_commit(run, accuracy, table, loss):
+    """They stand in the PNG's text chunk and in the PDF's information."""
+    from PIL import Image
+
+    made = f"run {run.name}, parameters {run.digest}, commit made-test"
+    for one in (accuracy, table, loss):
+        assert Image.open(one["png"]).text["Description"] == made
+        assert made.encode() in one["pdf"].read_bytes()
 
 
 def test_every_figure_is_a_pdf_and_a_png(run, accuracy, table, loss):
-    """The files lie in the run's figures folder and open; nothing else lies there."""
+    """The files lie in the run's figures folder and open, as wide as their print at 200 dpi."""
     from matplotlib.image import imread
 
     folder = run.folder / "figures"
     paths = [path for one in (accuracy, table, loss) for path in one.values()]
-    assert sorted(folder.iterdir()) == sorted(paths)
+    assert {path.parent for path in paths} == {folder}
     for one in (accuracy, table, loss):
-        height, width, _ = imread(one["png"]).shape
-        assert min(height, width) >= 300
+        assert imread(one["png"]).shape[1] == 1400
         assert one["pdf"].read_bytes().startswith(b"%PDF")
 
 
@@ -177,6 +193,19 @@ def _texts(figure):
             if text.get_visible() and text.get_text() and text not in hidden]
 
 
+def check_texts(figure, name):
+    """Fail where a text leaves the picture or covers another one."""
+    style.lay_out(figure)
+    width, height = figure.bbox.width, figure.bbox.height
+    boxes = [(text.get_text(), text.get_window_extent()) for text in _texts(figure)]
+    for text, box in boxes:
+        assert box.x0 >= 0 <= box.y0, (name, text)
+        assert box.x1 <= width, (name, text)
+        assert box.y1 <= height, (name, text)
+    for (text, box), (other, covered) in combinations(boxes, 2):
+        assert not box.overlaps(covered), (name, text, other)
+
+
 def test_only_a_smoke_run_is_marked(run):
     """A smoke run says so on every figure and table, another run on none."""
     for smoke in (True, False):
@@ -194,34 +223,93 @@ def test_the_figure_shows_each_task_method_and_trained_length(run):
         for method in run.adaptation.methods:
             part = frame[(frame["task"] == task) & (frame["method"] == method)]
             assert lines[figures.LABELS[method]] == list(part["accuracy"])
+        assert figures.LABELS["meta_1shot"] not in lines
         [shaded] = axes.patches
         assert (shaded.get_x(), shaded.get_x() + shaded.get_width()) == (0.5, 3.5)
 
 
 def test_no_text_is_cut_or_covers_another(run):
     """In the drawn table and figures all texts lie inside the picture and apart from each other."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with figures._style():
+    with style.style():
         for name, figure in _draw(run).items():
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()
-            width, height = canvas.get_width_height()
-            boxes = [(text.get_text(), text.get_window_extent()) for text in _texts(figure)]
-            for text, box in boxes:
-                assert box.x0 >= 0 <= box.y0, (name, text)
-                assert box.x1 <= width, (name, text)
-                assert box.y1 <= height, (name, text)
-            for (text, box), (other, covered) in combinations(boxes, 2):
-                assert not box.overlaps(covered), (name, text, other)
+            check_texts(figure, name)
+
+
+def test_other_methods_and_tasks_can_be_drawn(run):
+    """The methods and tasks that are asked for, and they alone, under another name."""
+    paths = figures.accuracy_figure(run, ["meta_1shot"], TASKS[1:], "in_context")
+    assert paths["png"].name == "in_context.png"
+    frame = figures.accuracy_table(run, evaluation.read(run))
+    figure = figures.draw_accuracy(run, frame, ["meta_1shot"], TASKS[1:])
+    [axes] = figure.axes
+    assert [line.get_label() for line in axes.get_lines()] == [figures.LABELS["meta_1shot"]]
+
+
+def test_the_loops_are_counted_by_what_the_traces_show(run):
+    """Right answers, cut ones and those with passes left out stand in their columns."""
+    import pandas
+
+    lines = pandas.read_csv(figures.loop_figure(run)["csv"]).set_index(["method", "length"])
+    found = figures.diagnoses(run)
+    rows = [row for row in _stored(run) if row["method"] in ("vanilla_rfft", "meta_rfft",
+                                                             "meta_1shot")]
+    assert len(found) == len(rows)
+    for (method, length), line in lines.iterrows():
+        part = [row for row in rows if (row["method"], row["length"]) == (method, length)]
+        right = sum(row["outcome"] == "right" for row in part)
+        assert (line["rows"], line["right"]) == (len(part), right)
+        assert line[["right", "loops_right", "too_few", "too_many"]].sum() == len(part)
+        loops = [(_passes(row["text"]), _gold(row)) for row in part if row["outcome"] != "right"]
+        assert line["too_few"] == sum(shown < gold for shown, gold in loops)
+        assert line["too_many"] == sum(shown > gold for shown, gold in loops)
+    assert lines["too_few"].sum() > 0
+
+
+def _passes(text):
+    """Passes through the loops of a trace of the tasks here: conditions of loops that held."""
+    return sum(line.startswith(("while ", "for ")) and (
+        line.endswith("-> True") or " -> " not in line) for line in text.split("\n"))
+
+
+def _gold(row):
+    from metarfft_core import formats, tasks
+
+    task = tasks.get(row["task"])
+    instance = task.sample(length=row["length"], seed=0, index=row["index"], stream="evaluation")
+    assert repr(instance.inputs) == row["inputs"]
+    return _passes(formats.render(task, instance, "rfft").completion)
+
+
+def test_diagnoses_are_kept_until_the_rows_change(run):
+    """The second time they are read from their file; other rows are diagnosed again."""
+    kept = run.folder / "figures" / "diagnoses-vanilla_rfft.csv"
+    first = figures.diagnoses(run, ["vanilla_rfft"])
+    first.assign(kind="format").to_csv(kept, index=False)
+    assert (figures.diagnoses(run, ["vanilla_rfft"])["kind"] == "format").all()
+    path = evaluation.path(run, "vanilla_rfft", TASKS[0])
+    path.write_text(path.read_text().replace("So the answer is", "So the Answer is"))
+    again = figures.diagnoses(run, ["vanilla_rfft"])
+    other = again["task"] != TASKS[0]
+    assert (again.loc[other, "kind"] == first.loc[other, "kind"]).all()
+    assert (again.loc[~other, "kind"] != "right").all()
+    path.write_text(path.read_text().replace("So the Answer is", "So the answer is"))
+
+
+def test_the_error_figure_shares_out_the_kinds(run):
+    """For each method the shares of all kinds add up to one."""
+    import pandas
+
+    lines = pandas.read_csv(figures.error_figure(run)["csv"])
+    assert lines.groupby("method")["share"].sum().tolist() == pytest.approx([1] * 3)
 
 
 def test_the_same_results_give_the_same_files(run, accuracy, table, loss):
     """Drawing again writes the same bytes: no time of day, no random name."""
-    before = {path: path.read_bytes() for path in (run.folder / "figures").iterdir()}
+    paths = [path for one in (accuracy, table, loss) for path in one.values()]
+    before = [path.read_bytes() for path in paths]
     for draw in (figures.accuracy_figure, figures.table_2, figures.loss_figure):
         draw(run)
-    assert {path: path.read_bytes() for path in (run.folder / "figures").iterdir()} == before
+    assert [path.read_bytes() for path in paths] == before
 
 
 def test_drawing_leaves_the_settings_of_a_notebook_alone(run):

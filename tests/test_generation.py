@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -24,21 +26,26 @@ def prompts():
     return [models.encode_prompt(tokenizer, question) for question in QUESTIONS]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """The folder of a random model with the embedded model's tokenizer."""
+def _random_model(folder, hidden_size, key_value_heads):
+    """Write a random model of two heads, with the embedded model's tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(0)
     LlamaForCausalLM(LlamaConfig(
-        vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=256,
-        bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3,
+        vocab_size=49152, hidden_size=hidden_size, intermediate_size=2 * hidden_size,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=key_value_heads,
+        max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+        initializer_range=0.3,
     )).to(torch.bfloat16).save_pretrained(folder)
     models.load_tokenizer(models.EMBEDDED).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The folder of a tiny random model."""
+    return _random_model(tmp_path_factory.mktemp("tiny"), 32, 1)
 
 
 @pytest.fixture
@@ -60,18 +67,18 @@ def _generate(folder, prompts, limits):
     return [found[position] for position in range(len(prompts))]
 
 
-def _in_process(folder, prompts, limits, engine, batch_sizes):
+def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1):
     """Generate in a process of its own, as the evaluation does, once for each batch size."""
     program = ("import json, sys\n"
                "from dataclasses import asdict\n"
                "from metarfft_core import generation\n"
-               "*arguments, batch_sizes = json.loads(sys.argv[1])\n"
+               "*arguments, batch_sizes, tensor_parallel = json.loads(sys.argv[1])\n"
                "for batch_size in batch_sizes:\n"
                "    found = {}\n"
-               "    for done in generation.generate(*arguments, batch_size):\n"
+               "    for done in generation.generate(*arguments, batch_size, tensor_parallel):\n"
                "        found |= {position: asdict(one) for position, one in done}\n"
                "    print('RESULT' + json.dumps([found[i] for i in range(len(found))]))\n")
-    arguments = json.dumps([str(folder), prompts, limits, engine, batch_sizes])
+    arguments = json.dumps([str(folder), prompts, limits, engine, batch_sizes, tensor_parallel])
     done = subprocess.run([sys.executable, "-c", program, arguments], capture_output=True,
                           text=True, env=os.environ | {"PYTHONPATH": str(params.ROOT)})
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
@@ -159,3 +166,38 @@ def test_a_limit_beyond_the_positions_is_refused(tiny, prompts):
 def test_nothing_to_generate_starts_no_engine(tiny):
     """Without prompts there is no output, and no error."""
     assert list(generation.generate(tiny, [], [], "vllm", 4)) == []
+
+
+@pytest.mark.slow
+def test_a_model_split_over_devices_gives_the_same_outputs(tmp_path, prompts):
+    """vLLM with tensor parallel 2, each half in a process of its own, generates what it does with
+    the whole model in one.
+    """
+    folder = _random_model(tmp_path, 128, 2)  # heads of a size that vLLM knows, one for each half
+    split, whole = (_in_process(folder, prompts[:3], [16] * 3, "vllm", [3], tensor_parallel)[0]
+                    for tensor_parallel in (2, 1))
+    assert split == whole
+
+
+def test_transformers_splits_no_model(tiny, prompts):
+    """Tensor parallel with transformers is refused before the engine starts."""
+    with pytest.raises(ParamsError, match=r"evaluation\.tensor_parallel: only the engine vllm"):
+        next(generation.generate(tiny, prompts, LIMITS, "transformers", 6, 2))
+
+
+@pytest.mark.parametrize(("missing", "other"),
+                         [("vllm", "transformers"), ("transformers", "vllm")])
+def test_an_engine_that_is_not_installed_is_refused(tmp_path, missing, other):
+    """Where one engine is not installed it is refused in a line that names the other, which is
+    accepted; here every installed package but that engine is on the path.
+    """
+    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if entry.name != missing:
+            (tmp_path / entry.name).symlink_to(entry)
+    program = ("from metarfft_core import generation\n"
+               f"generation.check_engine({other!r})\n"
+               f"generation.check_engine({missing!r})\n")
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": f"{params.ROOT}:{tmp_path}"})
+    assert done.stderr.splitlines()[-1].endswith(
+        f"ParamsError: evaluation.engine: {missing} is not installed here; set {other}")

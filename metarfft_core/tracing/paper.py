@@ -17,6 +17,7 @@ Standard library and evaluator alone: `replay.py` reads texts with it, so it kno
 
 import ast
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from metarfft_core.tracing import parse
@@ -87,6 +88,8 @@ def tables(module: ast.Module) -> dict[str, object]:
 def reads(node: ast.stmt, known: set[str]) -> list[str]:
     """The variables that a line reads, in the order of the text, without tables and functions."""
     match node:
+        case ast.Return(value=None):  # no rule has one, but a text may
+            return []
         case ast.If(test=value) | ast.While(test=value) | ast.Return(value=value):
             parts = [value]
         case ast.For(iter=value):
@@ -161,7 +164,7 @@ class _Reader:
         while _HEADING.fullmatch(self.peek()):
             above.append(self.take())
         code = self.take()
-        node = _statement(code)
+        node = statement(code)
         names = reads(node, set(self.tables)) if node else []
         if isinstance(node, ast.FunctionDef):
             shown, facts = [], [parse.fact(self.take()) for _ in node.args.args]
@@ -247,7 +250,8 @@ class _Reader:
         return facts
 
 
-def _statement(code: str) -> ast.stmt | None:
+@lru_cache(maxsize=1024)  # a text recites the same few lines again and again
+def statement(code: str) -> ast.stmt | None:
     """The syntax tree of one line of a rule, or None."""
     text = re.sub(r"^elif\b", "if", code)
     try:

@@ -1,0 +1,105 @@
+"""The evaluation of a run as tasks of the LM Evaluation Harness (lm-eval), for any backend of it.
+
+    <folder>/<method>/<task>.yaml       the task metarfft_<method>_<task>
+    <folder>/<method>/<task>.parquet    its samples
+
+The prompts, the greedy decoding until the end token and the scoring are the kit's own; the folder
+holds no code, but its tasks name a function of this module. What the harness cannot do: it has one
+decoding limit for a task, where the kit has one for each sample, and it does not say whether an
+output was cut. So an output that runs past its own limit and still ends in the right answer is
+right there, and "cut" here.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from metarfft_core import __version__, evaluation
+from metarfft_core.bridges import new_folder
+from metarfft_core.params import METHODS, Params, ParamsError
+
+COLUMNS = ("task", "length", "index", "prompt", "gold_answer", "limit")
+"""What a sample of a task holds; `limit` is the kit's own decoding limit, in tokens."""
+
+_SCORING = "process_results: !function metarfft_core.bridges.lm_eval.process_results\n"
+
+
+def process_results(doc: dict, results: list[str]) -> dict[str, float]:
+    """What lm-eval calls for each sample: `acc` is 1.0 where the kit calls the output right."""
+    _, outcome = evaluation.score(results[0] or "", "stop", doc["gold_answer"])
+    return {"acc": float(outcome == "right")}
+
+
+def write(run: Params, folder: Path, methods: Collection[str] = (),
+          tasks: Collection[str] = ()) -> Path:
+    """Write what `run` evaluates, or `methods` and `tasks` of it, to a new folder; returns it.
+
+    Two methods of one format have the same prompts: their tasks differ in name alone. Raises
+    ParamsError where the run evaluates no such method or task, its corpus is not built, `folder`
+    is not empty, or one decoding limit does not do for all samples of a task.
+    """
+    cells = list(dict.fromkeys((method, task) for method, task, _ in run.cells
+                               if method in METHODS))
+    for key, given, held in (("method", methods, dict.fromkeys(cell[0] for cell in cells)),
+                             ("task", tasks, dict.fromkeys(cell[1] for cell in cells))):
+        for name in given:
+            if name not in held:
+                raise ParamsError(f"{key}: this run evaluates {', '.join(held)}; got {name!r}")
+    folder = Path(folder).resolve()
+    with new_folder(folder) as temporary:
+        for method, task in cells:
+            if method in (methods or METHODS) and (not tasks or task in tasks):
+                (temporary / method).mkdir(exist_ok=True)
+                _write_task(run, method, task, temporary / method, folder / method)
+    return folder
+
+
+def _write_task(run: Params, method: str, task: str, folder: Path, final: Path) -> None:
+    """Write samples and YAML of one task into `folder`, which is to be called `final`."""
+    rows = evaluation.plan(run, method, task)
+    values = _config(run, method, task, _limit(run, method, task, rows),
+                     str(final / f"{task}.parquet"))
+    pq.write_table(pa.Table.from_pylist([{name: row[name] for name in COLUMNS} for row in rows]),
+                   folder / f"{task}.parquet")
+    text = yaml.safe_dump(values, sort_keys=False) + _SCORING
+    (folder / f"{task}.yaml").write_text(text, encoding="utf-8")
+
+
+def _limit(run: Params, method: str, task: str, rows: list[dict]) -> int:
+    """The decoding limit of a task: the longest of its samples, so far as the context allows it.
+
+    The harness cuts the beginning of a prompt that does not fit the context beside the limit.
+    """
+    room = run.model.context - max(row["prompt_tokens"] for row in rows)
+    needed = max(row["gold_tokens"] for row in rows)
+    if needed > room:
+        raise ParamsError(f"{method} on {task}: a completion takes {needed} tokens, the longest "
+                          f"prompt leaves {room} of model.context; lm-eval has one limit for both")
+    return min(room, max(row["limit"] for row in rows))
+
+
+def _config(run: Params, method: str, task: str, limit: int, data: str) -> dict[str, Any]:
+    """A task of lm-eval, but for the function that scores it.
+
+    A repetition penalty of 1 is said because the models' own generation configs may hold another.
+    """
+    return {
+        "task": f"metarfft_{method}_{task}",
+        "tag": ["metarfft", f"metarfft_{method}"],
+        "dataset_path": "parquet",
+        "dataset_kwargs": {"data_files": {"test": data}},
+        "test_split": "test",
+        "num_fewshot": 0,
+        "output_type": "generate_until",
+        "doc_to_text": "prompt",
+        "doc_to_target": "gold_answer",
+        "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": limit,
+                              "repetition_penalty": 1.0},
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+        "metadata": {"version": __version__, "run": run.name, "params": run.digest,
+                     "format": METHODS[method].format},
+    }

@@ -1,0 +1,197 @@
+"""The claims page: every number that the paper reports, the run that speaks to it, a verdict.
+
+Nothing here is written by hand: the numbers stand in `data/paper_results.yaml` with what a run
+needs to speak to them, ours come out of the stored results. Smoke runs never speak.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from metarfft_core import files
+from metarfft_core.figures.stored import (
+    METRICS,
+    Found,
+    Line,
+    Stored,
+    common,
+    find,
+    full_name,
+    lines,
+    other_models,
+    paper,
+)
+from metarfft_core.figures.style import commit
+from metarfft_core.params import Params
+
+REPRODUCED, IN_LINE, DIFFERS, NOT_RUN = "reproduced", "in line", "differs", "not run"
+VERDICTS = (REPRODUCED, IN_LINE, DIFFERS, NOT_RUN)
+
+DEFINITIONS = """\
+- **reproduced**: a run of the paper's model, with its steps of training, on all tasks of the
+  number and all lengths from 1 to 30, and the paper's number lies in our interval, its ends
+  rounded to the paper's two decimals.
+- **in line**: a run of another model (or of the paper's with other steps, or on a part of the tasks
+  or lengths) has the paper's order. The number is compared with every other one of its
+  comparison, the same metric and group of the same table, that the paper reports as different and
+  that was run with the same model: over the tasks and lengths that both have, the one that is
+  higher in the paper is higher in ours, and the two intervals do not meet. All these comparisons
+  must come out so. A number that is a difference of two methods needs the paper's sign, with an
+  interval that leaves out 0.
+- **differs**: a run speaks to the number, and it is neither.
+- **not run**: no run speaks to it, or nothing was run that it could be compared with.
+
+A run of the paper's model speaks before one of another model; among runs of other models, the one
+that speaks to most of the group's numbers. Intervals are bootstrap intervals over samples and
+seeds at the run's own confidence, widened where needed to hold our value. Smoke runs are left
+out.
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number of the paper, what of ours speaks to it, and the verdict."""
+
+    table: str
+    group: str
+    line: str
+    metric: str
+    paper: float
+    run: str | None = None
+    model: str | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: str = NOT_RUN
+    why: str = ""
+
+
+def write(runs: Sequence[Params], folder: Path) -> Path:
+    """Write claims.md and claims.csv into a folder, out of the stored results of some runs.
+
+    Returns the path of claims.md. Raises ParamsError where results were made with other
+    parameters.
+    """
+    from pandas import DataFrame
+
+    claims, path = judge(runs), Path(folder) / "claims.md"
+    about = {run.name: {"params_digest": run.digest, "commit": commit(run)} for run in runs}
+    files.write_whole(path.with_suffix(".csv"), DataFrame(
+        [asdict(claim) | about.get(claim.run, {}) for claim in claims]).to_csv(index=False))
+    files.write_whole(path, page(claims, runs))
+    return path
+
+
+def judge(runs: Sequence[Params]) -> list[Claim]:
+    """A claim for every number of the paper, in its order."""
+    known = [Stored(run) for run in runs if not run.smoke]
+    claims = []
+    for name, spec in paper()["numbers"].items():
+        wanted = lines(spec)
+        for group in dict.fromkeys(line.group for line in wanted):
+            members = [line for line in wanted if line.group == group]
+            claims += _judge_group(name, group, members, spec["metrics"], known)
+    return claims
+
+
+def _judge_group(table: str, group: str, members: list[Line], metrics: list[str],
+                 known: list[Stored]) -> list[Claim]:
+    own = {line: find(line, known) for line in members}
+    other = _other_model(members, known)
+    claims = []
+    for line in members:
+        for place, metric in enumerate(metrics):
+            found = own[line] or other.get(line)
+            claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[place])
+            if metric not in METRICS:
+                claim = replace(claim, why="the kit does not measure it")
+            elif found is None:
+                claim = replace(claim, why="no run speaks to it")
+            else:
+                rivals = own if own[line] else other
+                claim = _judge(claim, line, place, found, rivals, own[line] is not None)
+            claims.append(claim)
+    return claims
+
+
+def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
+    """What speaks to the lines of a group with the one other model that speaks to most of them."""
+    each = []
+    for model in other_models(known):
+        found = {line: find(line if line.api else line.of(model), known) for line in members}
+        each.append({line: one for line, one in found.items() if one})
+    return max(each, key=len, default={})
+
+
+def _judge(claim: Claim, line: Line, place: int, found: Found,
+           rivals: dict[Line, Found | None], same_model: bool) -> Claim:
+    """The verdict on a number that a run speaks to."""
+    value, low, high = found.value(claim.metric)
+    claim = replace(claim, run=found.run.name, model=found.stored.model, value=value, low=low,
+                  high=high)
+    if same_model and found.as_in_paper:
+        inside = round(low, 2) <= claim.paper <= round(high, 2)
+        return replace(claim, verdict=REPRODUCED if inside else DIFFERS,
+                       why=f"the paper's number lies {'in' if inside else 'outside'} our interval")
+    if line.minus:
+        right = low > 0 if claim.paper > 0 else high < 0
+        return replace(claim, verdict=IN_LINE if right else DIFFERS,
+                       why=f"our difference {'has' if right else 'does not have'} the paper's "
+                           "sign beyond its interval")
+    return _judge_order(claim, line, place, found, rivals)
+
+
+def _judge_order(claim: Claim, line: Line, place: int, found: Found,
+                 rivals: dict[Line, Found | None]) -> Claim:
+    """The verdict on a number by its order among the others of its group."""
+    right, open_, wrong = [], [], []
+    for other, rival in rivals.items():
+        cells = common([found, rival]) if rival else {}
+        if other == line or other.minus or not cells or other.paper[place] == claim.paper:
+            continue
+        higher, lower = found.value(claim.metric, cells), rival.value(claim.metric, cells)
+        if other.paper[place] > claim.paper:
+            higher, lower = lower, higher
+        (right if higher[1] > lower[2] else wrong if higher[2] < lower[1] else open_).append(
+            other.label)
+    if not right + open_ + wrong:
+        return replace(claim, why="nothing that it could be compared with was run")
+    why = [f"{text} {', '.join(names)}" for text, names in (
+        ("the paper's order with", right), ("within the intervals of", open_),
+        ("the other order with", wrong)) if names]
+    return replace(claim, verdict=DIFFERS if open_ + wrong else IN_LINE, why="; ".join(why))
+
+
+def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:
+    """The claims as a page of Markdown."""
+    counts = Counter(claim.verdict for claim in claims)
+    parts = ["# The paper's numbers, and ours\n\n"
+             f"{len(claims)} numbers: "
+             + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + ".\n",
+             DEFINITIONS, _runs(runs)]
+    for name, spec in paper()["numbers"].items():
+        rows = [_row(claim) for claim in claims if claim.table == name]
+        parts.append(f"## {spec['title']}\n\n" + _markdown(
+            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why"], rows))
+    return "\n".join(parts)
+
+
+def _runs(runs: Sequence[Params]) -> str:
+    rows = [[run.name, run.model.name, run.digest, commit(run),
+             "left out: a smoke run" if run.smoke else ""] for run in runs]
+    return "## Runs\n\n" + (_markdown(["run", "model", "parameters", "commit", ""], rows)
+                            if rows else "None.\n")
+
+
+def _row(claim: Claim) -> list[str]:
+    ours = "" if claim.value is None else (f"{claim.value:.2f} "
+                                           f"[{claim.low:.2f}, {claim.high:.2f}]")
+    run = f"{claim.run} ({claim.model})" if claim.run else ""
+    return [claim.group, claim.line, claim.metric, f"{claim.paper:g}", ours, run, claim.verdict,
+            claim.why]
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,164 @@
+"""What samples take in tokens, counted on a few of each task and length, before a corpus is built.
+
+Samples are drawn as the corpus draws them. Where the model's tokenizer is not at hand, their tokens
+are estimated from the text.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from metarfft_core import batches, formats, models, synthetic, tasks
+from metarfft_core.params import Params, ParamsError
+from metarfft_core.training import Job
+
+TOKENS_PER_PIECE = 1.13
+"""Tokens of a piece of text (a run of letters, a digit, a run of other symbols, a line's end),
+measured with SmolLM2's tokenizer on our samples. Qwen2.5's takes digits one by one too."""
+TEMPLATE_TOKENS = 30
+"""Tokens of a chat template around a prompt, as SmolLM2 has it."""
+ADAPTATION_FACTOR = 5
+"""Adaptations have few lengths, of short samples: so many times the samples are counted."""
+
+_PIECES = re.compile(r"[A-Za-z]+|\d|\n|[^\sA-Za-z\d]+")
+_GENERAL = 1000  # samples of general data that are counted
+
+
+class Sample(NamedTuple):
+    """The tokens of a sample, template and end token included, and those of its completion."""
+
+    tokens: int
+    completion: int
+
+
+class Pool(NamedTuple):
+    """Counted samples, and the share that they stand for of what is trained on."""
+
+    share: float
+    samples: list[Sample]
+
+
+class Look(NamedTuple):
+    """A look at the validation data: all its tokens, and of a sample those and its completion's."""
+
+    tokens: int
+    mean_tokens: float
+    mean_completion: float
+
+
+def estimate(text: str) -> int:
+    """About the tokens of a text: TOKENS_PER_PIECE for each of its pieces."""
+    return round(TOKENS_PER_PIECE * len(_PIECES.findall(text)))
+
+
+def mean(pools: list[Pool], value: Callable[[Sample], float]) -> float:
+    """The mean of a value over the samples that a training draws."""
+    return sum(pool.share * sum(map(value, pool.samples)) / len(pool.samples) for pool in pools)
+
+
+class Counter:
+    """Draws `samples` samples of each task and length of a run, and counts their tokens once.
+
+    `folder` holds the model's tokenizer; None where it is not at hand.
+    """
+
+    def __init__(self, run: Params, samples: int, folder: str | None):
+        self.run, self.samples = run, samples
+        self._kept: dict[tuple, list[Sample]] = {}
+        self._count = models.token_counter(folder) if folder else None
+
+    def of_text(self, prompt: str, completion: str) -> Sample:
+        """The tokens of one sample."""
+        if self._count is None:
+            written = estimate(completion) + 1  # the end token
+            return Sample(TEMPLATE_TOKENS + estimate(prompt) + written, written)
+        tokens = self._count(prompt, completion)
+        return Sample(tokens, tokens - self._count(prompt, "") + 1)
+
+    def of_tasks(self, ids: Iterable[str], lengths: list[int], stream: str, format: str,
+                 exemplar: bool = False) -> list[Sample]:
+        """Samples of each task and length; a length that the task cannot draw, or of which a
+        sample does not fit the model's context, is left out, as the corpus leaves it out."""
+        found = []
+        for task in ids:
+            for length in lengths:
+                key = (task, length, stream, format, exemplar)
+                if key not in self._kept:
+                    self._kept[key] = self._draw(*key)
+                found += self._kept[key]
+        return found
+
+    def _draw(self, task_id: str, length: int, stream: str, format: str,
+              exemplar: bool) -> list[Sample]:
+        task, seed, wording = tasks.get(task_id), self.run.seed, self.run.corpus.wording
+        if length not in task.lengths:
+            return []
+        drawn = []
+        for index in range(self.each(stream)):
+            instance = task.sample(length=length, seed=seed, index=index, stream=stream)
+            example = (formats.render_in_context(task, instance, format, seed, wording) if exemplar
+                       else formats.render(task, instance, format, wording))
+            drawn.append(self.of_text(*example))
+        return drawn if max(drawn).tokens <= self.run.model.context else []
+
+    def each(self, stream: str) -> int:
+        """How many samples of a task and length are counted."""
+        return self.samples * (ADAPTATION_FACTOR if stream.startswith("adaptation") else 1)
+
+    def of_rules(self, count: int) -> list[Sample]:
+        """Samples of `count` synthetic rules, one of each, with an exemplar."""
+        found = []
+        for number in range(count):
+            rule = synthetic.rule(self.run.seed, number)
+            instance = rule.sample(length=rule.lengths[number % len(rule.lengths)],
+                                   seed=self.run.seed, index=0, stream="in_context")
+            found.append(self.of_text(*formats.render_in_context(
+                rule, instance, "rfft", self.run.seed, self.run.corpus.wording)))
+        return found
+
+
+def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
+    """What a training draws its samples from, those of the tasks first, and how many of these the
+    corpus will hold."""
+    run, settings = job.run, job.settings
+    pretrain = job.stage == "pretrain"
+    part = run.corpus.pretrain if pretrain else run.corpus.adaptation
+    stream, _ = job.splits
+    own = counter.of_tasks(part.tasks if pretrain else [job.task], part.lengths, stream, job.format)
+    if not own:
+        raise ParamsError(f"{job.name}: every length of every task was left out")
+    others = []
+    if pretrain and settings.in_context_share:
+        others.append(Pool(settings.in_context_share, _in_context(run, counter)))
+    if settings.mix:
+        rows = batches.general(settings.mix).select_columns(["prompt", "completion"])
+        few = rows.select(range(0, len(rows), -(-len(rows) // _GENERAL)))
+        others.append(Pool(settings.mix.share,
+                           [counter.of_text(row["prompt"], row["completion"]) for row in few]))
+    share = 1 - sum(pool.share for pool in others)
+    return ([Pool(share, own), *others],
+            len(own) * part.samples_per_length // counter.each(stream))
+
+
+def _in_context(run: Params, counter: Counter) -> list[Sample]:
+    """In-context samples, tasks and synthetic rules in the proportion of the corpus."""
+    part = run.corpus.in_context
+    drawn = counter.of_tasks(part.tasks, part.lengths, "in_context", "rfft", exemplar=True)
+    counted = counter.each("in_context") / part.samples_per_length  # of a task's samples
+    return drawn + counter.of_rules(round(counted * part.synthetic_samples))
+
+
+def validated_on(job: Job, counter: Counter) -> Look:
+    """The tokens of one look of a training at its validation data."""
+    corpus = job.run.corpus
+    if job.stage == "pretrain":
+        part, ids = corpus.validation, corpus.pretrain.tasks
+    else:
+        part, ids = corpus.adaptation_validation, [job.task]
+    _, stream = job.splits
+    found = counter.of_tasks(ids, part.lengths, stream, job.format)
+    if not found:
+        return Look(0, 0.0, 0.0)
+    tokens, completions = (sum(column) for column in zip(*found, strict=True))
+    return Look(round(tokens * part.samples_per_length / counter.each(stream)),
+                tokens / len(found), completions / len(found))

@@ -1,0 +1,169 @@
+"""Where a completion leaves the rule, and how: the error analysis (the paper's Figure 4).
+
+    from metarfft_core import errors, tasks
+    diagnosis = errors.diagnose(tasks.get("lc_283"), {"nums": [4, 0]}, text)
+    diagnosis.kind, diagnosis.step, diagnosis.code      # "wrong_copy", 5, "num = nums.pop(0)"
+    diagnosis.loops, diagnosis.gold_loops               # 3, 2
+    print(errors.annotate(text, diagnosis))             # the text with the place marked, to read
+
+A completion is held against the execution of the rule on the same inputs, step by step; only its
+first divergence is classed, for what follows from it is no error of its own. Any text can be
+diagnosed: nothing of it is executed, and the time is linear in its length.
+
+| kind                    | at the first divergence                                             |
+|-------------------------|---------------------------------------------------------------------|
+| `right`                 | there is none: every step and the answer, and nothing behind it     |
+| `loop_left_early`       | a loop is left, by its verdict or by going on behind it, where the  |
+|                         | rule goes through it once more                                      |
+| `loop_not_left`         | a loop is entered, or gone on with, where the rule leaves it        |
+| `wrong_branch`          | the verdict of a condition is wrong, its operands are right         |
+| `wrong_arithmetic`      | the result of an expression is wrong, its operands are right        |
+| `wrong_copy`            | a value that is read or shown is not the one that the variable has  |
+| `line_skipped`          | a line is missing, the text goes on with a later one, or ends       |
+| `line_invented`         | a line is executed that the rule does not execute there             |
+| `wrong_recitation`      | the line is the right one, but recited wrongly                      |
+| `format`                | the line cannot be read, or says other things than such a line does |
+| `cut`                   | the decoding limit came first; up to there all is right             |
+| `answer_not_from_trace` | the trace is right, the answer is another one, or is not stated     |
+
+A verdict of a loop decides its kind whatever operands stand before it. A direct completion has no
+trace: a wrong answer is `answer_not_from_trace` there. A scratchpad states changed values alone,
+so wrong recitations, branches and verdicts cannot be seen in it: they show as the values or passes
+that they lead to.
+
+    shape.py       which line of a rule stands in which loop; passes through loops
+    reading.py     completions as steps, in every format and wording
+    compare.py     two steps of the same line: the first fact that differs
+    moves.py       two steps of different lines: skipped, invented, a loop left or not left
+    scratchpad.py  the same for scratchpads
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from metarfft_core.errors import scratchpad
+from metarfft_core.errors.compare import same_answer
+from metarfft_core.errors.moves import Divergence, first_divergence
+from metarfft_core.errors.reading import Gold, Text
+from metarfft_core.errors.shape import Shape, shape_of
+from metarfft_core.formats import FORMATS, WORDINGS, parse_answer
+from metarfft_core.tasks.base import Task
+
+__all__ = ["KINDS", "Diagnosis", "Loop", "annotate", "diagnose"]
+
+KINDS = ("right", "loop_left_early", "loop_not_left", "wrong_branch", "wrong_arithmetic",
+         "wrong_copy", "line_skipped", "line_invented", "wrong_recitation", "format", "cut",
+         "answer_not_from_trace")
+
+
+class Loop(NamedTuple):
+    """A loop of the rule, by the line of its header, and the passes through it."""
+
+    line: int
+    code: str
+    passes: int | None  # in the text; None where its format does not show them
+    gold: int
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a completion got wrong first. Where nothing did, `step` to `at` are None."""
+
+    kind: str  # one of KINDS
+    step: int | None  # the step that differs, from 1; of a scratchpad, the change; the answer last
+    line: int | None  # the rule's line that is executed there, from 1; None at the answer
+    code: str | None  # that line
+    expected: str | None  # the text of the right step
+    got: str | None  # the text that stands in its place; None where the text has ended
+    at: int | None  # the line of the text where that stands, from 1
+    steps: int  # of the right execution, without the answer
+    by_loop: tuple[Loop, ...]
+    trace_right: bool | None  # every step up to the answer; None where the format has no trace
+    answer_right: bool  # as the evaluation scores it: a cut text has no right answer
+
+    @property
+    def loops(self) -> int | None:
+        """Passes through all loops in the text (of a cut one: so far)."""
+        counts = [loop.passes for loop in self.by_loop]
+        return None if None in counts else sum(counts)
+
+    @property
+    def gold_loops(self) -> int:
+        """Passes through all loops in the right execution."""
+        return sum(loop.gold for loop in self.by_loop)
+
+    @property
+    def relative_loop_error(self) -> float | None:
+        """|loops - gold_loops| / gold_loops; None where either is not known or there are none."""
+        if self.loops is None or self.gold_loops == 0:
+            return None
+        return abs(self.loops - self.gold_loops) / self.gold_loops
+
+
+def diagnose(task: Task, inputs: dict[str, Any], text: str, finish_reason: str = "stop",
+             format: str = "rfft", wording: str = "kit") -> Diagnosis:
+    """Hold a completion against the execution of the task's rule on `inputs`.
+
+    `finish_reason` is "length" where the decoding limit ended the text. Raises ValueError for an
+    unknown format or wording.
+    """
+    for value, allowed, key in ((format, FORMATS, "format"), (wording, WORDINGS, "wording")):
+        if value not in allowed:
+            raise ValueError(f"{key}: allowed are {', '.join(allowed)}; got {value!r}")
+    cut = finish_reason == "length"
+    gold = Gold(task, inputs, format, wording)
+    shape = shape_of(task.rule_source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a model may write what Python warns about
+        answer = parse_answer(text)
+        answer_right = not cut and answer is not None and same_answer(answer, gold.answer)
+        if format in ("direct", "scratchpad"):
+            found = scratchpad.first_divergence(gold, text, cut, format == "scratchpad")
+            passes = {}
+        else:
+            read = Text(task, text, gold)
+            found = first_divergence(gold, read, shape, cut)
+            passes = shape.passes(read.lines, gold.recited, gold.headings)
+    return _diagnosis(gold, shape, found, passes, format, answer_right)
+
+
+def _diagnosis(gold: Gold, shape: Shape, found: Divergence, passes: dict[int, int], format: str,
+               answer_right: bool) -> Diagnosis:
+    right = shape.gold_passes(gold.records)
+    loops = tuple(Loop(line, gold.recited[line], passes.get(line), right[line])
+                  for line in shape.loops)
+    line = found.line
+    return Diagnosis(
+        kind=found.kind, step=found.step, line=line, code=gold.recited[line] if line else None,
+        expected=found.expected, got=found.got, at=found.at, steps=len(gold.records),
+        by_loop=loops, answer_right=answer_right,
+        trace_right=None if format == "direct" else found.trace_right)
+
+
+def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str:
+    """A completion with its diagnosis at the place, to be read and labelled by a person.
+
+    Lines are numbered as in `diagnosis.at`; `context` is how many of them stand around the place
+    (all of them unless given).
+    """
+    lines = text.split("\n")
+    place = diagnosis.at or len(lines)
+    first, last = 1, len(lines)
+    if context is not None:
+        first, last = max(1, place - context), min(len(lines), place + context)
+    shown = []
+    for number in range(first, last + 1):
+        wrong = number == diagnosis.at
+        shown.append(f"{'>>' if wrong else '  '}{number:5d}  {lines[number - 1]}")
+        if wrong:
+            shown.append(f"   right:  {diagnosis.expected}")
+    if diagnosis.step and diagnosis.at is None and last == len(lines):
+        shown.append(f">>  end    right:  {diagnosis.expected}")
+    step = f" at step {diagnosis.step}" if diagnosis.step else ""
+    loops = ""
+    if diagnosis.loops is not None:
+        step = step and f"{step} of {diagnosis.steps}"
+        loops = f", {diagnosis.loops} passes through loops for {diagnosis.gold_loops}"
+    answer = "right" if diagnosis.answer_right else "not right"
+    return "\n".join([f"{diagnosis.kind}{step}{loops}, the answer {answer}", *shown])

@@ -1,0 +1,260 @@
+"""Where a text leaves the execution of a rule, and how it goes on from there.
+
+As long as text and execution are at the same line, `compare.py` tells what differs. Where the text
+recites another line than the one that the rule executes, it is asked what came in between: a line
+left out, a line that does not belong there, or a loop that was left or gone on with.
+"""
+
+import ast
+import re
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from metarfft_core.errors.compare import difference, same_answer, same_line, squeeze
+from metarfft_core.errors.reading import Gold, Text, Unit, is_answer
+from metarfft_core.errors.shape import Shape, Span, enters
+from metarfft_core.tracing import paper
+from metarfft_core.tracing.steps import ANSWER
+
+IN_PLACE, NEAR, SAME = 0.5, 0.7, 0.85
+"""How alike (0 to 1) a line has to be to the right one to be taken for it, where the next line is
+right or is not, and to another one."""
+CODE_LIMIT = 400
+"""The most characters of a recited line that are held against the lines of the rule."""
+AHEAD, BRANCH, WINDOW = 30, 4, 6
+"""Lines that may be missing or too many, those of a branch taken for another, lines compared."""
+
+
+class Divergence(NamedTuple):
+    """The first divergence of a text; `errors.Diagnosis` says what the fields are."""
+
+    kind: str
+    step: int | None
+    line: int | None
+    expected: str | None
+    got: str | None
+    at: int | None
+    trace_right: bool
+
+
+def first_divergence(gold: Gold, text: Text, shape: Shape, cut: bool) -> Divergence:
+    """The first step of a text that differs from the execution; `cut` says the limit ended it."""
+    comparison = _Comparison(gold, text, shape, cut)
+    for number, (want, got) in enumerate(zip(gold.texts, text.texts, strict=False)):
+        if want != got and (kind := comparison.kind(number)):
+            break
+    else:
+        number = min(len(gold.texts), len(text.texts))
+        kind = comparison.kind_of_end()
+    if kind == "right":
+        return Divergence(kind, None, None, None, None, None, True)
+    has, is_right = number < len(text.texts), number >= len(gold.records)
+    return Divergence(
+        kind, number + 1, gold.line(number),
+        gold.texts[number] if number < len(gold.texts) else "",
+        text.texts[number] if has else None, text.at[number] if has else None, is_right)
+
+
+class _Comparison:
+    """The kinds of the differences between a text and an execution."""
+
+    def __init__(self, gold: Gold, text: Text, shape: Shape, cut: bool):
+        self.gold = gold
+        self.text = text
+        self.shape = shape
+        self.cut = cut
+        self.steps = len(gold.records)
+
+    def kind_of_end(self) -> str:
+        """The kind of a text that is right as far as text and execution go together."""
+        if len(self.text.texts) > self.steps + 1:
+            return "line_invented"  # behind the answer
+        if self.cut:
+            return "cut"
+        if len(self.text.texts) > self.steps:
+            return "right"
+        return "answer_not_from_trace" if len(self.text.texts) == self.steps else "line_skipped"
+
+    def kind(self, number: int) -> str | None:
+        """The kind of the difference at a step; None where it is harmless."""
+        want, got = self.gold.texts[number], self.text.texts[number]
+        if self.cut and number == len(self.text.texts) - 1:
+            if want.startswith(got):
+                return "cut"
+            got += want[len(got):]  # what it says so far, with the right end
+        if same_line(want, got):
+            return None
+        if number == self.steps:
+            return self.behind_the_trace(number, got)
+        want, got = self.gold.unit(number), self.unit(number, got)
+        if squeeze(want.code) == squeeze(got.code):
+            return difference(want, got, self.gold.line(number) in self.shape.loops)
+        lines = self.lines(got.code)
+        if lines or is_answer(got.code):
+            return self.moved(number, lines)
+        return self.strange(number, want, got)
+
+    def unit(self, number: int, text: str) -> Unit:
+        """A step of the text; one that the limit has cut is read with its right end."""
+        if self.text.blocks is None and text != self.text.texts[number]:
+            unfinished = self.text.texts[number]
+            codes = [code for code in self.gold.recited.values() if code.startswith(unfinished)]
+            if codes or ANSWER.startswith(unfinished):
+                return Unit((codes or [ANSWER])[0], ())
+        return self.text.unit(number, text)
+
+    def lines(self, code: str) -> list[int]:
+        """The lines of the rule that a text recites."""
+        code = squeeze(code)
+        return [line for line, recited in self.gold.recited.items() if squeeze(recited) == code]
+
+    def behind_the_trace(self, number: int, got: str) -> str | None:
+        """The kind of what stands in the place of the answer."""
+        if is_answer(got):
+            right = same_answer(got.removeprefix(ANSWER.strip()), self.gold.answer)
+            return None if right else "answer_not_from_trace"
+        unit = self.unit(number, got)
+        lines = self.lines(unit.code)
+        return self.moved(number, lines) if lines else self.unknown(unit.code)
+
+    # --- another line of the rule
+
+    def moved(self, number: int, lines: list[int]) -> str:
+        """The kind where the text goes on with another line of the rule, or with the answer.
+
+        `lines` are those that it may be; there are none where it is the answer.
+        """
+        if self.follows(number + 1, number) or self.repeated(number):
+            return "line_invented"
+        if self.recites(number, number + 1) and not self.recites(number + 1, number):
+            return "line_skipped"  # the next line of the rule, whatever its values are now
+        return self.of_loops(number, lines) or self.aligned(number, lines)
+
+    def follows(self, number: int, want: int) -> bool:
+        """Is a step of the text the right one of another number?"""
+        return number < len(self.text.texts) and want < len(self.gold.texts) and same_line(
+            self.text.texts[number], self.gold.texts[want])
+
+    def recites(self, number: int, want: int) -> bool:
+        """Does a step of the text recite the line of a right one of another number?"""
+        return number < len(self.text.texts) and want <= self.steps and (
+            self.text.code(number) == self.gold.code(want))
+
+    def repeated(self, number: int) -> bool:
+        """Does the text recite the same line twice, which is not the next but one either?"""
+        return (number > 0 and self.text.code(number) == self.text.code(number - 1)
+                and not self.recites(number, number + 1))
+
+    def of_loops(self, number: int, lines: list[int]) -> str | None:
+        """Has the text left a loop, or gone on with one, against the rule?"""
+        here = self.gold.line(number)
+        before = self.gold.line(number - 1) if number else None
+        if left := self.left(number - 1, before):
+            if self.in_body(left, lines):
+                return "loop_not_left"
+        elif (loop := self.shape.loops.get(before)) and self.behind(loop, lines):
+            return "loop_left_early"
+        if loop := self.shape.loops.get(here):  # its header is missing
+            if self.enters(number):
+                return "loop_left_early" if self.behind(loop, lines) else None
+            return "loop_not_left" if self.in_body(loop, lines) else None
+        if any(self.inside(loop, lines) for loop in self.leaves(here)):
+            return "loop_not_left"
+        return None
+
+    def leaves(self, line: int | None) -> list[Span]:
+        """The loops in which the rule does not go on, by a line that it executes in them."""
+        if line is None:  # it has ended
+            return list(self.shape.loops.values())
+        around = self.shape.around(line)
+        return {ast.Return: around, ast.Break: around[-1:]}.get(type(self.shape.nodes[line]), [])
+
+    def left(self, number: int, line: int | None) -> Span | None:
+        """The loop that the rule leaves with a step on that line, if it does."""
+        if isinstance(self.shape.nodes.get(line), ast.Break):
+            return self.shape.around(line)[-1]
+        loop = self.shape.loops.get(line)
+        return loop if loop and not self.enters(number) else None
+
+    def enters(self, number: int) -> bool:
+        """Does the rule go through a loop once more, by the header that it executes?"""
+        return enters(self.gold.records[number][0].facts)
+
+    def in_body(self, loop: Span, lines: list[int]) -> bool:
+        return any(map(loop.holds, lines))
+
+    def inside(self, loop: Span, lines: list[int]) -> bool:
+        return loop.line in lines or self.in_body(loop, lines)
+
+    def behind(self, loop: Span, lines: list[int]) -> bool:
+        """Does the text go on behind a loop: with the answer, further down, or further out?"""
+        headers = [outer.line for outer in self.shape.around(loop.line)]
+        return not lines or any(line > loop.last or line in headers for line in lines)
+
+    def aligned(self, number: int, lines: list[int]) -> str:
+        """A line left out, or one too many: whichever lets the rest fit better."""
+        if number >= self.steps:
+            return "line_invented"
+        if not lines:
+            return "line_skipped"
+        cases = [(0, missing) for missing in range(1, AHEAD)]
+        cases += [(extra, 0) for extra in range(1, AHEAD)]
+        cases += [(extra, missing) for extra in range(1, BRANCH) for missing in range(1, BRANCH)]
+        extra, missing = max(cases, key=lambda case: self.fit(number, *case))
+        skipped = extra == 0 and self.fit(number, extra, missing)[0] > -missing
+        ends = any(isinstance(self.shape.nodes.get(line), ast.Return) and
+                   self.gold.records[-1][0].line == line for line in lines)
+        return "line_skipped" if skipped or ends else "line_invented"
+
+    def fit(self, number: int, extra: int, missing: int) -> tuple[int, int]:
+        """How well the text, without `extra` lines, follows the rule, without `missing` ones.
+
+        The lines of the rule that come next, less those that lack or are too many; then those of
+        them that state the right values too.
+        """
+        codes = values = 0
+        for ahead in range(WINDOW):
+            want, got = number + missing + ahead, number + extra + ahead
+            if want > self.steps or got >= len(self.text.texts):
+                if want > self.steps and got >= len(self.text.texts):
+                    codes = WINDOW  # both end here
+                break
+            if self.gold.code(want) != self.text.code(got):
+                break
+            codes += 1
+            values += self.gold.texts[want] == self.text.texts[got]
+        return codes - extra - missing, values
+
+    # --- no line of the rule
+
+    def strange(self, number: int, want: Unit, got: Unit) -> str:
+        """The kind where the text recites no line of the rule."""
+        rest = got.code.removeprefix(want.code)
+        if rest != got.code and re.search(r"^\s*#| -> | = ", rest):
+            return "format"  # the right line, run together with what stands behind it
+        if got.facts and got.facts == want.facts:
+            return "wrong_recitation"
+        if self.follows(number + 1, number):
+            return self.unknown(got.code)
+        line = self.gold.line(number)
+        alike = {other: _alike(recited, got.code) for other, recited in self.gold.recited.items()}
+        nearest = max(alike, key=lambda other: alike[other])
+        in_place = self.recites(number + 1, number + 1) and alike[line] >= IN_PLACE
+        if in_place or alike[line] >= max(NEAR, alike[nearest]):
+            return "wrong_recitation"
+        if alike[nearest] >= SAME:
+            return self.moved(number, [nearest])
+        return self.unknown(got.code)
+
+    def unknown(self, code: str) -> str:
+        """The kind of a line that is none of the rule's."""
+        if self.gold.in_words and re.match(r"\d+\. [A-Z]", code):
+            return "line_invented"
+        node = paper.statement(code) if len(code) <= CODE_LIMIT else None
+        says = node and not (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call))
+        return "line_invented" if says else "format"
+
+
+def _alike(recited: str, code: str) -> float:
+    code = code[:CODE_LIMIT]
+    return SequenceMatcher(None, recited, code, autojunk=False).ratio()

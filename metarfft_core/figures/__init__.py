@@ -1,0 +1,53 @@
+"""Figures and tables out of the stored results alone: nothing here trains or generates.
+
+    from metarfft_core import figures
+    figures.accuracy_figure(run)        of one run, in its folder
+    figures.paper(runs)                 every figure and table of the paper, out of several runs
+
+Each is written as PDF, PNG and the CSV of the numbers behind it. Which runs it shows, the digests
+of their parameters and the commits that made them stand in the metadata of the first two and in
+columns of the third. A smoke run is marked on every one of them.
+
+    single.py    the figures and tables of one run
+    several.py   the paper's, out of several runs, and tables.py its tables
+    stored.py    what runs have stored, and which run speaks to a line of the paper
+    loops.py     loop counts and error classes, from the traces
+    curves.py    lines in a panel
+    style.py     how all of them look, and how they are written
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metarfft_core.figures import several
+from metarfft_core.figures.loops import diagnoses, error_figure, loop_figure
+from metarfft_core.figures.single import (
+    accuracy_figure,
+    accuracy_table,
+    averages,
+    draw_accuracy,
+    draw_loss,
+    draw_table_2,
+    loss_figure,
+    loss_table,
+    table_2,
+    token_figure,
+)
+from metarfft_core.figures.style import LABELS, SMOKE_MARK
+from metarfft_core.params import Params, ParamsError
+
+__all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages", "diagnoses",
+           "draw_accuracy", "draw_loss", "draw_table_2", "error_figure", "loop_figure",
+           "loss_figure", "loss_table", "paper", "table_2", "token_figure"]
+
+
+def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, dict[str, Path]]:
+    """Draw every figure and table of the paper out of the stored results of some runs.
+
+    They are written to `folder`, else to the folder `paper` beside those of the runs. Returns the
+    paths by "pdf", "png" and "csv" for each name, such as figure_3 or table_2. Raises ParamsError
+    where there is neither a run nor a folder, or where results were made with other parameters.
+    """
+    if folder is None and not runs:
+        raise ParamsError("figures of the paper: expected a run or a folder, got neither")
+    return several.write(runs, Path(folder or runs[0].folder.parent / "paper"))

@@ -1,0 +1,73 @@
+"""Lines in a panel: accuracy by length, losses by step, averages by steps of training."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from metarfft_core.figures.style import Look
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+
+def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]],
+                    trained: Sequence[int]) -> None:
+    """Accuracy by length: a line for each (label, look, lines of `single.accuracies`).
+
+    `trained` are the lengths to shade. A part without lines is left out.
+    """
+    parts = [part for part in parts if not part[2].empty]
+    lengths = sorted({length for *_, part in parts for length in part["length"]})
+    # Side by side, for the lines often lie on each other at 0% and at 100%.
+    step = min(0.2, 0.015 * lengths[-1])
+    axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, color="0.9", lw=0, zorder=0)
+    for place, (label, look, part) in enumerate(parts):
+        x = part["length"] + step * (place - (len(parts) - 1) / 2)
+        axes.vlines(x, part["low"], part["high"], color=look.color, lw=0.6)
+        axes.plot(x, part["accuracy"], label=label, **look._asdict(),
+                  markersize=3.5 if len(lengths) <= 12 else 1.8)
+    axes.set(xlim=(0.3, lengths[-1] + 0.7), ylim=(-0.04, 1.04), xticks=length_ticks(lengths))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def length_ticks(lengths: list[int]) -> list[int]:
+    """Every evaluated length where they are few, else the first one and round ones."""
+    step = max(5, lengths[-1] // 30 * 5)
+    return lengths if len(lengths) <= 8 else [lengths[0], *range(step, lengths[-1] + 1, step)]
+
+
+def draw_losses(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]) -> None:
+    """Loss by step: for each (label, look, lines of `stored.logged`) training and validation."""
+    from matplotlib.ticker import MaxNLocator
+
+    for label, look, part in parts:
+        trained, looked = part.dropna(subset="loss"), part.dropna(subset="validation_loss")
+        axes.plot(trained["step"], trained["loss"], color=look.color, lw=0.6, alpha=0.7, marker="")
+        axes.plot(looked["step"], looked["validation_loss"], label=label, **look._asdict(),
+                  markersize=3.5)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+
+
+def draw_steps(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]], metric: str) -> None:
+    """A metric by steps of training: a line for each (label, look, lines with its interval)."""
+    for label, look, part in parts:
+        axes.vlines(part["steps"], part[f"{metric}_low"], part[f"{metric}_high"],
+                    color=look.color, lw=0.8)
+        axes.plot(part["steps"], part[metric], label=label, **look._asdict(), markersize=3.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(sorted({step for *_, part in parts for step in part["steps"]}))
+
+
+def draw_means(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]],
+               trained: Sequence[int]) -> None:
+    """The mean relative error of the loop count by length, for each (label, look, lines)."""
+    axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, color="0.9", lw=0, zorder=0)
+    for label, look, part in parts:
+        part = part.sort_values("length")
+        axes.vlines(part["length"], part["low"], part["high"], color=look.color, lw=0.6)
+        axes.plot(part["length"], part["relative_error"], label=label, **look._asdict(),
+                  markersize=2.5)
+    lengths = sorted({length for *_, part in parts for length in part["length"]})
+    axes.set(xlim=(0.3, lengths[-1] + 0.7), xticks=length_ticks(lengths))
+    axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])

@@ -1,0 +1,269 @@
+"""The paper's figures and tables out of the stored results of several runs.
+
+What each shows, and which run speaks to it, stands in `data/paper_results.yaml`. The blocks of a
+figure (the parts of a table) are the paper's models first, run or not, then every other model
+that speaks to it, as "ours".
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metarfft_core.figures import loops, single
+from metarfft_core.figures.curves import draw_accuracies, draw_losses, draw_means, draw_steps
+from metarfft_core.figures.stored import (
+    METRICS,
+    Group,
+    Line,
+    Stored,
+    common,
+    find_all,
+    groups,
+    paper,
+    rank,
+)
+from metarfft_core.figures.style import (
+    Block,
+    Look,
+    finish,
+    legend,
+    look,
+    page,
+    save,
+    say_not_run,
+    style,
+    task_title,
+)
+from metarfft_core.figures.tables import draw_numbers, numbers
+from metarfft_core.params import Params
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+def write(runs: Sequence[Params], folder: Path) -> dict[str, dict[str, Path]]:
+    """Draw every figure and table of the paper into a folder, out of the runs' stored results.
+
+    What was not run is drawn empty and says so. Returns the paths by "pdf", "png" and "csv" for
+    each name, such as figure_3 or table_2. Raises ParamsError where results of a run were made
+    with something else.
+    """
+    known, paths = [Stored(run) for run in runs], {}
+    for name in names():
+        with style():
+            figure, frame = draw(name, known)
+            shown = [run for run in runs if (frame["run"] == run.name).any()]
+            paths[name] = save(folder, name, figure, frame, shown)
+    return paths
+
+
+def names() -> list[str]:
+    """The figures and tables that `write` draws."""
+    return [*paper()["figures"], *(name for name in paper()["numbers"] if name.startswith("table"))]
+
+
+def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
+    """A figure or table of the paper and its numbers (see `names`)."""
+    if name not in paper()["figures"]:
+        spec = paper()["numbers"][name]
+        frame = numbers(groups(spec, known), spec)
+        return draw_numbers(frame, spec, _shown(frame, known)), frame
+    spec = paper()["figures"][name]
+    kind = KINDS[spec["draw"]]
+    blocks = [(group, kind.collect(group, spec, known)) for group in groups(spec, known)]
+    blocks = [(group, part) for group, part in blocks if not (group.ours and part.empty)]
+    return _figure(kind, blocks, spec, known), _joined(blocks, kind)
+
+
+class Kind(NamedTuple):
+    """A kind of figure: the numbers of a group, its panels, and what is drawn into each."""
+
+    columns: tuple[str, ...]  # of its numbers, beside group, line, run and model
+    collect: Callable[[Group, dict, Sequence[Stored]], "DataFrame"]
+    panels: Callable[[Group, dict], dict[str, str]]  # the title of each panel, by its key
+    draw: Callable[["Axes", str, Group, "DataFrame"], bool]  # False where there is nothing
+    axes: Callable[[dict], tuple[str, str]]  # what is drawn over what
+    notes: Callable[["DataFrame", list[Params]], str]
+
+
+def _figure(kind: Kind, blocks: list, spec: dict, known: Sequence[Stored]) -> "Figure":
+    titles = [kind.panels(group, spec) for group, _ in blocks]
+    frame = _joined(blocks, kind)
+    shown = _shown(frame, known)
+    figure, panels = page([Block(group.heading(part), list(found.values()), part.empty)
+                           for (group, part), found in zip(blocks, titles, strict=True)],
+                          any(run.smoke for run in shown))
+    filled = []
+    for (group, part), keys, axes in zip(blocks, titles, panels, strict=True):
+        if part.empty:
+            continue
+        for key, one in zip(keys, axes, strict=True):
+            if not kind.draw(one, key, group, part):
+                say_not_run(one)
+        finish(axes, *kind.axes(spec))
+        filled += axes
+    legend(figure, filled, kind.notes(frame, shown) if filled else "")
+    return figure
+
+
+def _shown(frame: "DataFrame", known: Sequence[Stored]) -> list[Params]:
+    return [one.run for one in known if (frame["run"] == one.run.name).any()]
+
+
+def _joined(blocks: list, kind: Kind) -> "DataFrame":
+    from pandas import DataFrame, concat
+
+    parts = [part for _, part in blocks if not part.empty]
+    return concat(parts, ignore_index=True) if parts else DataFrame(
+        columns=[*_ABOUT, *kind.columns])
+
+
+_ABOUT = ("group", "line", "run", "model")
+
+
+def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
+    """Numbers of several lines of a group below each other, each with what it is of."""
+    from pandas import DataFrame, concat
+
+    about = [frame.assign(group=group.name, line=line.label, run=one.run.name, model=one.model)
+             for group, line, one, frame in parts if not frame.empty]
+    if not about:
+        return DataFrame(columns=list(_ABOUT))
+    frame = concat(about, ignore_index=True)
+    return frame[[*_ABOUT, *(name for name in frame if name not in _ABOUT)]]
+
+
+def _lines(group: Group, frame: "DataFrame") -> list[tuple[str, Look, "DataFrame"]]:
+    """Label, look and numbers of each line of a group that has any in `frame`."""
+    parts, place = [], 0
+    for line in group.lines:
+        part = frame[frame["line"] == line.label]
+        if not part.empty:
+            parts.append((line.label, look(line.method if line.plain else "", place), part))
+        place += not line.plain
+    return parts
+
+
+def _trained(group: Group) -> list[int]:
+    return group.found[0].run.corpus.adaptation.lengths
+
+
+# Accuracy by length: a panel a task.
+
+def _collect_accuracy(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
+    parts = []
+    for found in group.found:
+        counts = found.stored.counts
+        counts = counts[(counts["method"] == found.method) & counts["task"].isin(found.cells)]
+        parts.append((group, found.line, found.stored, single.accuracies(found.run, counts)))
+    return _frame(parts)
+
+
+def _task_panels(group: Group, spec: dict) -> dict[str, str]:
+    """A panel for each task: of the paper's models every one, of others those with results."""
+    ids = next(iter(group.lines)).tasks
+    return {task: task_title(task) for task in ids
+            if not group.ours or any(task in found.cells for found in group.found)}
+
+
+def _draw_accuracy(axes: "Axes", task: str, group: Group, frame: "DataFrame") -> bool:
+    parts = _lines(group, frame[frame["task"] == task])
+    if parts:
+        draw_accuracies(axes, parts, _trained(group))
+    return bool(parts)
+
+
+# Losses by step: a panel a task.
+
+def _collect_losses(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
+    parts = []
+    for found in group.found:
+        logs = found.stored.losses
+        logs = logs[(logs["method"] == found.method) & (logs["seed"] == found.run.seed)
+                    & logs["task"].isin(found.cells)]
+        parts.append((group, found.line, found.stored, logs))
+    return _frame(parts)
+
+
+def _draw_losses(axes: "Axes", task: str, group: Group, frame: "DataFrame") -> bool:
+    parts = _lines(group, frame[frame["task"] == task])
+    if parts:
+        draw_losses(axes, parts)
+    return bool(parts)
+
+
+# The averages by steps of training: a panel a metric.
+
+def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
+    """The runs that differ from the line's own in the steps of the stage alone; none where there
+    is but one."""
+    from pandas import DataFrame
+
+    parts = []
+    for found in group.found:
+        stage, other = spec["stage"], {"pretraining": "adaptation",
+                                       "adaptation": "pretraining"}[spec["stage"]]
+        best: dict[int, Any] = {}
+        for one in sorted(find_all(found.line, known), key=rank):
+            if getattr(one.run, other).steps == getattr(found.run, other).steps:
+                best.setdefault(getattr(one.run, stage).steps, one)
+        cells = common(list(best.values()))
+        if len(best) < 2 or not cells:
+            continue
+        for steps, one in sorted(best.items()):
+            values = {metric + end: value for metric in METRICS for end, value in zip(
+                ("", "_low", "_high"), one.value(metric, cells), strict=True)}
+            parts.append((group, found.line, one.stored, DataFrame([{"steps": steps, **values}])))
+    return _frame(parts)
+
+
+def _metric_panels(group: Group, spec: dict) -> dict[str, str]:
+    return {metric: metric for metric in METRICS}
+
+
+def _draw_steps(axes: "Axes", metric: str, group: Group, frame: "DataFrame") -> bool:
+    draw_steps(axes, _lines(group, frame), metric)
+    return True
+
+
+# Loop counts by length: a panel a method, and one for the error of the count.
+
+def _collect_loops(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
+    parts = []
+    for found in group.found:
+        frame = loops.diagnoses(found.run, [found.method])
+        frame = frame[frame["task"].isin(found.cells)]
+        parts.append((group, found.line, found.stored, loops.loop_table(frame)))
+    return _frame(parts)
+
+
+def _loop_panels(group: Group, spec: dict) -> dict[str, str]:
+    return {line.method: line.label for line in group.lines} | {"error": loops.ERROR_TITLE}
+
+
+def _draw_loops(axes: "Axes", key: str, group: Group, frame: "DataFrame") -> bool:
+    if key == "error":
+        draw_means(axes, _lines(group, frame), _trained(group))
+        return True
+    part = frame[frame["method"] == key]
+    if not part.empty:
+        loops.draw_classes(axes, part)
+    return not part.empty
+
+
+KINDS = {
+    "accuracy": Kind(("method", "task", "length", "accuracy", "low", "high"), _collect_accuracy,
+                     _task_panels, _draw_accuracy, lambda spec: ("length", "accuracy"),
+                     lambda frame, runs: single.accuracy_notes(runs, frame)),
+    "loss": Kind(("task", "method", "step", "loss", "validation_loss"), _collect_losses,
+                 _task_panels, _draw_losses, lambda spec: ("step", "loss per token"),
+                 lambda frame, runs: single.LOSS_NOTES),
+    "steps": Kind(("steps", *METRICS), _collect_steps, _metric_panels, _draw_steps,
+                  lambda spec: (f"steps of {spec['stage']}", "average over the tasks"),
+                  lambda frame, runs: "bars: bootstrap intervals"),
+    "loops": Kind(("method", "length", "rows", *loops.CLASSES, "relative_error"), _collect_loops,
+                  _loop_panels, _draw_loops, lambda spec: ("length", "share of the traces"),
+                  lambda frame, runs: loops.LOOP_NOTES)}
+"""The kinds of figures: `draw` of `data/paper_results.yaml`."""

@@ -1,0 +1,258 @@
+"""The figures and tables of one run, in its folder `figures`.
+
+Accuracy by length as in the paper's Figure 3, the averages of its Table 2 beside the paper's own,
+the losses over the steps (its Figures 13 and 14), and what samples cost.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metarfft_core import evaluation, metrics
+from metarfft_core.figures import stored
+from metarfft_core.figures.curves import draw_accuracies, draw_losses
+from metarfft_core.figures.style import (
+    LABELS,
+    PAGE,
+    Block,
+    finish,
+    interval,
+    legend,
+    look,
+    page,
+    save,
+    style,
+    table,
+    task_title,
+)
+from metarfft_core.params import Params, ParamsError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+def accuracy_figure(run: Params, methods: Sequence[str] | None = None,
+                    tasks: Sequence[str] | None = None,
+                    name: str = "accuracy_by_length") -> dict[str, Path]:
+    """Draw accuracy by length, a panel a task and a line a method, with intervals.
+
+    Without `methods` and `tasks`: what the run adapts, on the tasks that it adapts to. The lengths
+    that the adaptation trained on are shaded. The CSV holds every row of the run. Returns the
+    paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not finished.
+    """
+    frame = accuracy_table(run, evaluation.read(run))
+    with style():
+        return save(run.folder / "figures", name, draw_accuracy(run, frame, methods, tasks), frame,
+                    [run])
+
+
+def accuracy_table(run: Params, rows: "DataFrame") -> "DataFrame":
+    """A line for each method, task and length: the outcomes counted, accuracy, its interval.
+
+    The interval is Wilson's; with several seeds, one standard deviation over them either way.
+    """
+    return accuracies(run, stored.count(rows))
+
+
+def accuracies(run: Params, counts: "DataFrame") -> "DataFrame":
+    """`accuracy_table` from rows that are counted (see `stored.count`)."""
+    from pandas import DataFrame
+
+    lines = []
+    for (method, task, length), group in counts.groupby(["method", "task", "length"], sort=False):
+        right, total = int(group["right"].sum()), int(group["total"].sum())
+        low, high = _bounds(run, group, right, total)
+        lines.append({
+            "method": method, "task": task, "length": length,
+            "in_distribution": length in run.corpus.adaptation.lengths,
+            **{outcome: int(group[outcome].sum()) for outcome in evaluation.OUTCOMES},
+            "total": total, "seeds": len(group), "accuracy": right / total, "low": low,
+            "high": high})
+    return DataFrame(lines)
+
+
+def _bounds(run: Params, group: "DataFrame", right: int, total: int) -> tuple[float, float]:
+    if len(group) == 1:
+        return metrics.wilson(right, total, run.evaluation.confidence)
+    deviation = float((group["right"] / group["total"]).std())
+    return max(0.0, right / total - deviation), min(1.0, right / total + deviation)
+
+
+def draw_accuracy(run: Params, frame: "DataFrame", methods: Sequence[str] | None = None,
+                  tasks: Sequence[str] | None = None) -> "Figure":
+    """The figure of `accuracy_figure`, from the lines of `accuracy_table`."""
+    ids = list(tasks or run.corpus.adaptation.tasks)
+    methods = list(methods or run.adaptation.methods)
+    frame = frame[frame["task"].isin(ids) & frame["method"].isin(methods)]
+    figure, [panels] = page([Block(None, [task_title(task) for task in ids])], run.smoke)
+    for task, axes in zip(ids, panels, strict=True):
+        parts = [(LABELS.get(method, method), look(method, place),
+                  frame[(frame["task"] == task) & (frame["method"] == method)])
+                 for place, method in enumerate(methods)]
+        draw_accuracies(axes, parts, run.corpus.adaptation.lengths)
+    finish(panels, "length", "accuracy")
+    legend(figure, panels, accuracy_notes([run], frame))
+    return figure
+
+
+def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
+    """What the shade and the bars of an accuracy figure are."""
+    shares = ", ".join(sorted({f"{run.evaluation.confidence:.0%}" for run in runs}))
+    bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
+    bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
+    return f"shaded: the lengths trained on; bars: {', or '.join(bars)}"
+
+
+def table_2(run: Params) -> dict[str, Path]:
+    """Draw the averages over the tasks, with bootstrap intervals, beside the paper's Table 2.
+
+    Returns the paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not
+    finished.
+    """
+    frame = averages(run, evaluation.read(run))
+    with style():
+        return save(run.folder / "figures", "table_2", draw_table_2(run, frame), frame, [run])
+
+
+def averages(run: Params, rows: "DataFrame") -> "DataFrame":
+    """A line for each method: our averages over the tasks, with intervals, and the paper's.
+
+    ACC_Len<n> is the accuracy at the longest evaluated length n; Max_Len_90% takes every
+    evaluated length up to it to reach 90%, Max_Len_90%_any only the length itself.
+    """
+    from pandas import DataFrame
+
+    ids, found = run.corpus.adaptation.tasks, stored.answers(rows)
+    cells = {method: [found[method, task] for task in ids if (method, task) in found]
+             for method in run.adaptation.methods}
+    longest = max(length for part in cells.values() for one in part for length in one.indices)
+    statistics = {f"ACC_Len{longest}": metrics.acc_longest,
+                  "Max_Len_90%": metrics.mean_max_len_90,
+                  "Max_Len_90%_any": partial(metrics.mean_max_len_90, prefix=False)}
+    lines = []
+    for method, part in cells.items():
+        line = {"method": method, "tasks": len(part),
+                f"tasks_at_{longest}": sum(longest in one.indices for one in part)}
+        for name, statistic in statistics.items():
+            value, low, high = stored.measure(run, statistic, part)
+            line |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        for size in ("7b", "32b"):
+            accuracy, length = _papers(size).get(method, (math.nan, math.nan))
+            line |= {f"paper_{size}_ACC_Len30": accuracy, f"paper_{size}_Max_Len_90%": length}
+        lines.append(line)
+    return DataFrame(lines)
+
+
+def _papers(model: str | None) -> dict[str, tuple[float, ...]]:
+    """The paper's Table 2: its numbers by method, or by API model where `model` is None."""
+    return {line.api or line.method: line.paper
+            for line in stored.lines(stored.paper()["numbers"]["table_2"]) if line.model == model}
+
+
+def draw_table_2(run: Params, frame: "DataFrame") -> "Figure":
+    """The table of `table_2`, from the lines of `averages`."""
+    from matplotlib.figure import Figure
+
+    ours = next(name for name in frame.columns if name.startswith("ACC_Len"))
+    theirs = [f"paper_{size}_{name}" for size in ("7b", "32b")
+              for name in ("ACC_Len30", "Max_Len_90%")]
+    body = [["method", ours, "Max_Len_90%", *["ACC_Len30", "Max_Len_90%"] * 2]]
+    for line in frame.to_dict("records"):
+        body.append([LABELS[line["method"]], *(
+            interval(*(line[name + end] for end in ("", "_low", "_high")))
+            for name in (ours, "Max_Len_90%")),
+            *("" if math.isnan(line[name]) else f"{line[name]:.2f}" for name in theirs)])
+    notes = _notes(run, frame, ours)
+    figure = Figure(figsize=(PAGE, 0.25 * (len(body) + len(notes)) + 0.75))
+    table(figure, body, [0, 0.22, 0.4, 0.555, 0.68, 0.81, 0.935],
+          [(0.31, "this run"), (0.6175, "paper, 7B"), (0.8725, "paper, 32B")], notes,
+          run.smoke)
+    return figure
+
+
+def _notes(run: Params, frame: "DataFrame", ours: str) -> list[str]:
+    longest = ours.removeprefix("ACC_Len")
+    tasks_all, tasks_longest = frame["tasks"].max(), frame[f"tasks_at_{longest}"].max()
+    rivals = ", ".join(f"{name} {accuracy:.2f} and {length:.2f}"
+                       for name, (accuracy, length) in _papers(None).items())
+    notes = [f"{run.name}: {run.model.name}, averages over {tasks_all} task(s), "
+             f"{run.corpus.evaluation.samples_per_length} samples a length, "
+             f"{run.evaluation.confidence:.0%} bootstrap intervals over the samples.",
+             "Max_Len_90%: the largest evaluated length up to which every evaluated length "
+             "reaches 90%.",
+             f"The paper averages over 12 tasks; it also reports {rivals}."]
+    if tasks_longest < tasks_all:
+        notes.insert(1, f"{ours}: over the {tasks_longest} task(s) evaluated at that length.")
+    return notes
+
+
+def loss_figure(run: Params) -> dict[str, Path]:
+    """Draw training and validation loss over the steps, of RF-pretraining and each adaptation.
+
+    Trainings that have not begun are left out. Returns the paths by "pdf", "png" and "csv";
+    raises ParamsError where there is none.
+    """
+    frame = loss_table(run)
+    with style():
+        return save(run.folder / "figures", "loss", draw_loss(run, frame), frame, [run])
+
+
+def loss_table(run: Params) -> "DataFrame":
+    """A line for each step of each training that was logged: loss, validation loss or both.
+
+    Raises ParamsError where no training has a log.
+    """
+    frame = stored.logged(run)
+    if frame.empty:
+        raise ParamsError(f"{run.folder} holds no log of a training")
+    return frame
+
+
+def draw_loss(run: Params, frame: "DataFrame") -> "Figure":
+    """The figure of `loss_figure`, from the lines of `loss_table`: of the run's own seed."""
+    frame = frame[frame["seed"].isna() | (frame["seed"] == run.seed)]
+    pretraining = frame[frame["stage"] == "pretrain"]
+    adapted = [task for task in run.corpus.adaptation.tasks if (frame["task"] == task).any()]
+    titles = [f"adaptation\n{task}" for task in adapted]
+    titles = titles if pretraining.empty else ["RF-pretraining", *titles]
+    figure, [panels] = page([Block(None, titles)], run.smoke)
+    if not pretraining.empty:
+        draw_losses(panels[0], [("RF-pretraining", look("pretrain"), pretraining)])
+    for task, axes in zip(adapted, panels[len(panels) - len(adapted):], strict=True):
+        part = frame[frame["task"] == task]
+        draw_losses(axes, [(LABELS[method], look(method), part[part["method"] == method])
+                           for method in dict.fromkeys(part["method"])])
+    finish(panels, "step", "loss per token")
+    legend(figure, panels, LOSS_NOTES)
+    return figure
+
+
+LOSS_NOTES = "marked: validation, thin: training"
+
+
+def token_figure(run: Params, frame: "DataFrame") -> dict[str, Path]:
+    """Draw what samples cost: a row a task, a column a length, the mean tokens in each cell.
+
+    `frame` is that of `costs.tokens`. A cell is grey where a sample does not fit the context.
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from seaborn import heatmap
+
+    grid = frame.pivot(index="task", columns="length", values="mean")
+    longest = frame.pivot(index="task", columns="length", values="max")
+    grid = grid.loc[grid.max(axis=1).sort_values().index]
+    fits = longest.loc[grid.index] <= run.model.context
+    with style():
+        figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
+        axes = figure.add_subplot()
+        heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",
+                annot_kws={"size": 5}, yticklabels=True,
+                cbar_kws={"label": "tokens of prompt and completion (mean)"})
+        axes.set_facecolor("0.85")
+        axes.set(xlabel="length", ylabel="")
+        axes.tick_params(axis="y", labelsize=5)
+        return save(run.folder / "figures", "tokens", figure, frame, [run])

@@ -1,0 +1,384 @@
+"""What the runs have stored, and which run speaks to a line of the paper.
+
+The lines, the paper's numbers among them, stand in `data/paper_results.yaml`, with the properties
+that a run needs to speak to each.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import yaml
+
+from metarfft_core import evaluation, metrics, tasks, training
+from metarfft_core.figures.style import LABELS, NOT_RUN
+from metarfft_core.params import METHODS, Params
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PAPER = Path(__file__).parent.parent / "data" / "paper_results.yaml"
+LENGTHS = range(1, 31)
+"""The lengths of the paper's evaluation."""
+
+_MIXED = {"gsm8k": "GSM8K", "arc": "ARC", "alpaca": "Alpaca"}
+_OTHER_LABELS = {"base": "Base model", "rl": "Reinforcement learning"}  # not methods of the kit
+_PRETRAINING = {"one": "pre-trained on one task", "leetcode": "pre-trained on LeetCode alone"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a run must have for a line of a figure or table (see `data/paper_results.yaml`)."""
+
+    model: str | None = None
+    method: str = ""
+    api: str | None = None
+    pretraining: str = "all"
+    mixed: str | None = None
+    minus: str | None = None
+    tasks: tuple[str, ...] = ()
+    group: str = ""
+    name: str = ""  # the label, where the paper's is another than the method's
+    paper: tuple[float, ...] = field(default=(), compare=False)
+
+    @property
+    def label(self) -> str:
+        """How a figure or table names the line."""
+        if self.name:
+            return self.name
+        parts = [self.api or (LABELS | _OTHER_LABELS)[self.method]]
+        if self.pretraining in _PRETRAINING:
+            parts.append(_PRETRAINING[self.pretraining])
+        if self.mixed:
+            parts.append(f"{_MIXED[self.mixed]} mixed in")
+        if self.minus:
+            parts.append(f"less {LABELS[self.minus]}")
+        return ", ".join(parts)
+
+    @property
+    def plain(self) -> bool:
+        """Whether its method alone tells the line from others."""
+        return not self.api and self.pretraining == "all" and not self.mixed
+
+    def of(self, model: str) -> "Line":
+        """The same line for a model that the paper does not have."""
+        return replace(self, model=model, name="",
+                       group="" if self.group in paper()["models"] else self.group)
+
+
+@cache
+def paper() -> dict:
+    """The file of what the paper reports, read."""
+    return yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+
+
+def lines(spec: dict) -> list[Line]:
+    """The lines of a figure or of a table's numbers."""
+    return [Line(**{**line, "tasks": task_ids(line.get("tasks", spec.get("tasks", "downstream"))),
+                    "group": line.get("group", line.get("model", "")),
+                    "paper": tuple(line.get("paper", ()))}) for line in spec["lines"]]
+
+
+def task_ids(value: str | dict | list[str]) -> tuple[str, ...]:
+    """The ids that `tasks` of a line stands for."""
+    if value == "downstream":
+        return tuple(task.id for task in tasks.select(split=value))
+    if isinstance(value, dict):
+        return tuple(task.id for source in value["source"] for task in tasks.select(source=source))
+    return tuple(value)
+
+
+def model_name(run: Params) -> str:
+    """The name of a run's model without its owner or folder."""
+    return PurePath(run.model.name).name
+
+
+def pretraining(run: Params) -> str:
+    """What a run was RF-pretrained on: one (task), leetcode (tasks of it alone) or all."""
+    ids = run.corpus.pretrain.tasks
+    if len(ids) == 1:
+        return "one"
+    return "leetcode" if {tasks.get(one).source for one in ids} == {"leetcode"} else "all"
+
+
+def mixed(run: Params, method: str) -> str | None:
+    """The general data in the training of a method, as its file's name says: one of the paper's
+    (gsm8k, arc, alpaca), or the whole name; None where none was mixed in."""
+    trained = METHODS[method].start == "pretrained"
+    for part in (run.adaptation if METHODS[method].adapted else None,
+                 run.pretraining if trained else None):
+        if part and part.mix:
+            stem = Path(part.mix.file).stem.lower()
+            named = _MIXED.keys() & set(re.split(r"[^a-z0-9]+", stem))
+            return named.pop() if len(named) == 1 else stem
+    return None
+
+
+class Stored:
+    """A run with its stored results, each read once."""
+
+    def __init__(self, run: Params):
+        self.run, self.model = run, model_name(run)
+        self._values: dict = {}
+
+    @cached_property
+    def _rows(self) -> "tuple[DataFrame, dict]":
+        rows = evaluation.read(self.run, partial=True)
+        return count(rows), answers(rows)
+
+    @property
+    def counts(self) -> "DataFrame":
+        """A line for each method, task, seed and length: outcomes and their total."""
+        return self._rows[0]
+
+    def tasks(self, method: str) -> list[str]:
+        """The tasks with results of a method."""
+        return [task for name, task in self._rows[1] if name == method]
+
+    def lengths(self, method: str, task: str) -> set[int]:
+        """The lengths with results of a method on a task."""
+        return set(self._rows[1][method, task].indices)
+
+    @cached_property
+    def losses(self) -> "DataFrame":
+        """A line for each logged step of each training (see `single.loss_table`)."""
+        return logged(self.run)
+
+    def value(self, metric: str, method: str, minus: str | None,
+              cells: "Cells") -> tuple[float, float, float]:
+        """A metric of the paper with its interval, over the given lengths of the given tasks.
+
+        With `minus`, the metric less that of another method.
+        """
+        key = (metric, method, minus, tuple(cells.items()))
+        if key not in self._values:
+            parts = [[_only(self._rows[1][name, task], lengths) for task, lengths in cells.items()]
+                     for name in (method, minus) if name]
+            self._values[key] = measure(self.run, METRICS[metric], *parts)
+        return self._values[key]
+
+    def __repr__(self) -> str:
+        return f"Stored({self.run.name})"
+
+
+Cells = dict[str, tuple[int, ...]]
+"""Lengths by task."""
+
+METRICS = {"ACC_Len30": metrics.acc_longest, "Max_Len_90%": metrics.mean_max_len_90}
+"""The paper's metrics that the kit measures."""
+
+
+def count(rows: "DataFrame") -> "DataFrame":
+    """Rows of an evaluation counted: method, task, seed, length, the outcomes, total."""
+    from pandas import DataFrame
+
+    keys = ["method", "task", "seed", "length"]
+    if rows.empty:
+        return DataFrame(columns=[*keys, *evaluation.OUTCOMES, "total"])
+    table = rows.groupby([*keys, "outcome"], sort=False).size().unstack(fill_value=0)
+    table = table.reindex(columns=list(evaluation.OUTCOMES), fill_value=0)
+    return table.assign(total=table.sum(axis=1)).reset_index().rename_axis(columns=None)
+
+
+def logged(run: Params) -> "DataFrame":
+    """The logs of a run's trainings: stage, task, method, seed, step, loss, validation_loss."""
+    from pandas import DataFrame
+
+    columns = ["stage", "task", "method", "seed", "step", "loss", "validation_loss"]
+    stages = [("pretrain", None, None, None),
+              *(("adapt", task, method, seed) for task, method, seed in run.trainings)]
+    return DataFrame([
+        [*stage, line["step"], line.get("loss", math.nan), line.get("validation_loss", math.nan)]
+        for stage in stages for line in training.read_log(training.stage_folder(run, *stage))],
+        columns=columns)
+
+
+def answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:
+    """Rows of an evaluation by method and task, sample by sample."""
+    if rows.empty:
+        return {}
+    columns = ["method", "task", "seed", "length", "index", "outcome"]
+    return metrics.answers(rows[columns].to_dict("records"))
+
+
+def _only(found: metrics.Answers, lengths: Iterable[int]) -> metrics.Answers:
+    return replace(found, indices={length: found.indices[length] for length in lengths},
+                   right={length: found.right[length] for length in lengths})
+
+
+def measure(run: Params, statistic: metrics.Statistic, found: list[metrics.Answers],
+            minus: list[metrics.Answers] | None = None) -> tuple[float, float, float]:
+    """A statistic of some tasks, less that of `minus` where given, with its bootstrap interval.
+
+    The interval is widened to the value where it would not hold it: redrawn samples break off a
+    row of lengths with 90% sooner than the samples themselves, so Max_Len_90% may lie above it.
+    """
+    settings = (run.evaluation.bootstrap_samples, run.evaluation.confidence, run.seed)
+    value = statistic(_counts(found))
+    if minus is None:
+        low, high = metrics.bootstrap_seeds(found, statistic, *settings)
+    else:
+        value -= statistic(_counts(minus))
+        paired = all(one.indices == two.indices for one, two in zip(found, minus, strict=True))
+        low, high = metrics.bootstrap_difference(found, minus, statistic, *settings, paired=paired)
+    return value, min(low, value), max(high, value)
+
+
+def _counts(found: list[metrics.Answers]) -> list[metrics.Counts]:
+    return [{length: (int(right.sum()), right.size) for length, right in one.right.items()}
+            for one in found]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The run that speaks to a line, and the method of its rows."""
+
+    line: Line
+    stored: Stored
+    method: str
+    logs: bool = False  # of its trainings, instead of rows of its evaluation
+
+    @property
+    def run(self) -> Params:
+        return self.stored.run
+
+    @cached_property
+    def cells(self) -> Cells:
+        """What the line has results of: the lengths of each of its tasks (of logs: none)."""
+        if self.logs:
+            found = self.stored.losses.loc[self.stored.losses["method"] == self.method, "task"]
+            return dict.fromkeys((task for task in self.line.tasks if (found == task).any()), ())
+        methods = [one for one in (self.method, self.line.minus) if one]
+        lengths = {task: set.intersection(*(self.stored.lengths(one, task) for one in methods))
+                   for task in self.line.tasks
+                   if all(task in self.stored.tasks(one) for one in methods)}
+        return {task: tuple(sorted(found)) for task, found in lengths.items() if found}
+
+    @property
+    def as_in_paper(self) -> bool:
+        """Whether all of the line's tasks were evaluated at all of the paper's lengths, after as
+        many steps of training as the paper's."""
+        complete = all(set(LENGTHS) <= set(self.cells.get(task, ())) for task in self.line.tasks)
+        return complete and not _other_steps(self)
+
+    def value(self, metric: str, cells: Cells | None = None) -> tuple[float, float, float]:
+        """A metric with its interval, over all cells of the line or the given ones."""
+        return self.stored.value(metric, self.method, self.line.minus, cells or self.cells)
+
+
+def find(line: Line, runs: Sequence[Stored], logs: bool = False) -> Found | None:
+    """The run that speaks to a line; None where there is none.
+
+    Among several: no smoke run where there is another; then the one with results on most of the
+    tasks, then one with the line's RF-pretraining (the baselines have none), then one with the
+    paper's own steps, then the one of most steps, then the first.
+    """
+    return min(find_all(line, runs, logs), key=rank, default=None)
+
+
+def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Found]:
+    """Every run that could speak to a line, in the order of the runs."""
+    found = [Found(line, run, name, logs) for run in runs for name in [_method(line, run)] if name]
+    return [one for one in found if one.cells]
+
+
+def common(found: Sequence[Found]) -> Cells:
+    """The tasks and lengths that all of them have results of."""
+    cells = {task: set.intersection(*(set(one.cells.get(task, ())) for one in found))
+             for task in found[0].cells}
+    return {task: tuple(sorted(lengths)) for task, lengths in cells.items() if lengths}
+
+
+def _method(line: Line, stored: Stored) -> str | None:
+    """The method of a run that is the line's; None where the run was made in another way."""
+    if line.api:
+        return next((api.name for api in stored.run.evaluation.api
+                     if api.name.lower() == line.api.lower()), None)
+    if stored.model != full_name(line.model) or line.method not in METHODS:
+        return None
+    way, run = METHODS[line.method], stored.run
+    fits = mixed(run, line.method) == line.mixed and (
+        way.start == "base" or pretraining(run) == line.pretraining) and (
+        not way.adapted or run.adaptation.equal == "samples")
+    return line.method if fits else None
+
+
+def rank(found: Found) -> tuple:
+    """The lower, the better a run speaks to its line (see `find`)."""
+    run = found.run
+    return (run.smoke, -len(found.cells), pretraining(run) != found.line.pretraining,
+            _other_steps(found), -run.pretraining.steps, -run.adaptation.steps)
+
+
+def _other_steps(found: Found) -> bool:
+    """Whether a run of a model of the paper's was trained for other steps than there."""
+    own = paper()["models"].get(found.line.model, {}).get("steps")
+    if own is None:
+        return False
+    way, run = METHODS[found.method], found.run
+    return (way.start == "pretrained" and run.pretraining.steps != own[0]) or (
+        way.adapted and run.adaptation.steps != own[1])
+
+
+def full_name(model: str | None) -> str | None:
+    """The name without owner of a model that the paper's file has under a key."""
+    known = paper()["models"]
+    return PurePath(known[model]["name"]).name if model in known else model
+
+
+def other_models(runs: Sequence[Stored]) -> list[str]:
+    """The models of the runs that the paper does not have, in the order of the runs."""
+    known = {full_name(key) for key in paper()["models"]}
+    return list(dict.fromkeys(run.model for run in runs if run.model not in known))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines that belong together, of one model: a block of panels, or a part of a table."""
+
+    name: str
+    ours: bool  # a model that the paper does not have
+    lines: dict[Line, Found | None]
+
+    @property
+    def found(self) -> list[Found]:
+        """Those of the lines that a run speaks to."""
+        return [one for one in self.lines.values() if one]
+
+    def heading(self, frame: "DataFrame") -> str:
+        """The group's name, the runs in its frame, and which lines are not in it."""
+        if frame.empty:
+            return f"{self.name}: {NOT_RUN}"
+        runs = frame["run"].dropna().unique()
+        names = f"run{'s' if len(runs) > 1 else ''} {', '.join(runs)}"
+        missing = ", ".join(line.label for line in self.lines
+                            if not (frame["line"] == line.label).any())
+        return f"{self.name} ({names}{f'; {NOT_RUN}: {missing}' if missing else ''})"
+
+
+def groups(spec: dict, runs: Sequence[Stored]) -> list[Group]:
+    """The groups of a figure or table: the paper's own, then those of each other model.
+
+    A group of the paper's stands there whether it was run or not; another model only where it
+    speaks to one of the lines, and not at all where the figure says `others: false`.
+    """
+    wanted, logs = lines(spec), spec.get("draw") == "loss"
+    shown = []
+    for name in dict.fromkeys(line.group for line in wanted):
+        members = [line for line in wanted if line.group == name]
+        shown.append(Group(_title(name), False, {one: find(one, runs, logs) for one in members}))
+    for model in other_models(runs) if spec.get("others", True) else ():
+        theirs = list(dict.fromkeys(line.of(model) for line in wanted if not line.api))
+        for name in dict.fromkeys(line.group for line in theirs):
+            found = {line: find(line, runs, logs) for line in theirs if line.group == name}
+            title = f"ours, {model}" + (f": {name}" if name else "")
+            shown += [Group(title, True, found)] if any(found.values()) else []
+    return shown
+
+
+def _title(group: str) -> str:
+    return (full_name(group) if group in paper()["models"] else group) or "API models"

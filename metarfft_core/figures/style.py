@@ -1,0 +1,235 @@
+"""How figures and tables look, and how they are written: PDF, PNG and CSV with their provenance."""
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from metarfft_core import files, tasks
+from metarfft_core.params import METHODS, Params
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+LABELS = {name: method.label for name, method in METHODS.items()}
+SMOKE_MARK = "SMOKE RUN: says nothing about the methods"
+NOT_RUN = "not run"
+
+_SMOKE = {"color": "#b00020", "weight": "bold", "fontsize": 8}
+COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
+_DPI = 200
+_EMPTY_ROW = 0.8  # inches: the height of a row of panels that say "not run"
+_LOOKS = {  # place in the palette, marker, line
+    "direct": (0, "o", "-"), "scratchpad": (1, "s", "--"), "vanilla_rfft": (2, "^", "-."),
+    "meta_rfft": (3, "D", "-"), "vanilla_rfft_nl": (5, "X", "-."), "meta_rfft_nl": (4, "P", "-"),
+    "base_1shot": (7, "v", "--"), "meta_1shot": (9, "p", "-")}
+_SPARE_LOOKS = [(0, ">", "--"), (1, "<", "-."), (4, "h", ":"), (5, "d", (0, (5, 1, 1, 1, 1, 1)))]
+
+
+class Look(NamedTuple):
+    """What tells a line from the others: for every eye by marker and dashes, too."""
+
+    color: tuple[float, float, float]
+    marker: str
+    linestyle: str | tuple
+
+
+def look(name: str, place: int = 0) -> Look:
+    """The look of a method; of any other line by its place among the lines."""
+    color, marker, line = _LOOKS.get(name) or _SPARE_LOOKS[place % len(_SPARE_LOOKS)]
+    return Look(palette(color), marker, line)
+
+
+def palette(place: int) -> tuple[float, float, float]:
+    """A colour that a colour-blind reader can tell from the others."""
+    import seaborn
+
+    return seaborn.color_palette("colorblind")[place]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Small text, a light grid, fonts kept as text: for the block alone, whatever the notebook
+    has set."""
+    import matplotlib
+    import seaborn
+
+    with matplotlib.rc_context(seaborn.plotting_context("paper", font_scale=0.85)
+                               | seaborn.axes_style("whitegrid")
+                               | {"lines.linewidth": 1.1, "grid.linewidth": 0.5, "font.size": 8,
+                                  "pdf.fonttype": 42}):
+        yield
+
+
+def task_title(task: str) -> str:
+    """The id of a task and, below, its name as far as a panel holds it."""
+    try:
+        name = tasks.get(task).name
+    except KeyError:  # of one's own, and not declared here
+        return task
+    return f"{task}\n" + textwrap.shorten(name.replace("_", " "), 26, placeholder=" ...")
+
+
+class Block(NamedTuple):
+    """The panels of one model: a heading (None where it is alone) and a title for each panel."""
+
+    heading: str | None
+    titles: Sequence[str]
+    empty: bool = False  # nothing was run
+
+
+def page(blocks: Sequence[Block], smoke: bool, height: float = 1.7
+         ) -> tuple["Figure", list[list["Axes"]]]:
+    """A figure of blocks one below the other, with at most four panels to a row.
+
+    `height` is that of a row, in inches. Returns the figure and the panels of each block; those
+    of an empty block say that it was not run.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(4, max(len(block.titles) for block in blocks))
+    rows = [math.ceil(len(block.titles) / columns) for block in blocks]
+    heights = [count * (_EMPTY_ROW if block.empty else height) + (0.3 if block.heading else 0)
+               for count, block in zip(rows, blocks, strict=True)]
+    below = 0.2 if all(block.empty for block in blocks) else 0.9  # the legend
+    figure = Figure(figsize=(COLUMN if columns == 1 else PAGE, sum(heights) + below),
+                    layout="constrained")
+    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
+    panels = []
+    for block, part, count in zip(blocks, parts, rows, strict=True):
+        if block.heading:
+            part.suptitle(textwrap.fill(block.heading, 48 if columns == 1 else 110),
+                          weight="bold", fontsize=8)
+        grid = part.subplots(count, columns, squeeze=False).flatten()
+        for axes in grid[len(block.titles):]:
+            axes.remove()
+        panels.append(list(grid[:len(block.titles)]))
+        for axes, title in zip(grid, block.titles, strict=False):
+            axes.set_title(title.split("\n")[0] if block.empty else title)
+            if block.empty:
+                say_not_run(axes)
+    if smoke:
+        mark(figure)
+    return figure, panels
+
+
+def say_not_run(axes: "Axes") -> None:
+    """Leave a panel empty but for the words "not run"."""
+    axes.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
+    axes.text(0.5, 0.5, NOT_RUN, ha="center", va="center", color="0.45")
+
+
+def mark(figure: "Figure") -> None:
+    """Say on a figure that it shows a smoke run."""
+    figure.suptitle(SMOKE_MARK, **_SMOKE)
+
+
+def finish(panels: Sequence["Axes"], x: str, y: str) -> None:
+    """Label the outer ones of the panels that hold something."""
+    if not panels:
+        return
+    columns = panels[0].get_gridspec().ncols
+    for place, axes in enumerate(panels):
+        if place % columns == 0:
+            axes.set_ylabel(y)
+        if place + columns >= len(panels):
+            axes.set_xlabel(x)
+
+
+def legend(figure: "Figure", panels: Sequence["Axes"], notes: str) -> None:
+    """Set one legend below all panels, each line once, under a line of notes."""
+    entries = {label: handle for axes in panels
+               for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if not entries:
+        return
+    width = figure.get_figwidth()
+    columns = max(1, int(width / (0.065 * max(map(len, entries)) + 0.6)))
+    figure.legend(entries.values(), entries, loc="outside lower center", frameon=False,
+                  ncols=min(columns, len(entries)), handlelength=3,
+                  title=textwrap.fill(notes, int(16 * width)))
+
+
+def table(figure: "Figure", body: Sequence[Sequence[str]], centres: Sequence[float],
+          groups: Sequence[tuple[float, str]], notes: Sequence[str], smoke: bool,
+          headings: Sequence[int] = ()) -> None:
+    """Lay out text by hand: heads over columns, rules between them, notes below.
+
+    The first row of `body` is that of the heads; the first column is set left, and at the places
+    `headings` the row is a heading.
+    """
+    lines = len(body) + len(notes) + 3
+    axes = figure.add_axes((0.01, 0, 0.98, 1))
+    axes.set(xlim=(0, 1), ylim=(lines, 0))
+    axes.axis("off")
+    if smoke:
+        axes.text(0.5, 0.5, SMOKE_MARK, ha="center", va="center", **_SMOKE)
+    for centre, text in groups:
+        axes.text(centre, 1.5, text, ha="center", va="center", weight="bold")
+    for number, row in enumerate(body):
+        bold = number == 0 or number in headings
+        for centre, text in zip(centres, row, strict=False):
+            axes.text(centre, 2.5 + number, text, ha="left" if centre == 0 else "center",
+                      va="center", weight="bold" if bold else "normal")
+    for height in (1, 3, 2 + len(body)):
+        axes.axhline(height, color="black", lw=0.8)
+    for number, note in enumerate(notes):
+        axes.text(0, 2.6 + len(body) + number, note, va="center", color="0.3", fontsize=7)
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its interval, as it stands in a table."""
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
+         runs: Sequence[Params]) -> dict[str, Path]:
+    """Write a figure and its numbers, the same bytes for the same results.
+
+    Which runs it shows, their parameters' digests and the commits that made them stand in the
+    PNG's and PDF's metadata, and in the CSV's columns run, params_digest and commit. Returns the
+    paths by "pdf", "png" and "csv".
+    """
+    paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
+    made = "; ".join(f"run {run.name}, parameters {run.digest}, commit {commit(run)}"
+                     for run in runs) or NOT_RUN
+    lay_out(figure)
+    with files.whole(paths["pdf"]) as temporary:
+        figure.savefig(temporary, format="pdf",
+                       metadata={"CreationDate": None, "Title": name, "Subject": made})
+    with files.whole(paths["png"]) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI,
+                       metadata={"Title": name, "Description": made})
+    files.write_whole(paths["csv"], _with_provenance(frame, runs).to_csv(index=False))
+    return paths
+
+
+def lay_out(figure: "Figure") -> None:
+    """Place everything in a figure, once for all its files.
+
+    At the PNG's resolution: letters are some per cent narrower at a lower one.
+    """
+    figure.set_dpi(_DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _with_provenance(frame: "DataFrame", runs: Sequence[Params]) -> "DataFrame":
+    frame = frame if "run" in frame else frame.assign(run=runs[0].name)
+    return frame.assign(
+        params_digest=frame["run"].map({run.name: run.digest for run in runs}),
+        commit=frame["run"].map({run.name: commit(run) for run in runs}))
+
+
+def commit(run: Params) -> str:
+    """The git commit that made the results of a run, as its manifests say; else "unknown"."""
+    for part in ("evaluation", "pretrain", "corpus"):
+        manifest = run.folder / part / "manifest.json"
+        if manifest.exists():
+            made = files.read_json(manifest).get("git_commit")
+            if made:
+                return made
+    return "unknown"

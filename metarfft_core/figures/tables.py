@@ -1,0 +1,94 @@
+"""The paper's tables: its numbers and ours beside each other."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from metarfft_core.figures.stored import METRICS, Group
+from metarfft_core.figures.style import NOT_RUN, PAGE, interval, table
+from metarfft_core.params import Params
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+COLUMNS = ["group", "line", "metric", "paper", "run", "model", "value", "low", "high", "tasks",
+           "longest"]
+
+
+def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
+    """A line for each line and metric of a table: the paper's number, and ours with its interval.
+
+    Another model's lines have no number of the paper. `tasks` is over how many of the line's
+    tasks ours is, `longest` the longest length it was evaluated at; without a run they are empty.
+    """
+    from pandas import DataFrame
+
+    lines = []
+    for group in parts:
+        if group.ours and not METRICS.keys() & set(spec["metrics"]):
+            continue
+        for line, found in group.lines.items():
+            for place, metric in enumerate(spec["metrics"]):
+                theirs = math.nan if group.ours else line.paper[place]
+                about = [group.name, line.label, metric, theirs]
+                if found and metric in METRICS:
+                    about += [found.run.name, found.stored.model, *found.value(metric),
+                              len(found.cells), max(map(max, found.cells.values()))]
+                lines.append(about + [None] * (len(COLUMNS) - len(about)))
+    return DataFrame(lines, columns=COLUMNS)
+
+
+def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Figure":
+    """A table of the paper, from the lines of `numbers`."""
+    from matplotlib.figure import Figure
+
+    metrics = spec["metrics"]
+    width = 0.66 / len(metrics)
+    starts = [0.34 + width * place for place in range(len(metrics))]
+    centres = [0, *(start + width * part for start in starts for part in (0.2, 0.64))]
+    body, headings = [["", *["paper", "ours"] * len(metrics)]], []
+    for group, part in frame.groupby("group", sort=False):
+        headings.append(len(body))
+        body.append([group])
+        for line, cells in part.groupby("line", sort=False):
+            body.append([f"  {line}", *(text for _, cell in cells.iterrows()
+                                        for text in (_number(cell["paper"]), _ours(cell)))])
+    notes = _notes(frame, runs)
+    figure = Figure(figsize=(PAGE, 0.2 * (len(body) + len(notes) + 3)))
+    table(figure, body, centres,
+          [(start + width / 2, metric) for start, metric in zip(starts, metrics, strict=True)],
+          notes, any(run.smoke for run in runs), headings)
+    return figure
+
+
+def _number(value: float) -> str:
+    """A number of the paper's, with as many digits as it has; nothing where it has none."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:.4f}"
+
+
+def _ours(cell) -> str:
+    if not isinstance(cell["run"], str):
+        return NOT_RUN
+    return interval(cell["value"], cell["low"], cell["high"])
+
+
+def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
+    """What is behind our numbers, a line a run."""
+    notes = []
+    for run in runs:
+        part = frame[frame["run"] == run.name]
+        tasks, longest = sorted(part["tasks"].unique()), sorted(part["longest"].unique())
+        notes.append(
+            f"run {run.name}: {run.model.name}, {_either(tasks)} task(s) to length "
+            f"{_either(longest)}, {run.corpus.evaluation.samples_per_length} samples a length, "
+            f"{run.evaluation.confidence:.0%} bootstrap intervals")
+    if (frame["longest"].dropna() != 30).any():
+        notes.append("ACC_Len30 of ours: at the longest evaluated length")
+    return notes
+
+
+def _either(values: Sequence[float]) -> str:
+    return " or ".join(f"{value:.0f}" for value in values)

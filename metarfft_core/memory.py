@@ -1,0 +1,242 @@
+"""What a model weighs and what training it takes of one GPU's memory, from its shape alone.
+
+Bytes throughout. A shape comes from the model's config.json, or from a short table for the models
+of the paper, so that nothing is loaded. The formulas follow what trl, transformers and peft
+allocate; `benchmarks/plan.py` compares them with small trainings. On a GPU flash attention is taken
+for granted: without it a mask of tokens x tokens is made.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from metarfft_core.files import read_json
+from metarfft_core.models import EMBEDDED
+from metarfft_core.params import ParamsError
+
+NODE = 8
+"""GPUs that share a sharded model: those of a node. Several nodes hold a replica each."""
+
+_TILE_TOKENS, _TILE_WORDS = 4096, 32768  # of trl's loss on a GPU
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a decoder of the Llama or Qwen2 family."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head: int  # size of one head
+    vocabulary: int
+    tied: bool  # the output layer is the embedding
+    bias: bool  # of queries, keys and values
+
+    @property
+    def queries(self) -> int:
+        """The width of all query heads."""
+        return self.heads * self.head
+
+    @property
+    def keys(self) -> int:
+        """The width of all key heads, which is that of the values."""
+        return self.kv_heads * self.head
+
+    @property
+    def layer(self) -> int:
+        """Parameters of a layer: attention, MLP and two norms."""
+        attention = 2 * self.hidden * (self.queries + self.keys)
+        biases = (self.queries + 2 * self.keys) * self.bias
+        return attention + biases + 3 * self.hidden * self.intermediate + 2 * self.hidden
+
+    @property
+    def embedding(self) -> int:
+        """Parameters of the embedding, which are those of the output layer."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters: layers, embedding, output layer where it is not tied, the last norm."""
+        return (self.layers * self.layer + self.embedding * (1 if self.tied else 2)
+                + self.hidden)
+
+    def adapter(self, rank: int) -> int:
+        """Parameters of an adapter of that rank: rank x (inputs + outputs) of each of the seven
+        linear parts of a layer."""
+        attention = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys)
+        return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+
+
+_QWEN_7B = Shape(3584, 18944, 28, 28, 4, 128, 152064, tied=False, bias=True)
+_QWEN_32B = Shape(5120, 27648, 64, 40, 8, 128, 152064, tied=False, bias=True)
+_LLAMA_8B = Shape(4096, 14336, 32, 32, 8, 128, 128256, tied=False, bias=False)
+KNOWN = {
+    "Qwen/Qwen2.5-7B-Instruct": _QWEN_7B,
+    "Qwen/Qwen2.5-32B-Instruct": _QWEN_32B,
+    "meta-llama/Llama-3.1-8B": _LLAMA_8B,
+    "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
+    EMBEDDED: Shape(576, 1536, 30, 9, 3, 64, 49152, tied=True, bias=False)}
+"""Shapes of models that a plan can be made for where their config.json is not at hand."""
+
+
+def shape(folder: str | Path) -> Shape:
+    """The shape of the model in `folder`, out of its config.json.
+
+    Raises ParamsError where the model is of another family.
+    """
+    config = read_json(Path(folder) / "config.json")
+    family = config["model_type"]
+    if family not in ("llama", "qwen2"):
+        raise ParamsError("model.name: a plan can be made for models of type llama and qwen2; "
+                          f"{folder} holds one of type {family}")
+    heads = config["num_attention_heads"]
+    return Shape(
+        hidden=config["hidden_size"], intermediate=config["intermediate_size"],
+        layers=config["num_hidden_layers"], heads=heads,
+        kv_heads=config.get("num_key_value_heads") or heads,
+        head=config.get("head_dim") or config["hidden_size"] // heads,
+        vocabulary=config["vocab_size"], tied=config.get("tie_word_embeddings", False),
+        bias=family == "qwen2" or config.get("attention_bias", False))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one GPU when a training takes the most, by what they are for.
+
+    `activations` are the inputs of all layers, kept for the backward pass, and one layer at work,
+    recomputed; `loss` is what the output layer and the loss take beyond that one layer; `buffers`
+    are what FSDP has gathered.
+    """
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    loss: float
+    buffers: float
+
+    @property
+    def total(self) -> float:
+        return sum(vars(self).values())
+
+
+PARTS = tuple(part.name for part in fields(Memory))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a training puts on one device: a kind of training, and its fullest micro batch.
+
+    `rank` is None for full fine-tuning. Over `shards` devices weights, gradients and optimizer
+    are spread (1: each has all of them). `device` is "gpu" or "cpu", `compute` the data type.
+    """
+
+    shape: Shape
+    rank: int | None
+    tokens: int  # of the micro batch
+    completion_tokens: int  # of these; the loss is taken on them
+    shards: int = 1
+    device: str = "gpu"
+    compute: str = "bfloat16"
+
+    @property
+    def trainable(self) -> int:
+        """Trained parameters: N, or those of the adapter, A."""
+        return self.shape.parameters if self.rank is None else self.shape.adapter(self.rank)
+
+
+def training(load: Load) -> Memory:
+    """The memory of one device in training with gradient checkpointing and accumulation.
+
+    With N parameters, A of an adapter and D shards:
+    weights      full 4 N / D (float32); PiSSA 2 N / D (bfloat16; 4 N in float32) + 4 A / D
+    gradients    4 x trained parameters / D
+    optimizer    8 x trained parameters / D (AdamW's two averages in float32)
+    activations  tokens x (layers x hidden x bytes of the residual stream + one layer, `_layer`)
+    loss         `_loss`, less the one layer: they do not take memory at the same time
+    buffers      FSDP: 4 x parameters of a layer (two layers gathered in bfloat16) and, where the
+                 weights are trained, 2 more for a gradient, which is spread after each micro batch
+    """
+    shape, full, single = load.shape, load.rank is None, load.compute == "float32"
+    weights = 4.0 * shape.parameters
+    if not full:
+        weights = (4 if single else 2) * shape.parameters + 4 * load.trainable
+    # Autocast leaves the stream as it is: float32 where the embedding is. FSDP casts the weights.
+    stream = 4 if single or (full and load.shards == 1) else 2
+    kept = load.tokens * shape.layers * shape.hidden * stream
+    layer = _layer(load)
+    return Memory(
+        weights=weights / load.shards, gradients=4 * load.trainable / load.shards,
+        optimizer=8 * load.trainable / load.shards, activations=kept + layer,
+        loss=max(0.0, _loss(load) - layer),
+        buffers=(6 if full else 4) * shape.layer if load.shards > 1 else 0.0)
+
+
+def _layer(load: Load) -> float:
+    """One layer at work in the backward pass: what its operations saved, and their gradients.
+
+    In bytes a token, with H hidden, Q the width of the queries and I intermediate:
+                 full                    PiSSA
+    float32      24 H + 16 Q + 24 I      16 H + 16 Q + 24 I
+    bfloat16     26 H + 8 Q + 12 I       22 H + 10 Q + 14 I
+    The norms compute in float32. Six tensors of width I live at once: four saved, and two of
+    gradients more than are freed again. peft copies the inputs of every adapter. On a CPU the mask
+    that keeps the samples of a micro batch apart adds 5 bytes for each pair of tokens.
+    """
+    shape, full = load.shape, load.rank is None
+    if load.compute == "float32":
+        per_hidden, per_query, per_intermediate = (24 if full else 16), 16, 24
+    else:
+        per_hidden, per_query, per_intermediate = (26, 8, 12) if full else (22, 10, 14)
+    mask = 5 * load.tokens**2 if load.device == "cpu" else 0
+    return mask + load.tokens * (per_hidden * shape.hidden + per_query * shape.queries
+                                 + per_intermediate * shape.intermediate)
+
+
+def _loss(load: Load) -> float:
+    """Output layer and loss, at the end of the forward pass or the start of the backward pass.
+
+    On a CPU the logits of all C completion tokens over V words are held three times in float32
+    (log-probabilities, their gradient and that of the logits): 12 V C. On a GPU trl computes them
+    in tiles of 4,096 tokens by 32,768 words and adds up, in float32, the gradients of the last
+    hidden states and of the output layer; of a sharded model the output layer is gathered. Where
+    one device trains all weights in bfloat16, autocast keeps a copy of them up to here.
+    """
+    shape, full, count = load.shape, load.rank is None, load.completion_tokens
+    copies = 2.0 * shape.layers * shape.layer
+    head = 2.0 * shape.embedding
+    if load.device == "cpu":
+        logits = shape.vocabulary * count
+        if load.compute == "float32" or not full:
+            return 12.0 * logits
+        return max(10 * logits + copies + head, 12 * logits + head)
+    tile = 2 * _TILE_WORDS * (min(count, _TILE_TOKENS) + shape.hidden)
+    gathered = (2 if full else 1) * head if load.shards > 1 else 0
+    backward = tile + gathered + 6 * count * shape.hidden + (2 * head if full else 0)
+    return max(backward, tile + copies if full and load.shards == 1 else 0)
+
+
+def validation(load: Load) -> float:
+    """Bytes of a look at the validation data beside weights and optimizer, no gradient being held.
+
+    A token takes 12 H + 2 Q + 6 I bytes in the one layer that computes (float32 in the norm,
+    bfloat16 in the MLP), and the loss takes a tile of logits, on a CPU 8 V for each completion
+    token.
+    """
+    shape = load.shape
+    width = 12 * shape.hidden + 2 * shape.queries + 6 * shape.intermediate
+    if load.compute == "float32":
+        width = 12 * shape.hidden + 16 * shape.queries + 12 * shape.intermediate
+    if load.device == "cpu":
+        loss = 8.0 * shape.vocabulary * load.completion_tokens
+    else:
+        loss = (2 * _TILE_WORDS * (min(load.completion_tokens, _TILE_TOKENS) + shape.hidden)
+                + (2 * shape.embedding if load.shards > 1 else 0))
+    buffers = 4 * shape.layer if load.shards > 1 else 0
+    return max(load.tokens * width, loss) + buffers
+
+
+def cache(shape: Shape) -> int:
+    """Bytes of the keys and values of one token in generation, in bfloat16."""
+    return 2 * 2 * shape.layers * shape.keys

@@ -1,0 +1,444 @@
+"""What a run will take before anything is started: tokens, steps, operations, memory, disk, hours.
+
+It needs no GPU, no weights and no network: tokens are counted on a few samples (`counting`), memory
+follows from the model's shape (`memory`). The paper's own hours (its Table 8) stand beside ours.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from metarfft_core import batches, checkpoints, counting, memory, models, training
+from metarfft_core.counting import Counter, Look, Pool, Sample
+from metarfft_core.params import METHODS, Params, ParamsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLES = 2
+"""Samples of each task and length that are counted."""
+USABLE = 0.92
+"""Share of a GPU's memory that a training may take: our assumption. The rest is CUDA's, NCCL's and
+lost in pieces."""
+GENERATION = 0.10
+"""Share of the peak that generation reaches: our assumption. It waits for memory, not for sums."""
+PROCESSES = (1, 2, 4, 8, 16, 32)
+"""The numbers of GPUs that are tried where none is given, and to say what would fit."""
+
+_PAPER = Path(__file__).parent / "data" / "paper_training.yaml"
+_MEMORY = (*memory.PARTS, "total", "validation")
+_STEPS = 40  # batches that are packed to find the fullest micro batch
+_GIB, _GB = 2**30, 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan: a row for each training and for each method's evaluation, and what stands in its way.
+
+    Columns of `stages`: stage (pretrain, adapt, evaluation), method, task, seed; processes; steps
+    and samples, at the most where it may stop early; tokens (template and end tokens included),
+    trained_tokens (of these, in completions; of an evaluation the generated ones),
+    validation_tokens (of all looks); flops (training or generation), validation_flops and
+    attention_flops (in neither of them, nor in the hours); utilisation, gpu_hours, hours;
+    paper_low and paper_high (GPU hours in the paper); micro_batch (tokens of the fullest) and
+    longest (tokens of the longest counted sample, which no micro batch can be smaller than);
+    memory of one GPU in GiB: weights, gradients, optimizer, activations (in an evaluation the keys
+    and values of the longest sequence), loss, buffers, their total, and validation (weights,
+    optimizer and a look); fits; host (GB that a node's processes take while they load);
+    checkpoints and kept (GB on disk while it runs, and after).
+    """
+
+    run: Params
+    shape: memory.Shape
+    counted: bool  # with the model's own tokenizer
+    gpu_memory_gib: float
+    peak_tflops: float
+    starts: float  # GB on disk of the PiSSA starts that the trainings share
+    stages: "pd.DataFrame"
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Machine:
+    processes: int | None
+    gpu_memory_gib: float
+    utilisation: float
+    peak_tflops: float
+
+    @property
+    def usable(self) -> float:
+        """Bytes that a training may take of a GPU."""
+        return USABLE * self.gpu_memory_gib * _GIB
+
+    def hours(self, flops: float, utilisation: float) -> float:
+        """GPU hours = operations / (utilisation x peak in operations a second) / 3600."""
+        return flops / (utilisation * self.peak_tflops * 1e12) / 3600
+
+
+def plan(run: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
+         utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES) -> Plan:
+    """What every training and the evaluation of a run will take.
+
+    `processes` (GPUs) are those of RF-pretraining; where they are not given, the paper's for this
+    model, or the fewest of `PROCESSES` that fit. An adaptation takes the fewest that fit.
+    `samples` of each task and length are counted. Raises ParamsError for a model whose shape is
+    not known, and for what the run itself would be refused for.
+    """
+    import pandas as pd
+
+    folder, shape = _model(run.model.name)
+    counter = Counter(run, samples, folder)
+    machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
+    jobs = training.jobs(run)
+    made = [_training(job, shape, counter, machine) for job in jobs]
+    made += [_evaluation(run, method, asked, shape, counter, machine)
+             for method, asked in _by_method(run).items()]
+    starts = {(job.after_pretraining, job.settings.rank) for job in jobs
+              if job.settings.method == "pissa"}
+    disk = sum(2 * shape.parameters + 4 * shape.adapter(rank) for _, rank in starts) / _GB
+    worst = {}  # one problem of each method's trainings
+    for row, problem in sorted(made, key=lambda one: one[0]["total"]):
+        if problem:
+            worst[row["stage"], row["method"]] = problem
+    return Plan(run, shape, folder is not None, gpu_memory_gib, peak_tflops, disk,
+                pd.DataFrame([row for row, _ in made]).convert_dtypes(), tuple(worst.values()))
+
+
+def _model(name: str) -> tuple[str | None, memory.Shape]:
+    """The folder of a model's configuration and tokenizer, None where they are not at hand, and
+    its shape."""
+    try:
+        folder = models.resolve(name, weights=False)
+    except ParamsError as error:
+        if name not in memory.KNOWN:
+            raise ParamsError(f"{error}; without its config.json a plan can only be made for "
+                              f"{', '.join(memory.KNOWN)}") from None
+        return None, memory.KNOWN[name]
+    return folder, memory.shape(folder)
+
+
+def _training(job: training.Job, shape: memory.Shape, counter: Counter,
+              machine: _Machine) -> tuple[dict, str | None]:
+    """The row of a training, and why it cannot run as it is.
+
+    Operations: 6 a token for a trained weight, 4 for a frozen one (its own gradient is not taken),
+    2 where it only validates. What gradient checkpointing computes again is not counted.
+    """
+    settings = job.settings
+    pools, held = counting.trained_on(job, counter)
+    look = counting.validated_on(job, counter)
+    peak = partial(_peak, shape=shape, pools=pools, look=look, usable=machine.usable)
+    processes = _processes(job, machine, peak)
+    load, parts, validation = peak(job, processes)
+    steps = _steps(job, pools, held, counter)
+    samples, looks = steps * settings.batch_size, 1 + steps // settings.evaluate_every
+    tokens = samples * counting.mean(pools, lambda one: one.tokens)
+    frozen = shape.parameters if settings.method == "pissa" else 0
+    flops = (6 * load.trainable + 4 * frozen) * tokens
+    validation_flops = 2.0 * (load.trainable + frozen) * look.tokens * looks
+    gpu_hours = machine.hours(flops + validation_flops, machine.utilisation)
+    low, high = _paper_hours(job)
+    row = {
+        "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,
+        "processes": processes, "steps": steps, "samples": samples, "tokens": round(tokens),
+        "trained_tokens": round(samples * counting.mean(pools, lambda one: one.completion)),
+        "validation_tokens": look.tokens * looks, "flops": flops,
+        "validation_flops": validation_flops,
+        "attention_flops": samples * counting.mean(pools, partial(_attention, shape, 6)),
+        "utilisation": machine.utilisation, "gpu_hours": gpu_hours,
+        "hours": gpu_hours / processes, "paper_low": low, "paper_high": high,
+        "micro_batch": load.tokens, "longest": max(max(pool.samples) for pool in pools).tokens,
+        **{name: value / _GIB for name, value in vars(parts).items()},
+        "total": parts.total / _GIB, "validation": validation / _GIB,
+        "fits": max(parts.total, validation) <= machine.usable,
+        **_disk(job, shape, processes)}
+    return row, _problem(job, row, machine, peak)
+
+
+def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) -> int:
+    """Optimizer steps, as `batches` has them: at most the file's, and what `held` samples fill; or
+    as many as train on the tokens that the rule-following samples of these steps have."""
+    settings = job.settings
+    steps = batches.count_steps(settings, held, job.name, 1 - pools[0].share)
+    if job.stage == "pretrain" or settings.equal == "samples":
+        return steps
+    ruled = counter.of_tasks([job.task], job.run.corpus.adaptation.lengths, "adaptation", "rfft")
+    wanted = sum(one.completion for one in ruled) / len(ruled)
+    return math.ceil(steps * wanted / counting.mean(pools, lambda one: one.completion))
+
+
+def _attention(shape: memory.Shape, factor: int, sample: Sample) -> float:
+    """Operations of causal attention on a sample of T tokens, beside those of the weights.
+
+    `factor` x layers x width of the queries x T²: 2 forward (scores and values, half of the square
+    each), 6 in training.
+    """
+    return factor * shape.layers * shape.queries * sample.tokens**2
+
+
+def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Pool], look: Look,
+          usable: float) -> tuple[memory.Load, memory.Memory, float]:
+    """What a training puts on a GPU, its memory by parts, and that of a look; bytes.
+
+    Full fine-tuning on several GPUs is sharded over those of a node (FSDP), and so is PiSSA whose
+    frozen weights would take more than half of a GPU; else each GPU has the whole model.
+    """
+    settings = job.settings
+    fullest = _fullest(pools, settings.batch_size, settings.micro_batch_size)
+    sharded = settings.method == "full" or 2 * shape.parameters > usable / 2
+    shards = min(processes, memory.NODE) if sharded else 1
+    load = memory.Load(shape, settings.rank, *fullest, shards=shards)
+    parts = memory.training(load)
+    seen = replace(load, tokens=round(settings.micro_batch_size * look.mean_tokens),
+                   completion_tokens=round(settings.micro_batch_size * look.mean_completion))
+    return load, parts, parts.weights + parts.optimizer + memory.validation(seen)
+
+
+def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
+    """The fullest micro batch of some random batches: its tokens, and those in completions."""
+    rng, fullest = random.Random("plan"), Sample(0, 0)
+    for _ in range(_STEPS):
+        chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
+        drawn = [rng.choice(pool.samples) for pool in chosen]
+        bins = max(1, batch_size // micro_batch_size)
+        first = batches.pack([one.tokens for one in drawn], bins)[0]
+        together = zip(*(drawn[place] for place in first), strict=True)
+        fullest = max(fullest, Sample(*map(sum, together)))
+    return fullest
+
+
+def _divides(settings, processes: int) -> bool:
+    return settings.batch_size % (settings.micro_batch_size * processes) == 0
+
+
+def _fits(peak: Callable, job: training.Job, processes: int, machine: _Machine) -> bool:
+    if not _divides(job.settings, processes):
+        return False
+    _, parts, validation = peak(job, processes)
+    return max(parts.total, validation) <= machine.usable
+
+
+def _processes(job: training.Job, machine: _Machine, peak: Callable) -> int:
+    """The GPUs of a training: given, the paper's, or the fewest that fit."""
+    if job.stage == "pretrain":
+        size = _paper()["models"].get(job.run.model.name)
+        known = machine.processes or (size and _paper()["pretraining"][size]["gpus"])
+        if known:
+            return known
+    return next((count for count in PROCESSES if _fits(peak, job, count, machine)), 1)
+
+
+@cache
+def _paper() -> dict:
+    return yaml.safe_load(_PAPER.read_text(encoding="utf-8"))
+
+
+def _paper_hours(job: training.Job) -> tuple[float, float]:
+    """The least and the most GPU hours that the paper states; NaN where it states none."""
+    size = _paper()["models"].get(job.run.model.name)
+    if size is None:
+        return math.nan, math.nan
+    hours = _paper()["pretraining" if job.stage == "pretrain" else "adaptation"][size]["gpu_hours"]
+    return tuple(hours) if isinstance(hours, list) else (hours, hours)
+
+
+def _disk(job: training.Job, shape: memory.Shape, processes: int) -> dict[str, float]:
+    """GB on the disk and in the host's memory.
+
+    A checkpoint holds the trained float32 weights and AdamW's two averages, 12 bytes for each
+    weight; while one is written, one more is there than are kept. What stays is the plain bfloat16
+    model of a full fine-tuning and of RF-pretraining, and of PiSSA the float32 adapter with its
+    plain LoRA of twice the rank. Each process of a node loads a full fine-tuning in float32; of
+    PiSSA they share one mapped file.
+    """
+    full = job.settings.method == "full"
+    trained = shape.parameters if full else shape.adapter(job.settings.rank)
+    model = 2 * shape.parameters if full or job.stage == "pretrain" else 0
+    loaded = 4 * min(processes, memory.NODE) if full else 2
+    return {"host": loaded * shape.parameters / _GB,
+            "checkpoints": 12 * trained * (checkpoints.KEPT + 1) / _GB,
+            "kept": (model + (0 if full else 12 * trained)) / _GB}
+
+
+def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) -> str | None:
+    """Why a training would be refused or run out of memory, and what would work."""
+    settings, processes = job.settings, row["processes"]
+    name = f"adaptation, {job.method}, {job.task}" if job.task else "RF-pretraining"
+    try:
+        batches.accumulation_steps(settings, processes)
+    except ParamsError as error:
+        return f"{name}: {error}"
+    if row["fits"]:
+        return None
+    fits = partial(_fits, peak, machine=machine)
+    works = [f"{count} processes" for count in PROCESSES
+             if count > processes and fits(job, count)][:1]
+    works += [f"micro_batch_size {size}" for size in range(settings.micro_batch_size - 1, 0, -1)
+              if fits(_changed(job, micro_batch_size=size), processes)][:1]
+    if settings.method == "full" and fits(_changed(job, method="pissa", rank=32), processes):
+        works.append("method pissa of rank 32")
+    return (f"{name} does not fit: training takes {row['total']:.1f} GiB of a GPU and validation "
+            f"{row['validation']:.1f}, and {USABLE:.0%} of {machine.gpu_memory_gib:g} can be used; "
+            + (f"it would fit with {' or with '.join(works)}" if works else
+               "it needs larger GPUs, or several of these changes: more processes, a smaller "
+               "micro_batch_size, method pissa"))
+
+
+def _changed(job: training.Job, **changes) -> training.Job:
+    """The same training with other settings."""
+    section = "pretraining" if job.stage == "pretrain" else "adaptation"
+    settings = job.settings.model_copy(update=changes)
+    return replace(job, run=job.run.model_copy(update={section: settings}))
+
+
+def _by_method(run: Params) -> dict[str, list[str]]:
+    """The tasks that each method of ours is asked, one for each evaluated cell."""
+    found: dict[str, list[str]] = {}
+    for method, task, _ in run.cells:
+        if method in METHODS:  # an API model computes elsewhere
+            found.setdefault(method, []).append(task)
+    return found
+
+
+def _evaluation(run: Params, method: str, asked: list[str], shape: memory.Shape, counter: Counter,
+                machine: _Machine) -> tuple[dict, str | None]:
+    """The row of a method's evaluation, over all its tasks and seeds, and why it cannot run.
+
+    Operations are 2 N a token, read or written; the gold completions stand for what is written.
+    Memory is the weights and one sequence: the engine runs as many at once as fit. On the disk an
+    adapter is merged while it is evaluated.
+    """
+    part, size, about = run.corpus.evaluation, run.evaluation.tensor_parallel, METHODS[method]
+    found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
+    each = part.samples_per_length / counter.each("evaluation")
+    tokens = each * sum(one.tokens for one in found)
+    longest = max(found, default=Sample(0, 0)).tokens
+    weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
+    gpu_hours = machine.hours(2 * shape.parameters * tokens, GENERATION)
+    merged = about.adapted and run.adaptation.method == "pissa"
+    row = {
+        "stage": "evaluation", "method": method, "processes": size,
+        "samples": round(each * len(found)), "tokens": round(tokens),
+        "trained_tokens": round(each * sum(one.completion for one in found)),
+        "flops": 2 * shape.parameters * tokens,
+        "attention_flops": each * sum(_attention(shape, 2, one) for one in found),
+        "utilisation": GENERATION, "gpu_hours": gpu_hours, "hours": gpu_hours / size,
+        "longest": longest, "weights": weights / _GIB, "activations": cached / _GIB,
+        "total": (weights + cached) / _GIB, "fits": weights + cached <= machine.usable,
+        "checkpoints": 2 * shape.parameters / _GB if merged else 0.0}
+    if row["fits"]:
+        return row, None
+    return row, (f"evaluation, {method}, does not fit: the weights and one sequence take "
+                 f"{row['total']:.1f} GiB of a GPU: raise evaluation.tensor_parallel, now {size}")
+
+
+def show(made: Plan) -> str:
+    """A plan as text for the terminal."""
+    run, stages = made.run, made.stages
+    adaptations = stages[stages.stage == "adapt"]
+    how = ("tokens counted with its tokenizer on a sample" if made.counted else
+           "tokens ESTIMATED from the text of a sample, because its tokenizer is not at hand "
+           f"({counting.TOKENS_PER_PIECE} for a word, a digit, a symbol or a line's end)")
+    parts = [
+        f"Plan of run {run.name}: {run.model.name}, {made.shape.parameters / 1e9:.2f} billion "
+        f"parameters; {how}.",
+        _table(_costs(stages)),
+        f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (generation's is assumed); "
+        "neither attention nor what gradient checkpointing computes again is in FLOPs or hours. "
+        "RF-pretraining may stop early.",
+        f"Memory of one GPU in GiB, of which {USABLE:.0%} of {made.gpu_memory_gib:g} can be used, "
+        "at the fullest micro batch (tokens); the longest sample is its floor.",
+        _table(_memory(stages)),
+        f"Disk in GB, at the most: {stages.kept.sum():,.1f} for what is kept, {made.starts:,.1f} "
+        f"for PiSSA starts, and while it runs {stages.checkpoints.max():,.1f} for a training's "
+        "checkpoints or a merged model. Memory of a node's host while it loads: "
+        f"{stages.host.max():,.1f} GB."]
+    if len(adaptations):
+        parts += ["Each adaptation: tokens, and minutes of a GPU at that share.",
+                  _by_task(adaptations)]
+    parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
+    """The rows of each line of a table: RF-pretraining, each method's adaptations, all of them in
+    sum, each method's evaluation, all of these in sum."""
+    groups = []
+    for stage, rows in stages.groupby("stage", sort=False):
+        if stage == "pretrain":
+            groups.append(("RF-pretraining", rows))
+            continue
+        name = "adaptation" if stage == "adapt" else stage
+        groups += [(f"{name}, {method}", part)
+                   for method, part in rows.groupby("method", sort=False)]
+        groups.append((f"{name}, in sum", rows))
+    return groups
+
+
+def _costs(stages: "pd.DataFrame") -> list[dict[str, str]]:
+    return [{"stage": name if len(rows) == 1 else f"{name} ({len(rows)})",
+             "GPUs": _range(rows.processes), "steps": _range(rows.steps),
+             "samples": f"{rows.samples.sum():,}", "tokens": _short(rows.tokens.sum()),
+             "trained on": _short(rows.trained_tokens.sum()),
+             "validated on": _short(rows.validation_tokens.sum(min_count=1)),
+             "FLOPs": f"{rows.flops.sum() + rows.validation_flops.sum():.2e}",
+             "attention": f"{rows.attention_flops.sum():.1e}",
+             "share": f"{rows.utilisation.iloc[0]:.0%}",
+             "GPU hours": f"{rows.gpu_hours.sum():,.3g}",
+             "the paper's": _range(rows[["paper_low", "paper_high"]].sum(min_count=1))}
+            for name, rows in _groups(stages)]
+
+
+def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
+    """The training of each group that takes the most."""
+    lines = []
+    for name, rows in _groups(stages):
+        if name.endswith("in sum"):
+            continue
+        row = rows.loc[rows.total.idxmax()]
+        lines.append({"stage": name, "micro batch": _number(row.micro_batch, ",.0f"),
+                      "longest": _number(row.longest, ",.0f"),
+                      **{part: _number(row[part], ".2f") for part in _MEMORY},
+                      "fits": "yes" if rows.fits.all() else "NO"})
+    return lines
+
+
+def _by_task(adaptations: "pd.DataFrame") -> str:
+    first = adaptations.drop_duplicates(["task", "method"])  # other seeds take the same
+    cells = first.assign(cell=[f"{_short(tokens)} / {60 * hours:.2g}" for tokens, hours
+                               in zip(first.tokens, first.gpu_hours, strict=True)])
+    table = cells.pivot(index="task", columns="method", values="cell").fillna("")
+    return table[list(first.method.unique())].rename_axis(index=None, columns=None).to_string()
+
+
+def _number(value, form: str) -> str:
+    import pandas as pd
+
+    return "" if pd.isna(value) else format(value, form)
+
+
+def _short(tokens) -> str:
+    """A number of tokens in thousands or millions."""
+    import pandas as pd
+
+    if pd.isna(tokens):
+        return ""
+    return f"{tokens / 1e6:,.1f} M" if tokens >= 1e6 else f"{tokens / 1e3:,.1f} k"
+
+
+def _range(values: "pd.Series") -> str:
+    known = values.dropna()
+    ends = (known.min(), known.max()) if len(known) else ()
+    return "-".join(dict.fromkeys(f"{end:,g}" for end in ends))

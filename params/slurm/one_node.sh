@@ -1,0 +1,25 @@
+#!/bin/bash
+# A whole run on one node of 8 GPUs, through the notebooks: corpus, RF-pretraining, adaptations,
+# evaluation, figures. What is finished is skipped and what was interrupted goes on, so that the same
+# line starts, resumes and repeats it. Options behind the parameter file go to `metarfft run`.
+#
+#     sbatch params/slurm/one_node.sh params/7b.yaml
+#
+# Add what your cluster asks for (--account, --partition) to the command line of sbatch.
+#SBATCH --job-name=metarfft
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=64
+#SBATCH --mem=0
+#SBATCH --time=24:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+set -euo pipefail
+
+params=${1:?usage: sbatch params/slurm/one_node.sh PARAMS [options of metarfft run]}
+cd "$SLURM_SUBMIT_DIR"
+source params/slurm/environment.sh
+
+metarfft run --params "$params" "${@:2}"

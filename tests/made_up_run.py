@@ -1,0 +1,104 @@
+"""A made-up run: a folder as the stages write it, with accuracies that are known.
+
+The rows are counted out, not drawn: of `samples` at a share of 0.85, exactly round(0.85 * samples)
+are right, and the others are wrong, without an answer and cut in turn. With `traces` the texts of
+rule-following methods are real traces; a wrong one then leaves its last loop a pass early (it
+lacks that pass's lines), a cut one ends in the middle.
+"""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+
+from metarfft_core import evaluation, files, formats, params, tasks, training
+from metarfft_core.params import METHODS, Params
+
+FAILURES = ("wrong", "no_answer", "cut")
+
+Share = Callable[[str, str, int, int], float]
+"""The true accuracy of a method on a task at a length with a seed."""
+
+
+def make(values: dict, share: Share, traces: bool = False) -> Params:
+    """Store the results of a run with these parameters; its folder is below $METARFFT_OUTPUTS."""
+    run = params.check(values)
+    params.open_folder(run)
+    files.write_json(run.folder / "corpus" / "manifest.json", {"git_commit": f"made-{run.name}"})
+    for method, task, seed in run.cells:
+        _store(run, method, task, seed, share, traces)
+    for stage in [("pretrain", None, None, None),
+                  *(("adapt", task, method, seed) for task, method, seed in run.trainings)]:
+        _log(training.stage_folder(run, *stage), stage)
+    return run
+
+
+def preset(file: str = "test", **changes: object) -> dict:
+    """A parameter file as a mapping, with changes (see `change`)."""
+    return change(params.read(params.ROOT / "params" / f"{file}.yaml"), **changes)
+
+
+def change(values: dict, **changes: object) -> dict:
+    """Parameters changed at keys such as corpus__evaluation__lengths; a mapping is merged into the
+    one that stands there."""
+    values = deepcopy(values)
+    for keys, value in changes.items():
+        *sections, last = keys.split("__")
+        part = values
+        for section in sections:
+            part = part[section]
+        part[last] = {**part[last], **value} if isinstance(value, dict) and last in part else value
+    return values
+
+
+def _store(run: Params, method: str, task: str, seed: int, share: Share, traces: bool) -> None:
+    lines, total = [], run.corpus.evaluation.samples_per_length
+    for length in run.corpus.evaluation.lengths:
+        right = round(share(method, task, length, seed) * total)
+        for index in range(total):
+            outcome = "right" if index < right else FAILURES[(index - right) % 3]
+            lines.append({"method": method, "task": task, "seed": seed, "length": length,
+                          "index": index, "outcome": outcome,
+                          **_text(run, method, task, length, index, outcome, traces)})
+    path = evaluation.path(run, method, task, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    files.write_json(path.with_suffix(".json"), {"params": run.digest, "finished": True})
+
+
+def _text(run: Params, method: str, task: str, length: int, index: int, outcome: str,
+          traces: bool) -> dict:
+    about = {"prompt": "", "inputs": "{}", "gold_answer": "1", "text": "", "answer": None,
+             "finish_reason": "length" if outcome == "cut" else "stop"}
+    if not traces or method not in METHODS or not METHODS[method].format.startswith("rfft"):
+        return about
+    kind = tasks.get(task)
+    instance = kind.sample(length=length, seed=run.seed, index=index, stream="evaluation")
+    example = formats.render(kind, instance, METHODS[method].format)
+    return about | {"inputs": repr(instance.inputs), "gold_answer": repr(instance.answer),
+                    "text": _spoilt(example.completion, outcome)}
+
+
+def _spoilt(text: str, outcome: str) -> str:
+    lines = text.split("\n")
+    if outcome == "wrong":  # the passes between the first and the last condition that holds
+        heads = [place for place, line in enumerate(lines)
+                 if line.startswith(("while ", "for ")) and line.endswith("-> True")]
+        if len(heads) > 1:
+            lines[heads[0]:heads[-1]] = []
+        lines[-1] = "So the answer is nothing"
+    elif outcome == "no_answer":
+        lines = lines[:-1]
+    elif outcome == "cut":
+        lines = lines[:len(lines) // 2]
+    return "\n".join(lines)
+
+
+def _log(folder, stage: tuple) -> None:
+    folder.mkdir(parents=True)
+    start = 2.0 if stage[2] == "meta_rfft" else 2.5
+    lines = [{"step": 0, "validation_loss": start}]
+    for step in range(1, 11):
+        lines.append({"step": step, "loss": start / (1 + step / 4)})
+    lines.append({"step": 10, "validation_loss": start / 3})
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    files.write_json(folder / "manifest.json", {})

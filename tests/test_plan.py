@@ -1,0 +1,287 @@
+"""The plan of a run: tokens, steps, operations, memory and what is said where it does not fit."""
+
+import json
+import runpy
+import subprocess
+import sys
+import time
+
+import pytest
+from tiny_model import tiny_run, write_tiny
+
+from metarfft_core import batches, corpus, counting, memory, models, params, plan, training
+
+BENCHMARK = params.ROOT / "benchmarks" / "plan.py"
+TOLERANCE = 0.15
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The folder of a small Llama model with the embedded tokenizer."""
+    return write_tiny(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module", params=["7b", "32b"])
+def large(request):
+    """The plan of a large run, and the seconds that it took; one sample of each length."""
+    run = params.load(params.ROOT / "params" / f"{request.param}.yaml")
+    start = time.process_time()
+    return plan.plan(run, samples=1), time.process_time() - start
+
+
+def changed(run, section, **values):
+    """A run with other values in a section."""
+    given = run.model_dump()
+    given[section] |= values
+    return params.check(given)
+
+
+@pytest.fixture(scope="module")
+def lean():
+    """RF-pretraining of 7B as its file has it, on fewer lengths with more samples of each, and
+    little to adapt to and to evaluate."""
+    values = params.read(params.ROOT / "params" / "7b.yaml")
+    values["corpus"]["pretrain"] |= {"lengths": [1, 8, 15], "samples_per_length": 1500}
+    values["corpus"]["in_context"] |= {"lengths": [1, 8, 15], "samples_per_length": 1500}
+    for part in ("adaptation", "adaptation_validation", "evaluation"):
+        values["corpus"][part]["lengths"] = [1, 2]
+    values["corpus"]["adaptation"]["tasks"] = ["nupa_length"]
+    values["adaptation"] |= {"methods": ["vanilla_rfft"], "further": [], "steps": 60}
+    values["evaluation"] |= {"in_context": ["meta_1shot"], "counterfactual": []}
+    return params.check(values)
+
+
+def row(made, stage, method=None):
+    """The first row of a stage and method."""
+    rows = made.stages[made.stages.stage == stage]
+    return (rows if method is None else rows[rows.method == method]).iloc[0]
+
+
+@pytest.mark.parametrize(("family", "tied"), [("Qwen2", False), ("Llama", True)])
+def test_the_shape_counts_what_transformers_and_peft_make(tmp_path, family, tied):
+    """Parameters of the model and of an adapter are those of the real modules."""
+    import torch
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=1000, hidden_size=96, intermediate_size=256, num_hidden_layers=3,
+        num_attention_heads=6, num_key_value_heads=2, tie_word_embeddings=tied)
+    config.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        model = getattr(transformers, f"{family}ForCausalLM")(config)
+        model.tie_weights()
+    shape = memory.shape(tmp_path)
+    assert shape.parameters == sum(one.numel() for one in model.parameters())
+    adapted = get_peft_model(model, LoraConfig(r=5, target_modules="all-linear"))
+    assert shape.adapter(5) == adapted.get_nb_trainable_parameters()[0]
+
+
+def test_known_shapes_have_the_published_sizes():
+    """The table of known models gives the parameter counts that their makers publish."""
+    assert {name: shape.parameters for name, shape in memory.KNOWN.items()} == {
+        "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512, "Qwen/Qwen2.5-32B-Instruct": 32_763_876_352,
+        "meta-llama/Llama-3.1-8B": 8_030_261_248, "meta-llama/Llama-3.1-8B-Instruct": 8_030_261_248,
+        models.EMBEDDED: 134_515_008}
+    assert memory.shape(models.resolve(models.EMBEDDED)) == memory.KNOWN[models.EMBEDDED]
+
+
+def test_another_family_is_refused(tmp_path):
+    """A model that is neither a Llama nor a Qwen2 is refused by its type."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(params.ParamsError, match=r"llama and qwen2.*gpt2"):
+        memory.shape(tmp_path)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
+@pytest.mark.parametrize("case", ["full", "pissa", *(
+    pytest.param(name, marks=pytest.mark.slow) for name in
+    ("full-layer", "pissa-layer", "full-bfloat16", "pissa-bfloat16"))])
+def test_memory_is_what_a_training_takes(case):
+    """The estimate is within 15% of the memory that a small training with the kit's own trainer
+    took of the system, libraries not counted; full-layer and pissa-layer are small in logits."""
+    [measured] = runpy.run_path(str(BENCHMARK))["run"]([case])
+    assert measured["estimated"] == pytest.approx(measured["taken"], rel=TOLERANCE)
+
+
+def test_full_fine_tuning_is_spread_over_a_node(lean):
+    """Weights, gradients and AdamW of 7B are 16 bytes a parameter, an eighth on each of 8 GPUs, and
+    no less on each of 32."""
+    shape = memory.KNOWN["Qwen/Qwen2.5-7B-Instruct"]
+    parts = memory.training(memory.Load(shape, None, 8000, 6000, shards=8))
+    assert parts.weights + parts.gradients + parts.optimizer == 2 * shape.parameters
+    assert 16e9 < parts.total < 30e9
+    one, four = (row(plan.plan(lean, processes=size, samples=1), "pretrain") for size in (8, 32))
+    assert four.weights == pytest.approx(one.weights)
+    assert four.gpu_hours == one.gpu_hours == pytest.approx(32 * four.hours)
+
+
+def test_large_runs_are_planned(large):
+    """7B and 32B are planned within a minute, with the paper's GPUs, steps and hours."""
+    made, seconds = large
+    assert seconds < 60
+    pretrain = row(made, "pretrain")
+    assert (pretrain.processes, pretrain.steps, pretrain.paper_low) in \
+        {(8, 800, 144.0), (32, 700, 713.6)}
+    assert pretrain.samples == 256 * pretrain.steps
+    adaptations = made.stages[made.stages.stage == "adapt"]
+    assert len(adaptations) == len(made.run.trainings)
+    assert set(adaptations.steps) == {156}
+    assert made.stages.fits.all()
+    assert not made.problems
+
+
+def test_large_runs_are_shown(large):
+    """The text holds every stage and method, and says whether tokens were counted."""
+    made, _ = large
+    text = plan.show(made)
+    assert ("ESTIMATED" in text) != made.counted
+    assert "Everything fits." in text
+    for name in ("RF-pretraining", *(f"adaptation, {method}" for method in
+                                     made.run.adaptation.methods), "evaluation, in sum"):
+        assert name in text
+    assert all(len(line) < 400 for line in text.splitlines())
+
+
+def test_hours_follow_from_operations(large):
+    """GPU hours are operations over the stated share of the peak."""
+    made, _ = large
+    pretrain = row(made, "pretrain")
+    weight = 6 if made.run.pretraining.method == "full" else 4
+    each = pretrain.flops / pretrain.tokens / made.shape.parameters
+    assert each == pytest.approx(weight, rel=0.02)  # and an adapter's
+    seconds = (pretrain.flops + pretrain.validation_flops) / (0.40 * 989e12)
+    assert pretrain.gpu_hours == pytest.approx(seconds / 3600)
+
+
+@pytest.mark.parametrize("method", [{"method": "full", "rank": None}, {}])
+def test_operations_are_those_of_the_log(tiny, method):
+    """A plan counts as many operations a token as the trainer's log does for the real model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from metarfft_core import trainer
+
+    run = tiny_run(tiny, **method)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    if not method:
+        model = get_peft_model(model, LoraConfig(r=run.pretraining.rank,
+                                                 target_modules="all-linear"))
+    pretrain = row(plan.plan(run), "pretrain")
+    assert pretrain.flops == pytest.approx(trainer.flops(model) * pretrain.tokens, rel=1e-3)
+
+
+def test_tokens_are_those_of_the_corpus(tiny, monkeypatch, tmp_path):
+    """Where every sample is counted, the plan gives the tokens and steps that training loads."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = tiny_run(tiny, epochs=1)
+    corpus.build(run)
+    job = training.Job(run, "pretrain")
+    data, order, _ = batches.load_training(job, models.load_tokenizer(str(tiny)))
+    planned = row(plan.plan(run, samples=5), "pretrain")
+    assert planned.samples == len(order) == 20  # all of them, once
+    assert planned.tokens == sum(data["tokens"])
+    assert planned.trained_tokens == sum(data["completion_tokens"])
+    assert planned.longest == max(data["tokens"])
+    assert planned.micro_batch >= planned.longest
+
+
+def test_general_data_counts_with_its_share(tiny, tmp_path):
+    """Mixed samples raise the mean tokens by their share, and a missing file is named."""
+    file = tmp_path / "general.jsonl"
+    line = {"prompt": "Say this word often.", "completion": "word " * 300}
+    file.write_text(json.dumps(line) + "\n")
+    alone = row(plan.plan(tiny_run(tiny)), "pretrain")
+    mix = {"file": str(file), "share": 0.25}
+    made = row(plan.plan(tiny_run(tiny, mix=mix)), "pretrain")
+    other = models.token_counter(str(tiny))(line["prompt"], line["completion"])
+    expected = 0.75 * alone.tokens / alone.samples + 0.25 * other
+    assert made.tokens / made.samples == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(params.ParamsError, match=r"nowhere\.jsonl"):
+        plan.plan(tiny_run(tiny, mix=mix | {"file": str(tmp_path / "nowhere.jsonl")}))
+
+
+def test_equal_trained_tokens_take_more_steps(tiny):
+    """Where baselines train on as many tokens, direct answers take many more steps, and train on
+    what rule-following does; with equal samples all take the same steps."""
+    run = tiny_run(tiny)
+    assert set(plan.plan(run).stages.query("stage == 'adapt'").steps) == {7}
+    equal = plan.plan(changed(run, "adaptation", equal="trained_tokens"))
+    direct, ruled = row(equal, "adapt", "direct"), row(equal, "adapt", "vanilla_rfft")
+    assert ruled.steps == 7
+    assert direct.steps > 50
+    assert direct.trained_tokens == pytest.approx(ruled.trained_tokens, rel=0.02)
+
+
+def test_an_estimate_is_near_the_count():
+    """Without the tokenizer, tokens come within 8% of SmolLM2's, in every format and in sum."""
+    run = params.load(params.ROOT / "params" / "7b.yaml")
+    counted = counting.Counter(run, 1, models.resolve(models.EMBEDDED))
+    estimated = counting.Counter(run, 1, None)
+    asked = [(run.corpus.pretrain.tasks, [1, 5, 10, 15], "pretrain", "rfft"),
+             *((run.corpus.adaptation.tasks, [1, 5, 15, 30], "evaluation", format)
+               for format in ("direct", "scratchpad", "rfft", "rfft_nl"))]
+    for each in asked:
+        tokens, completions = ([sum(column) for column in
+                                zip(*counter.of_tasks(*each), strict=True)]
+                               for counter in (estimated, counted))
+        assert tokens == pytest.approx(completions, rel=0.08)
+
+
+@pytest.mark.parametrize(("processes", "gib"), [(2, 48), (4, 32), (1, 24)])
+def test_what_is_said_to_fit_fits(lean, processes, gib):
+    """A training that does not fit is named with its memory, and each remedy makes it fit."""
+    made = plan.plan(lean, processes=processes, gpu_memory_gib=gib, samples=1)
+    assert not row(made, "pretrain").fits
+    assert row(made, "pretrain").total > plan.USABLE * gib
+    [problem] = [one for one in made.problems if one.startswith("RF-pretraining")]
+    assert f"PROBLEM: {problem}" in plan.show(made)
+    remedies = problem.partition("it would fit with ")[2].split(" or with ")
+    assert remedies != [""]
+    for remedy in remedies:
+        words = remedy.split()
+        other, count = lean, processes
+        if words[-1] == "processes":
+            count = int(words[0])
+        elif words[0] == "micro_batch_size":
+            other = changed(lean, "pretraining", micro_batch_size=int(words[1]))
+        else:
+            other = changed(lean, "pretraining", method="pissa", rank=int(words[-1]))
+        again = plan.plan(other, processes=count, gpu_memory_gib=gib, samples=1)
+        assert row(again, "pretrain").fits, remedy
+
+
+def test_a_smaller_micro_batch_is_offered(lean):
+    """Where activations alone are too many, the largest micro_batch_size that fits is named."""
+    run = changed(lean, "pretraining", micro_batch_size=32)
+    [problem] = plan.plan(run, processes=8, gpu_memory_gib=32, samples=1).problems
+    size = int(problem.partition("micro_batch_size ")[2].split()[0])
+    assert size in (8, 16)
+    for micro, fits in ((size, True), (2 * size, False)):
+        again = changed(lean, "pretraining", micro_batch_size=micro)
+        assert row(plan.plan(again, processes=8, gpu_memory_gib=32, samples=1),
+                   "pretrain").fits == fits
+
+
+def test_a_batch_that_does_not_divide_is_a_problem(lean):
+    """Processes among which the batch cannot be spread are refused as the launch would."""
+    [problem] = plan.plan(lean, processes=3, samples=1).problems
+    assert "3 processes" in problem
+    assert "can be 1, 2, 4, 8, 16, 32" in problem
+
+
+def test_an_unknown_model_is_refused(tiny):
+    """A model without config.json that is not in the table is refused, with those that are."""
+    run = changed(tiny_run(tiny), "model", name="no-such-organisation/no-such-model-7B")
+    with pytest.raises(params.ParamsError, match=r"model\.name.*Qwen/Qwen2\.5-32B-Instruct"):
+        plan.plan(run)
+
+
+def test_importing_does_nothing():
+    """Importing the plan loads neither torch nor transformers nor pandas."""
+    program = ("import sys, metarfft_core.plan; "
+               "print({'torch', 'transformers', 'pandas', 'datasets'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=params.ROOT, check=True)
+    assert done.stdout.strip() == "set()"
