@@ -249,9 +249,10 @@ def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]
                                        run.evaluation.tensor_parallel)
 
 
-def _scored(row: dict, generated: generation.Generation) -> dict:
+def _scored(row: dict, generated: generation.Generation | api.Answer) -> dict:
     answer, outcome = score(generated.text, generated.finish_reason, row["gold_answer"])
-    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text,
+    thought = {"reasoning": generated.reasoning} if isinstance(generated, api.Answer) else {}
+    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **thought,
             "finish_reason": generated.finish_reason,
             "completion_tokens": generated.completion_tokens, "answer": answer,
             "outcome": outcome}
@@ -295,12 +296,15 @@ def launch(run: Params) -> Path:
     for one in run.evaluation.api:
         if any(method == one.name for method, *_ in left):
             api.read_key(one)
-    commands = [Command(
-        [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
-         "--method", method, "--task", task, "--seed", str(seed)],
-        f"evaluation of {method} on {task}") for method, task, seed in left]
-    if commands:
-        follow_all(commands, groups_of(run.evaluation.tensor_parallel))
+    commands: dict[bool, list[Command]] = {False: [], True: []}
+    for method, task, seed in left:
+        commands[method not in METHODS].append(Command(
+            [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
+             "--method", method, "--task", task, "--seed", str(seed)],
+            f"evaluation of {method} on {task}"))
+    if commands[False]:
+        follow_all(commands[False], groups_of(run.evaluation.tensor_parallel))
+    follow_all(commands[True], [])  # a server's rate limit holds for one process
     folder = run.folder / "evaluation"
     manifest: dict[str, dict] = {}
     for cell in run.cells:
@@ -339,7 +343,7 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate the whole grid, or one method on one task; 0, or 2 for a user's error."""
+    """Evaluate the whole grid, or one method on one task; 0, 1 for a server's, 2 for a user's error."""
     parser = argparse.ArgumentParser(prog="metarfft_core.evaluation", description=main.__doc__)
     parser.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
     parser.add_argument("--method")
@@ -359,9 +363,9 @@ def main(arguments: list[str] | None = None) -> int:
             if cell not in run.cells:
                 raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
             evaluate(run, *cell)
-    except ParamsError as error:
+    except (ParamsError, api.ServerError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ParamsError) else 1
     return 0
 
 

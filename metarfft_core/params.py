@@ -252,12 +252,12 @@ class Api(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # of the method, in the results
     model: str  # its id at the server
-    base_url: str
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
     key_variable: str | None = "METARFFT_API_KEY"  # the environment variable that holds the key
     max_tokens: Count = 24000  # of an answer, thinking included
     requests_per_minute: Count = 60
     concurrency: Count = 8  # requests at once
-    timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds for one answer
+    timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a word
     retries: Annotated[int, Field(ge=0)] = 8
     price_in: Annotated[float, Field(ge=0)] | None = None  # for a million prompt tokens
     price_out: Annotated[float, Field(ge=0)] | None = None  # for a million generated tokens
