@@ -343,8 +343,13 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate the whole grid, or one method on one task; 0, 1 for a server's, 2 for a user's error."""
-    parser = argparse.ArgumentParser(prog="metarfft_core.evaluation", description=main.__doc__)
+    """Evaluate the whole grid, or one method on one task.
+
+    Returns 0, 1 where a server gave no answer, 2 for a user's error.
+    """
+    parser = argparse.ArgumentParser(
+        prog="metarfft_core.evaluation",
+        description="Evaluate the whole grid, or one method on one task.")
     parser.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
     parser.add_argument("--method")
     parser.add_argument("--task", help="a task's id; with --method, and only with it")

@@ -114,3 +114,49 @@ def test_bad_arguments_are_one_line(arguments, said):
     assert process.returncode == 2
     assert said in process.stderr
     assert process.stderr.count("\n") == 1
+
+
+TEST_RUN = ("--params", str(params.ROOT / "params" / "test.yaml"))
+
+
+def test_preview_shows_the_mask_of_a_real_sample(tmp_path):
+    """The rule stands there in grey, the trace and its end token in green, with their counts."""
+    process, _ = metarfft("preview", *TEST_RUN, "--stage", "pretrain",
+                          METARFFT_OUTPUTS=str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    parts = process.stdout.split("\033[")
+    [grey] = [part for part in parts if part.startswith("90m")]
+    [green] = [part for part in parts if part.startswith("32m")]
+    assert "rule:\ndef " in grey
+    assert green.endswith("<|im_end|>")
+    assert "The loss is taken on " in process.stdout
+
+
+def test_plan_says_what_each_stage_costs():
+    """A line for RF-pretraining, one for each method and one for the evaluation, in a minute."""
+    process, seconds = metarfft("plan", *TEST_RUN)
+    assert process.returncode == 0, process.stderr
+    for stage in ("RF-pretraining", "adaptation, direct", "adaptation, meta_rfft_nl",
+                  "evaluation, base_1shot"):
+        assert stage in process.stdout
+    assert seconds < 60
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["train", "--stage", "adapt", "--task", "lc_258"], "task: expected one of nupa_length"),
+    (["train", "--stage", "tune"], "stage: expected pretrain or adapt, got 'tune'"),
+    (["train", "--stage", "pretrain", "--launch", "nowhere.yaml"], "there is no file nowhere.yaml"),
+    (["train", "--stage", "adapt", "--task", "nupa_length", "--method", "meta_rfft"],
+     "finish the stage pretrain of run test first"),
+    (["evaluate"], "needs a finished training"),
+    (["export", "--as", "merged", "--to", "m", "--task", "nupa_length", "--method", "direct"],
+     "adapt nupa_length direct is not finished")])
+def test_what_cannot_be_done_is_one_line(tmp_path, arguments, said):
+    """A stage without what it needs, or with a wrong name, is one line and exit code 2."""
+    command, *options = arguments
+    if command == "evaluate":
+        metarfft("build", *TEST_RUN, METARFFT_OUTPUTS=str(tmp_path))
+    process, _ = metarfft(command, *TEST_RUN, *options, METARFFT_OUTPUTS=str(tmp_path))
+    assert process.returncode == 2, process.stderr
+    assert said in process.stderr
+    assert process.stderr.count("\n") == 1

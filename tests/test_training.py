@@ -221,7 +221,8 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
                    early_stopping_patience=2)
     corpus.build(run)
     with monkeypatch.context() as patch:
-        patch.setattr(models, "save_adapter", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr(models, "save_adapter",
+                      lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             training.train(run, "adapt", "lc_2544", "direct")
     folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
@@ -299,7 +300,7 @@ def test_a_wrong_mask_stops_the_training(run):
     Trainer.check_batches(trainer, tokenizer, data, [[0, 1], [2]])
     wrong = data.map(lambda row: {"completion_tokens": row["completion_tokens"] + 1})
     trainer.train_dataset = batches.packed(wrong, [[0, 1], [2]])
-    with pytest.raises(RuntimeError, match="micro batch 0 .* labels differ"):
+    with pytest.raises(RuntimeError, match=r"micro batch 0 .* labels differ"):
         Trainer.check_batches(trainer, tokenizer, data, [[0, 1], [2]])
 
 
