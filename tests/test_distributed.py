@@ -94,6 +94,7 @@ def test_two_processes_give_the_losses_of_one_and_go_on_after_a_kill(alone, buil
     assert read_json(folder / "manifest.json")["processes"] == 2
 
 
+@pytest.mark.slow
 def test_another_number_of_processes_goes_on_with_the_same_curve(alone, built, tmp_path):
     """A training begun on two processes and killed ends on one with the curve of one."""
     outputs = shutil.copytree(built, tmp_path / "outputs")
@@ -109,6 +110,7 @@ def test_another_number_of_processes_goes_on_with_the_same_curve(alone, built, t
     assert_same_curve(folder, alone)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_early_at_the_step_of_one(built, tmp_path):
     """With a learning rate that breaks the model, two processes stop where one does, and keep the
     same best step."""

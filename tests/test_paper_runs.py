@@ -93,7 +93,7 @@ def test_the_resolved_arguments_are_the_papers(qwen, tmp_path, monkeypatch, size
     assert resolved.seed == run.seed
 
 
-@pytest.mark.parametrize("size", ["7b", "32b"])
+@pytest.mark.parametrize("size", ["7b", pytest.param("32b", marks=pytest.mark.slow)])
 def test_the_whole_sequence_runs(qwen, tmp_path, monkeypatch, size):
     """Corpus, RF-pretraining on every task with in-context samples among them, adaptation with
     each method, seeds and rules in words, evaluation with 1-shot and counterfactual cells, and
