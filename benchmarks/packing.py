@@ -116,7 +116,7 @@ def step(kind: str, model, tokenizer, data) -> float:
 
     rows, size = batches.packed(data, [list(range(len(data)))]), 1
     if kind == PADDED:
-        rows, size = data.map(lambda one: {"labels": batches._labels(one)},
+        rows, size = data.map(lambda one: {"labels": batches.labels(one)},
                               remove_columns=data.column_names[:-3]), len(data)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:

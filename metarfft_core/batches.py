@@ -262,13 +262,14 @@ def packed(data, bins: list[list[int]]):
         for places in batch["rows"]:
             samples = [data[place] for place in places]
             rows["input_ids"].append([token for one in samples for token in one["input_ids"]])
-            rows["labels"].append([label for one in samples for label in _labels(one)])
+            rows["labels"].append([label for one in samples for label in labels(one)])
             rows["seq_lengths"].append([one["tokens"] for one in samples])
         return rows
 
     return Dataset.from_dict({"rows": bins}).with_transform(lay)
 
 
-def _labels(sample: dict) -> list[int]:
+def labels(sample: dict) -> list[int]:
+    """Which tokens of an encoded sample the loss is taken on: itself, or -100 for the prompt."""
     given = sample["tokens"] - sample["completion_tokens"]
     return [-100] * given + sample["input_ids"][given:]
