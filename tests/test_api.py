@@ -462,10 +462,10 @@ def test_the_cost_is_the_sum_over_tokens():
     """Tokens times prices for a million, both kinds; no prices, no cost."""
     rows = [{"prompt_tokens": 100, "completion_tokens": 2000},
             {"prompt_tokens": 50, "completion_tokens": 24_000}]
-    settings = _settings("", price_in=0.5, price_out=2.0)
+    settings = _settings("http://localhost/v1", price_in=0.5, price_out=2.0)
     assert api.cost(rows, settings) == pytest.approx((150 * 0.5 + 26_000 * 2.0) / 1_000_000)
     assert api.cost([], settings) == 0
-    assert api.cost(rows, _settings("", price_in=0.5)) is None
+    assert api.cost(rows, _settings("http://localhost/v1", price_in=0.5)) is None
 
 
 def test_the_question_asks_for_the_line_that_is_parsed():

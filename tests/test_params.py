@@ -18,8 +18,11 @@ IN_CONTEXT = {"tasks": ["sr_coin_flip"], "lengths": [1], "samples_per_length": 1
 
 
 def changed(keys, value):
-    """The smoke run's values with one of them changed; `keys` are joined by dots."""
+    """The smoke run's values, its optional keys left out, with one of them changed; `keys` are
+    joined by dots."""
     values = params.read(params.DEFAULT_FILE)
+    del values["adaptation"]["further"]
+    del values["evaluation"]["in_context"], values["evaluation"]["counterfactual"]
     *sections, last = keys.split(".")
     part = values
     for section in sections:
@@ -399,7 +402,10 @@ def test_counterfactual_and_1shot_cells_follow_the_trained_ones():
     (further(), "task lc_2544, method meta_rfft, seed 0 stands there twice"),
     (further(metods=["direct"]), "did you mean methods?"),
     (changed("evaluation.counterfactual", ["meta_rfft_nl"]), "expected methods that are trained"),
-    (changed("evaluation.api", [{"name": "direct", "model": "x", "base_url": "y"}]), "used once"),
+    (changed("evaluation.api", [{"name": "direct", "model": "x", "base_url": "http://y"}]),
+     "used once"),
+    (changed("evaluation.api", [{"name": "R1", "model": "x", "base_url": "y"}]),
+     "evaluation.api.0.base_url: string should match pattern"),
     (changed("pretraining.in_context_share", 0.5), "corpus.in_context is missing"),
     (changed("pretraining.mix", {"file": "general.jsonl", "share": 1.5}), "less than 1, got 1.5"),
     (changed("trackers", ["wandb"]), "'tensorboard' or 'trackio', got 'wandb'")])
@@ -418,7 +424,7 @@ def test_equal_tokens_need_rule_following_samples():
 def test_optional_keys_leave_the_digest_as_it_was():
     """A file without the optional keys has the digest of one that gives their defaults; workers
     and trackers never change it, a mix does."""
-    digest = params.load(params.DEFAULT_FILE).digest
+    digest = params.check(changed("seed", 0)).digest
     for keys, value in (("evaluation.api", []), ("adaptation.equal", "samples"),
                         ("trackers", ["tensorboard"]), ("corpus.workers", 7)):
         assert params.check(changed(keys, value)).digest == digest
