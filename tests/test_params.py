@@ -18,11 +18,19 @@ IN_CONTEXT = {"tasks": ["sr_coin_flip"], "lengths": [1], "samples_per_length": 1
 
 
 def changed(keys, value):
-    """The smoke run's values, its optional keys left out, with one of them changed; `keys` are
-    joined by dots."""
+    """The smoke run's values with one of them changed; `keys` are joined by dots."""
+    return with_value(params.read(params.DEFAULT_FILE), keys, value)
+
+
+def plain(keys, value):
+    """The same, without the smoke run's optional keys."""
     values = params.read(params.DEFAULT_FILE)
     del values["adaptation"]["further"]
     del values["evaluation"]["in_context"], values["evaluation"]["counterfactual"]
+    return with_value(values, keys, value)
+
+
+def with_value(values, keys, value):
     *sections, last = keys.split(".")
     part = values
     for section in sections:
@@ -370,13 +378,13 @@ ADAPTATION = "adaptation.further"
 
 def further(**values):
     """The smoke run with one more block of trainings."""
-    return changed(ADAPTATION, [{"methods": ["meta_rfft"], "tasks": ["lc_2544"]} | values])
+    return plain(ADAPTATION, [{"methods": ["meta_rfft"], "tasks": ["lc_2544"]} | values])
 
 
 def test_further_trainings_are_more_cells_of_the_grid():
     """Seeds and methods of single tasks come behind the grid of all methods and tasks, and each
     is evaluated; a method in words brings its format."""
-    run = params.check(changed(ADAPTATION, [
+    run = params.check(plain(ADAPTATION, [
         {"methods": ["vanilla_rfft", "meta_rfft"], "tasks": ["lc_2544"], "seeds": [1, 2]},
         {"methods": ["meta_rfft_nl"], "tasks": ["lc_2544"]}]))
     assert run.trainings[:4] == [("lc_2544", method, 0) for method in run.adaptation.methods]
@@ -389,7 +397,7 @@ def test_further_trainings_are_more_cells_of_the_grid():
 def test_counterfactual_and_1shot_cells_follow_the_trained_ones():
     """What is evaluated besides: the changed rule of each task by the methods named, then the
     1-shot prompts and the API models on every task."""
-    values = changed("evaluation.counterfactual", ["meta_rfft"])
+    values = plain("evaluation.counterfactual", ["meta_rfft"])
     values["evaluation"] |= {"in_context": ["base_1shot"], "api": [
         {"name": "DeepSeek-R1", "model": "r1", "base_url": "http://localhost:1/v1"}]}
     run = params.check(values)
@@ -401,14 +409,14 @@ def test_counterfactual_and_1shot_cells_follow_the_trained_ones():
     (further(tasks=["lc_258"]), "adaptation.further.0.tasks: expected tasks of corpus"),
     (further(), "task lc_2544, method meta_rfft, seed 0 stands there twice"),
     (further(metods=["direct"]), "did you mean methods?"),
-    (changed("evaluation.counterfactual", ["meta_rfft_nl"]), "expected methods that are trained"),
-    (changed("evaluation.api", [{"name": "direct", "model": "x", "base_url": "http://y"}]),
+    (plain("evaluation.counterfactual", ["meta_rfft_nl"]), "expected methods that are trained"),
+    (plain("evaluation.api", [{"name": "direct", "model": "x", "base_url": "http://y"}]),
      "used once"),
-    (changed("evaluation.api", [{"name": "R1", "model": "x", "base_url": "y"}]),
+    (plain("evaluation.api", [{"name": "R1", "model": "x", "base_url": "y"}]),
      "evaluation.api.0.base_url: string should match pattern"),
-    (changed("pretraining.in_context_share", 0.5), "corpus.in_context is missing"),
-    (changed("pretraining.mix", {"file": "general.jsonl", "share": 1.5}), "less than 1, got 1.5"),
-    (changed("trackers", ["wandb"]), "'tensorboard' or 'trackio', got 'wandb'")])
+    (plain("pretraining.in_context_share", 0.5), "corpus.in_context is missing"),
+    (plain("pretraining.mix", {"file": "general.jsonl", "share": 1.5}), "less than 1, got 1.5"),
+    (plain("trackers", ["wandb"]), "'tensorboard' or 'trackio', got 'wandb'")])
 def test_what_cannot_be_had_in_the_new_keys_is_refused(values, message):
     """Each mistake in the optional keys gives one line that names the key and what is allowed."""
     assert message in refused(values)
@@ -416,7 +424,7 @@ def test_what_cannot_be_had_in_the_new_keys_is_refused(values, message):
 
 def test_equal_tokens_need_rule_following_samples():
     """Without a rule-following method there are no tokens to be equal to."""
-    values = changed("adaptation.equal", "trained_tokens")
+    values = plain("adaptation.equal", "trained_tokens")
     values["adaptation"]["methods"] = ["direct"]
     assert "needs vanilla_rfft or meta_rfft" in refused(values)
 
@@ -424,9 +432,9 @@ def test_equal_tokens_need_rule_following_samples():
 def test_optional_keys_leave_the_digest_as_it_was():
     """A file without the optional keys has the digest of one that gives their defaults; workers
     and trackers never change it, a mix does."""
-    digest = params.check(changed("seed", 0)).digest
+    digest = params.check(plain("seed", 0)).digest
     for keys, value in (("evaluation.api", []), ("adaptation.equal", "samples"),
                         ("trackers", ["tensorboard"]), ("corpus.workers", 7)):
-        assert params.check(changed(keys, value)).digest == digest
-    mixed = changed("pretraining.mix", {"file": "general.jsonl", "share": 0.1})
+        assert params.check(plain(keys, value)).digest == digest
+    mixed = plain("pretraining.mix", {"file": "general.jsonl", "share": 0.1})
     assert params.check(mixed).digest != digest
