@@ -37,6 +37,12 @@ def preset(file: str = "test", **changes: object) -> dict:
     return change(params.read(params.ROOT / "params" / f"{file}.yaml"), **changes)
 
 
+def plain(file: str = "test") -> dict:
+    """A parameter file as a mapping, without its further trainings and evaluations."""
+    return preset(file, adaptation__further=[], evaluation__in_context=[],
+                  evaluation__counterfactual=[])
+
+
 def change(values: dict, **changes: object) -> dict:
     """Parameters changed at keys such as corpus__evaluation__lengths; a mapping is merged into the
     one that stands there."""

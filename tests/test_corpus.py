@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import made_up_run
 import pytest
 
 from metarfft_core import corpus, formats, models, params, tasks
@@ -25,7 +26,7 @@ corpus.build(params.load(sys.argv[1]))
 
 def values(**changes):
     """Parameters of a small corpus; `changes` replace parts of its section `corpus`."""
-    values = params.read(params.ROOT / "params" / "test.yaml")
+    values = made_up_run.plain()
     values["model"]["context"] = 8192
     values["corpus"] = {
         "workers": 1,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import made_up_run
 import pytest
 
 from metarfft_core import corpus, evaluation, files, models, params, training
@@ -54,7 +55,7 @@ def outputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def values():
     """The parameters of the test run, its evaluation with many batches of short outputs."""
-    values = params.read(params.ROOT / "params" / "test.yaml")
+    values = made_up_run.plain()
     values["adaptation"]["methods"] = ["direct"]
     values["corpus"]["adaptation"]["tasks"] = [TASK]
     values["corpus"]["evaluation"] = {"lengths": [1, 4, 9], "samples_per_length": 10}

@@ -33,7 +33,7 @@ def run(tmp_path_factory):
         corpus__adaptation_validation={"lengths": [1]},
         corpus__evaluation={"lengths": LENGTHS, "samples_per_length": SAMPLES},
         adaptation__further=[{"methods": ["meta_rfft"], "tasks": TASKS[:1], "seeds": [1]}],
-        evaluation__in_context=["meta_1shot"])
+        evaluation__in_context=["meta_1shot"], evaluation__counterfactual=[])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METARFFT_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
         yield made_up_run.make(values, _share, traces=True)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import made_up_run
 import pytest
 import yaml
 
@@ -24,10 +25,7 @@ def changed(keys, value):
 
 def plain(keys, value):
     """The same, without the smoke run's optional keys."""
-    values = params.read(params.DEFAULT_FILE)
-    del values["adaptation"]["further"]
-    del values["evaluation"]["in_context"], values["evaluation"]["counterfactual"]
-    return with_value(values, keys, value)
+    return with_value(made_up_run.plain("smoke"), keys, value)
 
 
 def with_value(values, keys, value):
