@@ -1,5 +1,6 @@
 """Training: the samples it sees, its loss and log, kill and resume, refusals, the launcher."""
 
+import importlib.util
 import json
 import math
 import os
@@ -240,6 +241,18 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
                       corpus.read(run, "adaptation_validation", "direct"))
     assert loss == pytest.approx(best["validation_loss"], abs=0.005)
     assert not list(folder.glob(".merged-*"))
+
+
+def test_a_tracker_that_is_not_installed_is_refused(run):
+    """A tracker is one line in the parameter file, and without its package one line of an error,
+    before any sample is read."""
+    name = "trackio"
+    if importlib.util.find_spec(name):
+        pytest.skip(f"{name} is installed here")
+    tracked = run.model_copy(update={"trackers": [name]})
+    with pytest.raises(ParamsError, match="trackers: the package trackio is not installed"):
+        training.train(tracked, "pretrain")
+    assert tracked.digest == run.digest
 
 
 def test_meta_rfft_waits_for_the_pretraining(run):
