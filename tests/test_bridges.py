@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import made_up_run
 import pytest
 import yaml
 from tiny_model import write_tiny
@@ -25,7 +26,7 @@ with_lm_eval = pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None,
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run with a small corpus of three downstream tasks, all kinds of evaluation in it."""
-    values = params.read(params.ROOT / "params" / "test.yaml")
+    values = made_up_run.plain()
     values["model"]["context"] = 4096
     values["corpus"] |= {
         "adaptation": {"tasks": TASKS, "lengths": "1-2", "samples_per_length": 4},

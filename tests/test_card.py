@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import made_up_run
 import pytest
 import yaml
 
@@ -27,7 +28,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A small corpus with every split; one shard of it holds nothing."""
-    values = params.read(params.ROOT / "params" / "test.yaml")
+    values = made_up_run.plain()
     values["model"]["context"] = 8192
     values["corpus"] |= {
         "pretrain": {"tasks": ["lc_1275", "lc_896", "bbh_navigate"], "lengths": [1, 2, 3, 5],

@@ -5,6 +5,7 @@ import json
 import random
 import shutil
 
+import made_up_run
 import pytest
 import yaml
 
@@ -25,7 +26,7 @@ def outputs(tmp_path, monkeypatch):
 
 def parameters(name, **changes):
     """The parameters of a made-up run; changes are named `section__key`."""
-    values = params.read(params.ROOT / "params" / "test.yaml") | {"name": name}
+    values = made_up_run.plain() | {"name": name}
     values["adaptation"]["methods"] = ["direct", "vanilla_rfft"]
     values["corpus"]["adaptation"] |= {"tasks": list(TASKS), "lengths": [1, 2]}
     values["corpus"]["evaluation"] = {"lengths": list(LENGTHS), "samples_per_length": SAMPLES}
@@ -57,7 +58,7 @@ def write_cell(run, method, task, seed, answer, finished=True):
     about = {"params": run.digest, "training": "t", "corpus": "c", "engine": run.evaluation.engine,
              "versions": {"transformers": "5.19.0"}, "finished": finished}
     if finished:
-        about |= {"rows": len(rows), "sha256": files.sha256(path), "gpu": "NVIDIA H200"}
+        about |= {"rows": len(rows), "sha256": files.sha256(path), "gpu": "NVIDIA A100"}
     files.write_json(path.with_suffix(".json"), about)
     return rows
 
@@ -76,7 +77,7 @@ def write_run(run, commit="c0ffee", weights="w"):
     files.write_json(run.folder / "corpus" / "manifest.json", {
         **made, "params": run.model_dump(), "shards": {"a.parquet": {"sha256": run.digest}}})
     base = {"name": "SmolLM2", "sha256": "5" * 64}
-    training_facts = {**made, "base_model": base, "device": "cuda", "gpu": "NVIDIA H200",
+    training_facts = {**made, "base_model": base, "device": "cuda", "gpu": "NVIDIA A100",
                       "processes": 1, "compute": "bfloat16", "seed": run.seed}
     folders = {None: training.stage_folder(run, "pretrain")} | {
         cell: training.stage_folder(run, "adapt", *cell) for cell in run.trainings}
@@ -158,7 +159,7 @@ def test_provenance_says_what_made_each_result():
     assert found["git commit"] == ("c0ffee", "decade (corpus, pretrain, adapt); facade (adapt)")
     assert found["parameters"] == (one.digest, two.digest)
     assert found["engine"] == ("transformers", "vllm")
-    assert found["GPU"] == ("NVIDIA H200",) * 2
+    assert found["GPU"] == ("NVIDIA A100",) * 2
     assert found["version of python"] == ("3.11.7",) * 2
     assert found["version of transformers"] == ("5.19.0",) * 2
     assert found["starting model"] == ("SmolLM2 555555555555",) * 2
@@ -403,7 +404,7 @@ def test_a_summary_says_what_made_a_run():
     write_all(run, SHARES)
     text = report.summary(run.folder)
     for expected in ("SMOKE RUN", str(run.folder), "c0ffee", run.digest, "SmolLM2 555555555555",
-                     "NVIDIA H200", "3.11.7", "transformers", "4 of 4 finished"):
+                     "NVIDIA A100", "3.11.7", "transformers", "4 of 4 finished"):
         assert expected in text
 
 
