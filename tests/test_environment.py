@@ -1,6 +1,7 @@
 """The set-up: locked versions agree everywhere, and what the README names exists."""
 
 import re
+import sysconfig
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -91,7 +92,9 @@ def test_conda_names_the_same_versions():
 
 def test_installed_versions_are_the_locked_ones():
     """What is installed here is what the lock says (`make env` builds such an environment)."""
-    installed = {canonicalize_name(item.name): item.version for item in distributions()}
+    # Not all of sys.path: setuptools, once imported, adds the packages that it carries.
+    here = [sysconfig.get_path("purelib")]
+    installed = {canonicalize_name(item.name): item.version for item in distributions(path=here)}
     locked = lock("gpu" if "vllm" in installed else "cpu")
     assert differences(installed, locked) == {}
     assert set(locked) - set(installed) == set()
