@@ -66,6 +66,17 @@ def finish(processes):
     return outputs[0]
 
 
+def kill_after(outputs, count, checkpoint):
+    """Start the training on `count` processes and kill them all once a checkpoint is whole."""
+    processes = start(outputs, count)
+    while not (checkpoint / "hashes.json").exists():
+        assert all(process.poll() is None for process in processes), finish(processes)
+        time.sleep(0.05)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
 def assert_same_curve(folder, expected):
     got, expected = training.read_log(folder), training.read_log(expected)
     assert [line["step"] for line in got] == [line["step"] for line in expected]
@@ -79,13 +90,7 @@ def test_two_processes_give_the_losses_of_one_and_go_on_after_a_kill(alone, buil
     that of one to 1e-4, though both were killed after a checkpoint and started again."""
     outputs = shutil.copytree(built, tmp_path / "outputs")
     folder = outputs / "tiny" / "pretrain"
-    processes = start(outputs, 2)
-    while not (folder / "checkpoints" / "checkpoint-8" / "hashes.json").exists():
-        assert all(process.poll() is None for process in processes), finish(processes)
-        time.sleep(0.05)
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    kill_after(outputs, 2, folder / "checkpoints" / "checkpoint-8")
     assert not (folder / "manifest.json").exists()
     printed = finish(start(outputs, 2))
     assert "going on from step " in printed
@@ -99,13 +104,7 @@ def test_another_number_of_processes_goes_on_with_the_same_curve(alone, built, t
     """A training begun on two processes and killed ends on one with the curve of one."""
     outputs = shutil.copytree(built, tmp_path / "outputs")
     folder = outputs / "tiny" / "pretrain"
-    processes = start(outputs, 2)
-    while not (folder / "checkpoints" / "checkpoint-4" / "hashes.json").exists():
-        assert all(process.poll() is None for process in processes), finish(processes)
-        time.sleep(0.05)
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    kill_after(outputs, 2, folder / "checkpoints" / "checkpoint-4")
     finish(start(outputs, 1))
     assert_same_curve(folder, alone)
 
