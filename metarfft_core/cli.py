@@ -99,11 +99,12 @@ def _add_results(add) -> None:
     reporting.add_argument("--params", required=True, metavar="RUN",
                            help="a parameter file or the folder of a run")
     reporting.add_argument("--against", metavar="RUN", help="another one")
-    export = add("export", _export, "write a model or the evaluation's tasks for other programs")
+    export = add("export", _export, "write a model, the evaluation's tasks or a run's results")
     export.add_argument("--params", required=True, metavar="FILE")
-    export.add_argument("--as", required=True, choices=("merged", "lm-eval", "hub"), dest="kind",
-                        help="merged weights of an adaptation, a task folder for lm-eval, or a "
-                             "data set for the Hub")
+    export.add_argument("--as", required=True, dest="kind",
+                        choices=("merged", "lm-eval", "hub", "results"),
+                        help="merged weights of an adaptation, a task folder for lm-eval, a data "
+                             "set for the Hub, or what of a run is small enough to be kept")
     export.add_argument("--to", required=True, metavar="DIR")
     for name in ("task", "method"):
         export.add_argument(f"--{name}", help="of the adaptation; of lm-eval's tasks, if not all")
@@ -206,12 +207,14 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import params, training
+    from metarfft_core import archive, params, training
     from metarfft_core.bridges import hub, lm_eval
 
     run = params.load(options.params)
     if options.kind == "merged":
         print(training.export(run, options.method, options.task, Path(options.to), options.seed))
+    elif options.kind == "results":
+        print(archive.write(run, Path(options.to)))
     elif options.kind == "hub":
         print(hub.write(run, Path(options.to)))
     else:

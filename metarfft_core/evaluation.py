@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from metarfft_core import api, corpus, files, formats, generation, models, params, training
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.processes import Command, alone, follow_all, groups_of
+from metarfft_core.processes import Command, alone, follow_all, places
 
 if TYPE_CHECKING:
     import pandas
@@ -282,7 +282,8 @@ class _Progress:
 def launch(run: Params) -> Path:
     """Evaluate every cell of the run, each in a process of its own; returns the folder.
 
-    On GPUs as many cells are evaluated at once as there are groups of evaluation.tensor_parallel.
+    On GPUs as many cells are evaluated at once as there are groups of evaluation.tensor_parallel,
+    on a CPU as many as evaluation.workers says.
     What is finished is skipped; all that is left is checked before the first engine starts.
     Raises ParamsError for what cannot be evaluated, RuntimeError with its last lines where a
     process failed.
@@ -303,7 +304,7 @@ def launch(run: Params) -> Path:
              "--method", method, "--task", task, "--seed", str(seed)],
             f"evaluation of {method} on {task}"))
     if commands[False]:
-        follow_all(commands[False], groups_of(run.evaluation.tensor_parallel))
+        follow_all(commands[False], places(run.evaluation.tensor_parallel, run.evaluation.workers))
     follow_all(commands[True], [])  # a server's rate limit holds for one process
     folder = run.folder / "evaluation"
     manifest: dict[str, dict] = {}

@@ -54,7 +54,7 @@ Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_
 InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
 
-WITHOUT_EFFECT = {"corpus.workers", "trackers"}
+WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
 """Keys on which no result depends: a run's folder may be used again with others."""
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,6 +234,7 @@ class Adaptation(Training):
 
     methods: list[Adapted]
     further: list[Further] = _unless([])
+    workers: Count = _unless(1)  # trainings at once on a CPU, each with its share of the cores
     # What the methods have in common: the paper's samples and steps, or the trained tokens, as
     # many as the rule-following samples of these steps have; the others then repeat theirs.
     equal: Annotated[Literal["samples", "trained_tokens"],
@@ -274,6 +275,7 @@ class Evaluation(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of every interval
     bootstrap_samples: Count
     tensor_parallel: Count = _unless(1)  # GPUs that hold one model together (vllm)
+    workers: Count = _unless(1)  # engines at once on a CPU, each with its share of the cores
     in_context: list[InContextMethod] = _unless([])
     counterfactual: list[Ruled] = _unless([])  # also asked with the changed rule of each task
     api: list[Api] = _unless([])

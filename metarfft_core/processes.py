@@ -90,26 +90,27 @@ def _stop(process: subprocess.Popen) -> None:
         process.terminate()
 
 
-def follow_all(commands: list[Command], groups: list[str]) -> None:
-    """Run commands, as many at once as there are groups of GPUs; each sees one group alone.
+def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
+    """Run commands, as many at once as there are places, each in the environment of its place.
 
-    Without a group they run one after the other. Where one fails the others are stopped.
+    With fewer than two places they run one after the other. Where one fails the others are
+    stopped.
     """
-    if len(groups) < 2 or len(commands) < 2:
+    if len(places) < 2 or len(commands) < 2:
         for command in commands:
             follow(command)
         return
-    free = list(groups)
+    free = list(places)
 
     def run(command: Command) -> None:
-        group = free.pop()
+        place = free.pop()
         try:
-            environment = {**command.environment, "CUDA_VISIBLE_DEVICES": group}
-            follow(command._replace(environment=environment), f"[{command.name}] ")
+            follow(command._replace(environment={**command.environment, **place}),
+                   f"[{command.name}] ")
         finally:
-            free.append(group)
+            free.append(place)
 
-    with ThreadPoolExecutor(len(groups)) as pool:
+    with ThreadPoolExecutor(len(places)) as pool:
         futures = [pool.submit(run, command) for command in commands]
         try:
             for future in as_completed(futures):
@@ -121,11 +122,22 @@ def follow_all(commands: list[Command], groups: list[str]) -> None:
             raise
 
 
-def groups_of(size: int) -> list[str]:
-    """The visible GPUs in groups of `size`, as CUDA_VISIBLE_DEVICES takes them; what does not
-    fill a group is left out."""
+def places(size: int, workers: int) -> list[dict[str, str]]:
+    """Where processes can run at once, each place as the variables that bind a process to it.
+
+    On GPUs every group of `size` of them (what does not fill a group is left out), on a CPU
+    `workers` shares of the cores.
+    """
     names = gpus()
-    return [",".join(names[first:first + size]) for first in range(0, len(names) - size + 1, size)]
+    if not names:
+        return [{"OMP_NUM_THREADS": threads(workers)}] * workers
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(names[first:first + size])}
+            for first in range(0, len(names) - size + 1, size)]
+
+
+def threads(workers: int) -> str:
+    """The threads of one of `workers` processes: what the user has set has precedence."""
+    return os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // workers)))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarfft_core import files, metrics, params
+from metarfft_core import archive, files, metrics, params
 from metarfft_core.params import METHODS, Params, ParamsError
 
 LISTED = 20
@@ -75,8 +75,7 @@ class Run:
         rows = []
         with open(path, encoding="utf-8") as file:
             for row in map(json.loads, file):
-                # Prompts are only held against each other, within this process.
-                rows.append({"seed": self.seed, "prompt": hash(row.pop("prompt")), **{
+                rows.append({"seed": self.seed, "prompt": archive.prompt_hash(row), **{
                     key: row[key] for key in ("method", "task", "seed", "length", "index",
                                               "gold_answer", "answer", "outcome") if key in row}})
         return rows

@@ -209,7 +209,8 @@ def launch_all(run: Params) -> None:
 
     On GPUs, RF-pretraining takes all of them and an adaptation takes one, as many at once as there
     are. A configuration of accelerate's, named by $METARFFT_PRETRAIN_ON or $METARFFT_ADAPT_ON,
-    says otherwise: then as many adaptations run at once as its processes leave GPUs for.
+    says otherwise: then as many adaptations run at once as its processes leave GPUs for. On a
+    CPU adaptation.workers run at once.
     """
     _launch([job for job in jobs(run) if job.stage == "pretrain"])
     launch_adaptations(run)
@@ -241,7 +242,7 @@ def _launch(every: list[Job]) -> None:
             value = getattr(job, option)
             line += [] if value is None else [f"--{option}", str(value)]
         commands.append(processes.Command(line, f"training {job.name}"))
-    processes.follow_all(commands, processes.groups_of(size))
+    processes.follow_all(commands, processes.places(size, _workers(left[0])))
 
 
 def _launch_options(job: Job) -> tuple[list[str], int]:
@@ -262,11 +263,15 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
         return ["--config_file", str(_FSDP), "--num_processes", str(size)], size
     kind = ["--cpu"] if not gpus else []
     kind += ["--multi_gpu"] if size > 1 else []
-    # Where neither is given, accelerate trains on one thread.
-    threads = os.environ.get("OMP_NUM_THREADS", processes.cores() // max(1, gpus) or 1)
+    threads = processes.threads(gpus or _workers(job))  # without it accelerate trains on one
     return ["--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-            "--num_processes", str(size), "--num_cpu_threads_per_process", str(threads),
+            "--num_processes", str(size), "--num_cpu_threads_per_process", threads,
             *kind], size
+
+
+def _workers(job: Job) -> int:
+    """The trainings of a stage that share a CPU."""
+    return 1 if job.stage == "pretrain" else job.run.adaptation.workers
 
 
 def finished(job: Job) -> bool:

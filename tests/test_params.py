@@ -268,7 +268,8 @@ def test_resolved_parameters_mean_the_same():
 def test_the_digest_follows_every_value_but_the_workers():
     """The number of workers cannot change a result; every other value can."""
     run = params.load(params.DEFAULT_FILE)
-    assert params.check(changed("corpus.workers", 7)).digest == run.digest
+    for section in ("corpus", "adaptation", "evaluation"):
+        assert params.check(changed(f"{section}.workers", 7)).digest == run.digest
     for keys, value in (("seed", 1), ("name", "other"), ("evaluation.limit_extra", 65),
                         ("corpus.pretrain.samples_per_length", 7)):
         assert params.check(changed(keys, value)).digest != run.digest

@@ -9,7 +9,7 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import corpus, evaluation, files, metrics, params, report, training
+from metarfft_core import archive, corpus, evaluation, files, metrics, params, report, training
 from metarfft_core.params import ParamsError
 
 TASKS = ("nupa_length", "lc_2544")
@@ -418,3 +418,38 @@ def test_the_kits_own_provenance_is_read():
     assert found["parameters"] == run.digest
     assert found.get("git commit") == made["git_commit"]
     assert {name: found[f"version of {name}"] for name in made["versions"]} == made["versions"]
+
+
+def test_kept_results_are_compared_as_the_run_itself(tmp_path):
+    """What is kept of a run gives the same figures, pairs and flips, and holds no weights and,
+    of each length, the texts of two samples."""
+    first, other = parameters("one"), parameters("two")
+    write_all(first, SHARES, "first")
+    write_all(other, SHARES, "other")
+    (other.folder / "pretrain" / "model.safetensors").write_bytes(b"0" * 100)
+    kept = archive.write(other, tmp_path / "kept" / "two")
+    whole, small = report.compare(first, other), report.compare(first, kept)
+    for part in ("figures", "pairs", "flips", "provenance"):
+        assert getattr(whole, part) == getattr(small, part)
+    assert whole.flips, "two runs that agree everywhere would prove nothing"
+    assert not list(kept.rglob("*.safetensors"))
+    for method, task, seed in other.cells:
+        path = evaluation.path(other, method, task, seed)
+        lines = (kept / path.relative_to(other.folder)).read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert len(rows) == SAMPLES * len(LENGTHS)
+        assert [row["length"] for row in rows if "text" in row] == [1, 1, 2, 2, 4, 4]
+        assert all(("prompt" in row) == ("text" in row) for row in rows)
+
+
+def test_only_finished_results_are_kept_and_nothing_is_overwritten(tmp_path):
+    """An unfinished cell and a folder that exists are refused, and nothing is written."""
+    run = parameters("one")
+    write_all(run, SHARES)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ParamsError, match="mine exists: name a folder that does not"):
+        archive.write(run, tmp_path / "mine")
+    write_cell(run, "direct", TASKS[0], run.seed, random_answer("x", 0.5), finished=False)
+    with pytest.raises(ParamsError, match="the evaluation of direct on nupa_length is not fin"):
+        archive.write(run, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()

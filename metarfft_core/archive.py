@@ -1,0 +1,67 @@
+"""What of a run is small enough to be kept under version control: all but weights and most texts.
+
+    metarfft export --params FILE --as results --to DIR
+
+`metarfft report` takes such a folder in the place of a run's own, so that a rerun can be held
+against it, sample by sample.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from metarfft_core import evaluation, files, models
+from metarfft_core.params import Params, ParamsError
+
+WITH_TEXT = 2
+"""Samples of each length, of every evaluated cell, that keep their prompt and generation."""
+
+_COPIED = ("params.yaml", "corpus/manifest.json", "corpus/README.md", "pretrain/manifest.json",
+           "pretrain/log.jsonl", "adapt/*/*/manifest.json", "adapt/*/*/log.jsonl",
+           "evaluation/manifest.json", "figures/*.png", "figures/*.csv", "paper/claims.*")
+
+
+def write(run: Params, folder: Path) -> Path:
+    """Write the manifests, logs, figures with their numbers, and outcomes of a finished run.
+
+    A row of the evaluation keeps everything but, from the third sample of a length on, its prompt
+    (a hash stands for it) and its text. Raises ParamsError where something was not evaluated or
+    where `folder` exists.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise ParamsError(f"{folder} exists: name a folder that does not")
+    evaluation.read(run)  # refuses what is not finished, or another run's
+    with models.whole_folder(folder) as made:
+        for path in sorted(path for pattern in _COPIED for path in run.folder.glob(pattern)):
+            target = made / path.relative_to(run.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        for cell in run.cells:
+            path = evaluation.path(run, *cell)
+            _copy_cell(path, made / path.relative_to(run.folder))
+    return folder
+
+
+def _copy_cell(path: Path, target: Path) -> None:
+    """One file of rows without most texts, and its description with the hash that it then has."""
+    with open(path, encoding="utf-8") as file:
+        rows = sorted(map(json.loads, file), key=lambda row: (row["length"], row["index"]))
+    of_length, lines = Counter(), []
+    for row in rows:
+        of_length[row["length"]] += 1
+        kept = {"prompt_sha256": prompt_hash(row), **row}
+        if of_length[row["length"]] > WITH_TEXT:
+            del kept["prompt"], kept["text"]
+        lines.append(json.dumps(kept, ensure_ascii=False) + "\n")
+    files.write_whole(target, "".join(lines))
+    about = files.read_json(path.with_suffix(".json"))
+    files.write_json(target.with_suffix(".json"), about | {
+        "sha256": files.sha256(target), "whole_sha256": about["sha256"]})
+
+
+def prompt_hash(row: dict) -> str:
+    """What stands for a row's prompt: 16 digits of its SHA-256."""
+    return row.get("prompt_sha256") or hashlib.sha256(row["prompt"].encode()).hexdigest()[:16]

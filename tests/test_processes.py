@@ -1,0 +1,59 @@
+"""Processes side by side, with real ones."""
+
+import sys
+
+import pytest
+
+from metarfft_core import processes
+from metarfft_core.processes import Command
+
+WAIT = """
+import os, pathlib, sys, time
+own, other = map(pathlib.Path, sys.argv[1:])
+own.write_text(os.environ["PLACE"])
+for _ in range(300):
+    if other.exists():
+        break
+    time.sleep(0.1)
+else:
+    sys.exit(3)
+"""
+
+
+def test_commands_run_at_once_each_in_a_place_of_its_own(tmp_path):
+    """Two commands that wait for each other both end, and each sees the variables of one place."""
+    paths = [tmp_path / "a", tmp_path / "b"]
+    commands = [Command([sys.executable, "-c", WAIT, *map(str, pair)], pair[0].name)
+                for pair in (paths, paths[::-1])]
+    processes.follow_all(commands, [{"PLACE": "1"}, {"PLACE": "2"}])
+    assert sorted(path.read_text() for path in paths) == ["1", "2"]
+
+
+def test_a_failure_stops_what_runs_beside_it(tmp_path):
+    """The error names the command that failed, and the other one does not run on."""
+    done = tmp_path / "done"
+    long = f"import time, pathlib; time.sleep(60); pathlib.Path({str(done)!r}).touch()"
+    with pytest.raises(RuntimeError, match="short failed with exit code 7"):
+        processes.follow_all([Command([sys.executable, "-c", long], "long"),
+                              Command([sys.executable, "-c", "import sys; sys.exit(7)"], "short")],
+                             [{}, {}])
+    assert not done.exists()
+    assert not processes._running
+
+
+def test_the_places_of_a_cpu_share_its_cores(monkeypatch):
+    """Each worker gets its part of the cores as threads, at least one, or what the user set."""
+    monkeypatch.setattr(processes, "gpus", lambda: [])
+    monkeypatch.setattr(processes, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert processes.places(1, 2) == [{"OMP_NUM_THREADS": "4"}] * 2
+    assert processes.places(1, 20) == [{"OMP_NUM_THREADS": "1"}] * 20
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert processes.places(1, 2) == [{"OMP_NUM_THREADS": "3"}] * 2
+
+
+def test_the_places_of_gpus_are_groups_of_them(monkeypatch):
+    """Workers mean nothing there, and GPUs that do not fill a group are left out."""
+    monkeypatch.setattr(processes, "gpus", lambda: ["0", "1", "2"])
+    assert processes.places(2, 5) == [{"CUDA_VISIBLE_DEVICES": "0,1"}]
+    assert len(processes.places(1, 1)) == 3
