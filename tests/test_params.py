@@ -7,7 +7,7 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import formats, params, synthetic, tasks
+from metarfft_core import formats, models, params, synthetic, tasks
 
 FOLDER = params.ROOT / "params"
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
@@ -104,6 +104,30 @@ def test_what_the_paper_does_not_state_is_marked(size):
     lines = text.splitlines()
     marked = {keys for keys, line in lines_of(yaml.compose(text)) if "assumption" in lines[line]}
     assert marked == set(leaves(yaml.safe_load(text))) - set(stated(size)) - OURS
+
+
+def test_the_small_model_runs_the_papers_protocol():
+    """135m.yaml is 7b.yaml but for the model, its rates and what the memory of one GPU allows."""
+    small, paper = (leaves(params.read(FOLDER / f"{name}.yaml")) for name in ("135m", "7b"))
+    assert set(small) == set(paper)
+    assert {key for key in paper if small[key] != paper[key]} == {"name", "model.name"} | {
+        f"{stage}.{key}" for stage in ("pretraining", "adaptation")
+        for key in ("learning_rate", "micro_batch_size")} | {"model.context"}
+
+
+def test_the_laptop_run_takes_the_downstream_tasks_with_the_shortest_traces():
+    """Its three tasks are those whose traces are shortest at the lengths that it adapts on, and it
+    evaluates to at least twice those."""
+    run = params.load(FOLDER / "laptop.yaml")
+    lengths = run.corpus.adaptation.lengths
+    assert run.corpus.evaluation.lengths[-1] >= 2 * lengths[-1]
+    tokenizer, sizes = models.load_tokenizer(run.model.name), {}
+    for task in tasks.select(split="downstream"):
+        drawn = [task.sample(length=length, seed=0, index=index)
+                 for length in lengths for index in range(20)]
+        traces = [formats.render(task, one, "rfft").completion for one in drawn]
+        sizes[task.id] = sum(map(len, models.encode_completions(tokenizer, traces)))
+    assert set(run.corpus.adaptation.tasks) == set(sorted(sizes, key=sizes.get)[:3])
 
 
 def lines_of(node, prefix=""):
