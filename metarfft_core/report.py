@@ -108,6 +108,7 @@ class Comparison:
     provenance: list[tuple[str, str, str]]  # all of it: what, first, other
     figures: list[Figure]
     pairs: list[tuple[str, metrics.Paired]]  # by method, over the samples that both answered
+    cells: list[tuple[str, str, int, metrics.Paired]]  # method, task, seed, one of its lengths
     flips: list[Row]  # the samples that one run answered rightly and the other did not
 
 
@@ -151,15 +152,16 @@ def compare(first: Params | str | os.PathLike, other: Params | str | os.PathLike
     were changed.
     """
     one, two = open_run(first), open_run(other)
-    figures, pairs, flips = [], [], []
+    figures, pairs, cells, flips = [], [], [], []
     for method in dict.fromkeys([*one.rows, *two.rows]):
         rows = one.rows.get(method, []), two.rows.get(method, [])
         figures += _figures(one, method, *_common(rows, paired=one.seed == two.seed))
         if one.seed == two.seed:
             pairs += [(method, line) for line in _pairs(one, *rows)]
+            cells += [(method, *cell) for cell in _cells(one, *rows)]
             flips += _flips(*rows)
     return Comparison(one, two, _differing(one.parameters, two.parameters),
-                      _provenance(one, two), figures, pairs, flips)
+                      _provenance(one, two), figures, pairs, cells, flips)
 
 
 def _differing(first: dict, other: dict) -> list[tuple[str, str, str]]:
@@ -303,14 +305,28 @@ def _statistics(rows: _Rows, basis: str) -> list[tuple[str, metrics.Statistic]]:
 
 def _pairs(run: Run, first: list[Row], other: list[Row]) -> list[metrics.Paired]:
     """All samples that both answered, those in distribution and those out of it."""
+    return [line for line in _lines(run, first, other) if not line.group.startswith("length")]
+
+
+def _cells(run: Run, first: list[Row], other: list[Row]) -> list[tuple[str, int, metrics.Paired]]:
+    """The samples that both answered of each task, seed and length."""
+    cells = []
+    for task, seed in dict.fromkeys((row["task"], row["seed"]) for row in first):
+        sides = [[row for row in side if (row["task"], row["seed"]) == (task, seed)]
+                 for side in (first, other)]
+        cells += [(task, seed, line) for line in _lines(run, *sides)
+                  if line.group.startswith("length")]
+    return cells
+
+
+def _lines(run: Run, first: list[Row], other: list[Row]) -> list[metrics.Paired]:
     shared = set(map(_key, first)) & set(map(_key, other))
     sides = [[row for row in side if _key(row) in shared] for side in (first, other)]
     if not sides[0]:
         return []
     settings = run.parameters["evaluation"]
-    lines = metrics.compare(*sides, run.parameters["corpus"]["adaptation"]["lengths"],
-                            settings["bootstrap_samples"], settings["confidence"], run.seed)
-    return [line for line in lines if not line.group.startswith("length")]
+    return metrics.compare(*sides, run.parameters["corpus"]["adaptation"]["lengths"],
+                           settings["bootstrap_samples"], settings["confidence"], run.seed)
 
 
 def _key(row: Row) -> tuple:
@@ -368,6 +384,7 @@ def show(comparison: Comparison) -> str:
         "## What made them\n", _table(["", *sides], made),
         "## Figures of merit\n", _figures_text(comparison),
         "## Samples that both answered\n", _pairs_text(comparison),
+        "## Cells\n", _cells_text(comparison),
         "## Flipped samples\n", _flips_text(comparison)]
     return "\n".join(sections)
 
@@ -428,6 +445,17 @@ def _pairs_text(comparison: Comparison) -> str:
             + "\nThe same task, length, index, prompt and seed. right -> wrong: right in the first"
             " run, not\nin the other. Newcombe's interval of the difference of accuracy, or the"
             " bootstrap's over\nseveral seeds; p: exact McNemar test, one seed only.\n")
+
+
+def _cells_text(comparison: Comparison) -> str:
+    apart = [(method, task, seed, one.group.removeprefix("length "),
+              _interval((one.difference, one.low, one.high), 3))
+             for method, task, seed, one in comparison.cells if not one.low <= 0 <= one.high]
+    total = len(comparison.cells)
+    header = ["method", "task", "seed", "length", "first less other"]
+    return (f"The interval of the difference holds 0 in {total - len(apart):,} of {total:,} cells"
+            " (a method on a task at a\nlength, with a seed)."
+            + (f" It does not in these:\n\n{_table(header, apart)}" if apart else "\n"))
 
 
 def _flips_text(comparison: Comparison) -> str:

@@ -244,6 +244,24 @@ def test_the_samples_that_flipped_are_listed_and_counted():
     assert text.count("| wrong -> right |") == 3
 
 
+def test_the_cells_that_differ_are_counted_and_named():
+    """Of two runs that agree but where one cell is all right and all wrong, that cell is named."""
+    one, two = parameters("one"), parameters("two")
+    write_all(one, SHARES)
+    write_all(two, SHARES)
+    for run, right in ((one, True), (two, False)):
+        drawn = random_answer("", 0.5)
+        write_cell(run, "direct", TASKS[1], run.seed, lambda length, index, right=right,
+                   drawn=drawn: ("7" if right else "8", "right" if right else "wrong")
+                   if length == 2 else drawn(length, index))
+    comparison = report.compare(one, two)
+    [line] = [line for *cell, line in comparison.cells if line.first or line.other]
+    assert (line.first, line.other) == (SAMPLES, 0)
+    text = " ".join(report.show(comparison).split())
+    assert "holds 0 in 11 of 12 cells" in text
+    assert "| direct | lc_2544 | 0 | 2 | 1.000 [" in text
+
+
 def test_a_run_against_itself_differs_in_nothing():
     """No parameter, no provenance, no difference, no flip."""
     run = parameters("one")
@@ -429,7 +447,7 @@ def test_kept_results_are_compared_as_the_run_itself(tmp_path):
     (other.folder / "pretrain" / "model.safetensors").write_bytes(b"0" * 100)
     kept = archive.write(other, tmp_path / "kept" / "two")
     whole, small = report.compare(first, other), report.compare(first, kept)
-    for part in ("figures", "pairs", "flips", "provenance"):
+    for part in ("figures", "pairs", "cells", "flips", "provenance"):
         assert getattr(whole, part) == getattr(small, part)
     assert whole.flips, "two runs that agree everywhere would prove nothing"
     assert not list(kept.rglob("*.safetensors"))
