@@ -1,0 +1,51 @@
+"""The results that are kept in outputs/reference: whole, of the presets, and as they are told."""
+
+from collections import Counter
+
+import pandas
+import pytest
+
+from metarfft_core import params, report
+
+FOLDERS = sorted((params.ROOT / "outputs" / "reference").glob("*/"))
+every_result = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+
+@every_result
+def test_the_kept_results_are_those_of_the_preset(folder):
+    """Their parameters are those of the file that has their name, and every cell is finished."""
+    run = params.load(params.ROOT / "params" / f"{folder.name}.yaml")
+    kept = report.open_run(folder)
+    assert params.load(folder / "params.yaml").digest == run.digest
+    assert len(kept.cells) == len(run.cells)
+    assert all(cell["finished"] for cell in kept.cells.values())
+    rows = [row for method in kept.rows.values() for row in method]  # refuses files that changed
+    assert len(rows) == len(run.cells) * len(run.corpus.evaluation.lengths) \
+        * run.corpus.evaluation.samples_per_length
+
+
+@every_result
+def test_the_kept_figures_are_those_of_the_rows(folder):
+    """The numbers beside the figure of accuracies, counted again from the kept rows."""
+    counted = Counter((row["method"], row["task"], row["length"], row["outcome"] == "right")
+                      for rows in report.open_run(folder).rows.values() for row in rows)
+    table = pandas.read_csv(folder / "figures" / "accuracy_by_length.csv")
+    assert len(table) > 0
+    for line in table.itertuples():
+        cell = line.method, line.task, line.length
+        assert (counted[*cell, True], counted[*cell, False]) == (
+            line.right, line.total - line.right)
+
+
+@every_result
+def test_what_is_kept_is_small(folder):
+    """No weights, no file above a megabyte, no more than 10 MB in all."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in paths if path.suffix == ".safetensors"]
+    assert max(path.stat().st_size for path in paths) < 1_000_000
+    assert sum(path.stat().st_size for path in paths) < 10_000_000
+
+
+def test_there_are_results():
+    """The laptop's are among them: without any the tests above would say nothing."""
+    assert "laptop" in {folder.name for folder in FOLDERS}
