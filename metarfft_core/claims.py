@@ -25,8 +25,9 @@ from metarfft_core.figures.stored import (
 from metarfft_core.figures.style import commit
 from metarfft_core.params import Params
 
-REPRODUCED, IN_LINE, DIFFERS, NOT_RUN = "reproduced", "in line", "differs", "not run"
-VERDICTS = (REPRODUCED, IN_LINE, DIFFERS, NOT_RUN)
+REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
+    "reproduced", "in line", "undecided", "differs", "not run")
+VERDICTS = (REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN)
 
 DEFINITIONS = """\
 - **reproduced**: a run of the paper's model, with its steps of training, on all tasks of the
@@ -39,7 +40,9 @@ DEFINITIONS = """\
   higher in the paper is higher in ours, and the two intervals do not meet. All these comparisons
   must come out so. A number that is a difference of two methods needs the paper's sign, with an
   interval that leaves out 0.
-- **differs**: a run speaks to the number, and it is neither.
+- **undecided**: such a run, where no comparison comes out the other way, but the two intervals of
+  at least one meet, or where the interval of a difference holds 0: it is too small to tell.
+- **differs**: a run speaks to the number, and it is none of these.
 - **not run**: no run speaks to it, or nothing was run that it could be compared with.
 
 A run of the paper's model speaks before one of another model; among runs of other models, the one
@@ -47,6 +50,10 @@ that speaks to most of the group's numbers. Intervals are bootstrap intervals ov
 seeds at the run's own confidence, widened where needed to hold our value. Smoke runs are left
 out.
 """
+
+
+_SIGNS = {IN_LINE: "has the paper's sign beyond its interval", UNDECIDED: "has 0 in its interval",
+          DIFFERS: "has the other sign beyond its interval"}
 
 
 @dataclass(frozen=True)
@@ -136,9 +143,8 @@ def _judge(claim: Claim, line: Line, place: int, found: Found,
                        why=f"the paper's number lies {'in' if inside else 'outside'} our interval")
     if line.minus:
         right = low > 0 if claim.paper > 0 else high < 0
-        return replace(claim, verdict=IN_LINE if right else DIFFERS,
-                       why=f"our difference {'has' if right else 'does not have'} the paper's "
-                           "sign beyond its interval")
+        verdict = IN_LINE if right else UNDECIDED if low <= 0 <= high else DIFFERS
+        return replace(claim, verdict=verdict, why=f"our difference {_SIGNS[verdict]}")
     return _judge_order(claim, line, place, found, rivals)
 
 
@@ -160,7 +166,8 @@ def _judge_order(claim: Claim, line: Line, place: int, found: Found,
     why = [f"{text} {', '.join(names)}" for text, names in (
         ("the paper's order with", right), ("within the intervals of", open_),
         ("the other order with", wrong)) if names]
-    return replace(claim, verdict=DIFFERS if open_ + wrong else IN_LINE, why="; ".join(why))
+    verdict = DIFFERS if wrong else UNDECIDED if open_ else IN_LINE
+    return replace(claim, verdict=verdict, why="; ".join(why))
 
 
 def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:

@@ -81,10 +81,11 @@ def test_a_smaller_model_with_the_same_order_is_in_line():
 
 
 def test_a_smaller_model_with_another_order_differs():
-    """Two methods the other way round, or within their intervals, differ; the others do not."""
+    """Two methods the other way round differ, two within their intervals are undecided."""
     run = _run({"direct": 0.3, "scratchpad": 0.1, "vanilla_rfft": 0.8, "meta_rfft": 0.82},
                model=SMOL)
-    assert set(_verdicts(run).values()) == {"differs"}
+    assert _verdicts(run) == {"Direct answer": "differs", "Scratchpad": "differs",
+                              "Vanilla RFFT": "undecided", "Meta-RFFT": "undecided"}
     why = {claim.line: claim.why for claim in claims.judge([run])
            if (claim.table, claim.group, claim.metric)
            == ("table_2", "Qwen2.5-7B-Instruct", "ACC_Len30")}
@@ -93,7 +94,7 @@ def test_a_smaller_model_with_another_order_differs():
     assert "the paper's order with Direct answer, Scratchpad" in why["Meta-RFFT"]
     run = _run({"direct": 0.1, "scratchpad": 0.1, "vanilla_rfft": 0.5, "meta_rfft": 0.9},
                name="second", model=SMOL)
-    assert _verdicts(run) == {"Direct answer": "differs", "Scratchpad": "differs",
+    assert _verdicts(run) == {"Direct answer": "undecided", "Scratchpad": "undecided",
                               "Vanilla RFFT": "in line", "Meta-RFFT": "in line"}
 
 
@@ -121,20 +122,24 @@ def test_one_method_alone_has_nothing_to_be_compared_with():
 
 def test_a_difference_of_two_methods_is_judged_by_its_sign():
     """The gains of the 32B model in context: the smaller model has to gain, beyond its interval."""
-    def share(method, task, length, seed):
-        return float(length <= {"meta_1shot": 20, "base_1shot": 6, "vanilla_rfft": 25}[method])
+    loss, gain = _differences("shots", {"meta_1shot": 20, "base_1shot": 6, "vanilla_rfft": 25})
+    assert (gain.value, gain.verdict) == (14.0, "in line")
+    assert (loss.value, loss.verdict) == (-5.0, "differs")
+    loss, gain = _differences("none", {"meta_1shot": 6, "base_1shot": 6, "vanilla_rfft": 6})
+    assert {(one.value, one.verdict) for one in (loss, gain)} == {(0.0, "undecided")}
 
+
+def _differences(name, longest):
+    """The two differences of the 32B model in context, by how far each method is right."""
     run = made_up_run.make(change(
-        preset("7b", name="shots", model=SMOL, adaptation__methods=["vanilla_rfft"],
+        preset("7b", name=name, model=SMOL, adaptation__methods=["vanilla_rfft"],
                adaptation__further=[], corpus__evaluation={"lengths": "1-30",
                                                            "samples_per_length": 10}),
         evaluation={"in_context": ["base_1shot", "meta_1shot"], "counterfactual": [], "api": []}),
-        share)
+        lambda method, task, length, seed: float(length <= longest[method]))
     judged = {claim.line: claim for claim in claims.judge([run]) if claim.table == "in_context"}
-    gain = judged["RF-pretrained, 1-shot, less Base model, 1-shot"]
-    assert (gain.value, gain.verdict) == (14.0, "in line")
-    loss = judged["RF-pretrained, 1-shot, less Vanilla RFFT"]
-    assert (loss.value, loss.verdict) == (-5.0, "differs")
+    return (judged["RF-pretrained, 1-shot, less Vanilla RFFT"],
+            judged["RF-pretrained, 1-shot, less Base model, 1-shot"])
 
 
 def test_a_smoke_run_never_speaks():

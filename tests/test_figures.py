@@ -280,6 +280,20 @@ def _gold(row):
     return _passes(formats.render(task, instance, "rfft").completion)
 
 
+def test_counterfactuals_are_not_among_the_loops(tmp_path, monkeypatch):
+    """Where one method alone is asked them, its lines are over the same tasks as the others'."""
+    import pandas
+
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    run = made_up_run.make(made_up_run.preset(
+        "test", name="changed", adaptation__further=[], evaluation__in_context=[],
+        evaluation__counterfactual=["meta_rfft"]), lambda *_: 0.5, traces=True)
+    assert any(task.endswith("_cf") for _, task, _ in run.cells)
+    counted = pandas.read_csv(figures.loop_figure(run)["csv"]).groupby("method").rows.sum()
+    shares = pandas.read_csv(figures.error_figure(run)["csv"]).groupby("method").rows.sum()
+    assert counted["meta_rfft"] == counted["vanilla_rfft"] == shares["meta_rfft"]
+
+
 def test_diagnoses_are_kept_until_the_rows_change(run):
     """The second time they are read from their file; other rows are diagnosed again."""
     kept = run.folder / "figures" / "diagnoses-vanilla_rfft.csv"

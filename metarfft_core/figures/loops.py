@@ -156,6 +156,7 @@ def loop_figure(run: Params) -> dict[str, Path]:
         draw_means(panels[-1], [(LABELS[method], look(method), frame[frame["method"] == method])
                                 for method in methods], run.corpus.adaptation.lengths)
         finish(panels, "length", "share of the traces")
+        panels[-1].set_ylabel("")  # its title names what it shows, which is no share
         legend(figure, panels, LOOP_NOTES)
         return save(run.folder / "figures", "loop_counts", figure, frame, [run])
 
@@ -209,7 +210,9 @@ def error_table(frame: "DataFrame") -> "DataFrame":
 
 
 def _some(run: Params) -> "DataFrame":
+    """The diagnoses on the run's tasks: a counterfactual is not asked of every method."""
     frame = diagnoses(run)
+    frame = frame[frame["task"].isin(run.corpus.adaptation.tasks)]
     if frame.empty:
         raise ParamsError(f"{run.folder} holds no finished evaluation of rule-following traces")
     return frame
