@@ -49,3 +49,19 @@ def test_what_is_kept_is_small(folder):
 def test_there_are_results():
     """The laptop's are among them: without any the tests above would say nothing."""
     assert "laptop" in {folder.name for folder in FOLDERS}
+
+
+def test_the_readme_tells_the_kept_results():
+    """Its table of right answers, counted again: the run's own seed, all tasks together."""
+    folder = params.ROOT / "outputs" / "reference" / "laptop"
+    run = params.load(folder / "params.yaml")
+    kept = report.open_run(folder).rows
+    told = {}
+    for line in (params.ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+        method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        if method in run.adaptation.methods and len(cells) == 6:
+            told[method] = list(map(int, cells))
+    assert told == {method: [sum(
+        row["outcome"] == "right" for row in kept[method]
+        if (row["length"], row["seed"]) == (length, run.seed) and not row["task"].endswith("_cf"))
+        for length in run.corpus.evaluation.lengths] for method in run.adaptation.methods}
