@@ -55,7 +55,8 @@ InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
-"""Keys on which no result depends: a run's folder may be used again with others."""
+"""Keys on which no result depends, but for rounding, as on a machine's cores: a run's folder may be
+used again with others."""
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
