@@ -1,6 +1,7 @@
 """The parameter files: the paper's values in ours, and one clear line for every mistake."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import made_up_run
@@ -128,6 +129,19 @@ def test_the_laptop_run_takes_the_downstream_tasks_with_the_shortest_traces():
         traces = [formats.render(task, one, "rfft").completion for one in drawn]
         sizes[task.id] = sum(map(len, models.encode_completions(tokenizer, traces)))
     assert set(run.corpus.adaptation.tasks) == set(sorted(sizes, key=sizes.get)[:3])
+
+
+def test_the_second_laptop_run_differs_from_the_first_in_its_seed_and_in_what_is_compared():
+    """laptop_seed100.yaml trains and asks as laptop.yaml does; the methods are fewer, the seeds on
+    each task more."""
+    first, second = (params.load(FOLDER / f"{name}.yaml") for name in ("laptop", "laptop_seed100"))
+    differ = {"name": ..., "seed": ..., "adaptation": {"methods", "further"},
+              "evaluation": {"in_context", "counterfactual"}}
+    assert first.model_dump(exclude=differ) == second.model_dump(exclude=differ)
+    assert not {seed for *_, seed in first.cells} & {seed for *_, seed in second.cells}
+    assert Counter(cell[:2] for cell in second.cells) == {
+        (method, task): 2 for method in ("vanilla_rfft", "meta_rfft")
+        for task in first.corpus.adaptation.tasks}
 
 
 def lines_of(node, prefix=""):
