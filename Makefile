@@ -15,10 +15,11 @@ env: $(STAMP)
 smoke: env
 	$(VENV)/bin/metarfft run --params params/smoke.yaml
 
-# nbval cannot inject parameters, and it runs a notebook in the notebook's own folder: hence the
-# variable, with a whole path.
+# The tests of a file stay in one process: what they share is made once. The notebooks build on each
+# other. nbval cannot inject parameters, and it runs a notebook in the notebook's own folder: hence
+# the variable, with a whole path.
 test: env
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 	METARFFT_PARAMS="$(CURDIR)/params/test.yaml" $(VENV)/bin/python -m pytest $(NBVAL) notebooks
 
 lab: env
