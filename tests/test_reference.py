@@ -65,3 +65,18 @@ def test_the_readme_tells_the_kept_results():
         row["outcome"] == "right" for row in kept[method]
         if (row["length"], row["seed"]) == (length, run.seed) and not row["task"].endswith("_cf"))
         for length in run.corpus.evaluation.lengths] for method in run.adaptation.methods}
+
+
+@every_result
+def test_the_readme_tells_the_share_beyond_the_trained_lengths(folder):
+    """Right answers of Meta-RFFT and vanilla RFFT, seeds averaged and tasks counted once, as the
+    README says them of each kept run."""
+    run = params.load(folder / "params.yaml")
+    kept, shares = report.open_run(folder).rows, []
+    for method in ("meta_rfft", "vanilla_rfft"):
+        asked = pandas.DataFrame(kept[method])
+        asked = asked[asked.task.isin(run.corpus.adaptation.tasks)
+                      & (asked.length > run.corpus.adaptation.lengths[-1])]
+        shares.append((asked.outcome == "right").groupby(asked.task).mean().mean())
+    text = " ".join((params.ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "{:.0%} against {:.0%}".format(*shares) in text
