@@ -17,7 +17,8 @@ import resource
 import tempfile
 import time
 
-from metarfft_core import corpus, files, models, params
+from metarfft_core import corpus, models, params
+from metarfft_core.system import files
 
 
 def parameters(samples: int, synthetic: int, workers: int) -> params.Params:

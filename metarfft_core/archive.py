@@ -12,8 +12,9 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from metarfft_core import evaluation, files, models
+from metarfft_core import evaluation
 from metarfft_core.params import Params, ParamsError
+from metarfft_core.system import files
 
 WITH_TEXT = 2
 """Samples of each length, of every evaluated cell, that keep their prompt and generation."""
@@ -34,7 +35,7 @@ def write(run: Params, folder: Path) -> Path:
     if folder.exists():
         raise ParamsError(f"{folder} exists: name a folder that does not")
     evaluation.read(run)  # refuses what is not finished, or another run's
-    with models.whole_folder(folder) as made:
+    with files.whole_folder(folder) as made:
         for path in sorted(path for pattern in _COPIED for path in run.folder.glob(pattern)):
             target = made / path.relative_to(run.folder)
             target.parent.mkdir(parents=True, exist_ok=True)

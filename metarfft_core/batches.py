@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
-from metarfft_core.params import ROOT, ParamsError
+from metarfft_core.params import ParamsError
+from metarfft_core.system.paths import ROOT
 
 if TYPE_CHECKING:
     from metarfft_core.training import Job

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from metarfft_core import corpus, tasks
-from metarfft_core.files import read_json, write_whole
 from metarfft_core.params import Params, ParamsError
+from metarfft_core.system.files import read_json, write_whole
 
 COLUMNS = {
     "task": "Id of the task, or of the synthetic rule.",

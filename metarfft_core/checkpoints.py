@@ -8,8 +8,8 @@ agree with it is damaged and refused.
 import json
 from pathlib import Path
 
-from metarfft_core.files import read_json, sha256, write_json
 from metarfft_core.params import ParamsError
+from metarfft_core.system.files import read_json, sha256, write_json
 
 KEPT = 2
 """Checkpoints that are kept while a training goes; with one, its successor could be cut off after

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from metarfft_core import files
 from metarfft_core.figures.stored import (
     METRICS,
     Found,
@@ -24,6 +23,7 @@ from metarfft_core.figures.stored import (
 )
 from metarfft_core.figures.style import commit
 from metarfft_core.params import Params
+from metarfft_core.system import files
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
     "reproduced", "in line", "undecided", "differs", "not run")

@@ -21,9 +21,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import api, corpus, files, formats, generation, models, params, training
+from metarfft_core import api, corpus, formats, generation, models, params, training
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.processes import Command, alone, follow_all, places
+from metarfft_core.system import files
+from metarfft_core.system.processes import Command, alone, follow_all, places
 
 if TYPE_CHECKING:
     import pandas

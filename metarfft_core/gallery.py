@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from metarfft_core import formats, tasks
-from metarfft_core.files import write_whole
+from metarfft_core.system.files import write_whole
 from metarfft_core.tasks.base import Task
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metarfft_core import files, models
+from metarfft_core import models
 from metarfft_core.params import ParamsError
+from metarfft_core.system import files
 
 CPU_CACHE_BYTES = 2 * 2**30
 """Key-value cache of vLLM on a CPU, where its default would take most of the machine's memory."""

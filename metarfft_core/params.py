@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from metarfft_core import tasks
+from metarfft_core.system.paths import ROOT
 
 
 class Method(NamedTuple):
@@ -58,7 +59,6 @@ WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", 
 """Keys on which no result depends, but for rounding, as on a machine's cores: a run's folder may be
 used again with others."""
 
-ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
 ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
 
@@ -487,7 +487,7 @@ def open_folder(run: Params) -> Path:
                               f"({', '.join(sorted(differing))}): give this run another name, "
                               "or delete that folder")
         return run.folder
-    from metarfft_core.files import write_whole
+    from metarfft_core.system.files import write_whole
 
     try:
         write_whole(path, "# The resolved parameters of this run.\n"

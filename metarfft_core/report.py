@@ -17,8 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarfft_core import archive, files, metrics, params
+from metarfft_core import archive, metrics, params
 from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.system import files
 
 LISTED = 20
 """Flipped samples of each method that the report lists; flips.csv holds them all."""

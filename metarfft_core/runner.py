@@ -13,8 +13,9 @@ import nbformat
 import papermill
 
 from metarfft_core import params
+from metarfft_core.system import paths
 
-NOTEBOOKS = params.ROOT / "notebooks"
+NOTEBOOKS = paths.ROOT / "notebooks"
 
 
 class NotebookError(RuntimeError):

@@ -25,9 +25,17 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import batches, checkpoints, models, params, processes
-from metarfft_core.files import read_json, sha256, write_json, write_whole
-from metarfft_core.params import METHODS, ROOT, Params, ParamsError
+from metarfft_core import batches, checkpoints, models, params
+from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.system import processes
+from metarfft_core.system.files import (
+    read_json,
+    sha256,
+    whole_folder,
+    write_json,
+    write_whole,
+)
+from metarfft_core.system.paths import ROOT
 
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
@@ -162,7 +170,7 @@ def export(run: Params, method: str, task: str, folder: Path, seed: int | None =
     job = Job(run, "adapt", task, method, seed)
     if not finished(job):
         raise ParamsError(f"{job.name} is not finished: there is no {job.manifest}")
-    with weights(run, method, task, seed) as made, models.whole_folder(Path(folder)) as temporary:
+    with weights(run, method, task, seed) as made, whole_folder(Path(folder)) as temporary:
         shutil.copytree(made, temporary, dirs_exist_ok=True)
     return Path(folder)
 

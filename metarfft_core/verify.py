@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from csv import DictReader
 
-from metarfft_core import evaluation, files, training
+from metarfft_core import evaluation, training
 from metarfft_core.params import Params
+from metarfft_core.system import files
 
 
 def verify(run: Params) -> list[str]:

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 
-from metarfft_core import evaluation, files, formats, params, tasks, training
+from metarfft_core import evaluation, formats, params, tasks, training
 from metarfft_core.params import METHODS, Params
+from metarfft_core.system import files
 
 FAILURES = ("wrong", "no_answer", "cut")
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from tiny_model import write_tiny
 
-from metarfft_core import corpus, evaluation, files, generation, models, params
+from metarfft_core import corpus, evaluation, generation, models, params
 from metarfft_core.bridges import grpo, hub, lm_eval
 from metarfft_core.params import ParamsError
+from metarfft_core.system import files
 
 TASKS = ["lc_125", "lc_1598", "lc_461"]
 """Tasks of few answers: a tiny model gives some of them right and some wrong."""

@@ -14,7 +14,7 @@ import made_up_run
 import pytest
 
 from metarfft_core import corpus, formats, models, params, tasks
-from metarfft_core.files import sha256
+from metarfft_core.system.files import sha256
 from metarfft_core.tracing import replay
 
 BUILD = """

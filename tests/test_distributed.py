@@ -13,7 +13,7 @@ import pytest
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, params, training
-from metarfft_core.files import read_json
+from metarfft_core.system.files import read_json
 
 PROGRAM = ("import sys; from metarfft_core import training\n"
            "training._fast_bfloat16 = lambda: False\n"  # the same sums on any machine

@@ -12,8 +12,9 @@ import time
 import made_up_run
 import pytest
 
-from metarfft_core import corpus, evaluation, files, models, params, training
+from metarfft_core import corpus, evaluation, models, params, training
 from metarfft_core.params import ParamsError
+from metarfft_core.system import files
 
 TASK = "nupa_length"
 

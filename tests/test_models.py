@@ -16,8 +16,8 @@ from tiny_model import write_tiny
 from transformers import AutoModelForCausalLM
 
 from metarfft_core import models
-from metarfft_core.files import sha256
 from metarfft_core.params import ParamsError
+from metarfft_core.system.files import sha256, whole_folder
 
 TEXTS = [("Q: 12345?", "So the answer is 5"),
          ("rule:\ndef f(x):\n    return x\n\nQ: f([1, 2])?", "1. x\n  y\nSo the answer is 'é'"),
@@ -122,7 +122,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "model" / "old").touch()
 
     def write():
-        with models.whole_folder(tmp_path / "model") as folder:
+        with whole_folder(tmp_path / "model") as folder:
             (folder / "new").touch()
             raise OSError("disk full")
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from metarfft_core import batches, corpus, evaluation, figures, models, params, training, verify
-from metarfft_core.files import read_json
+from metarfft_core.system.files import read_json
 
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
 

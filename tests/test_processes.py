@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from metarfft_core import processes
-from metarfft_core.processes import Command
+from metarfft_core.system import processes
+from metarfft_core.system.processes import Command
 
 WAIT = """
 import os, pathlib, sys, time

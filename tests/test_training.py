@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metarfft_core import batches, checkpoints, corpus, models, params, training
-from metarfft_core.files import read_json, sha256
 from metarfft_core.params import ParamsError
+from metarfft_core.system.files import read_json, sha256
 from metarfft_core.trainer import Trainer
 
 STEPS = SETTINGS["steps"]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metarfft_core.models import whole_folder
 from metarfft_core.params import ParamsError
+from metarfft_core.system.files import whole_folder
 
 
 @contextmanager

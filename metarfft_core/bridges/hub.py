@@ -8,9 +8,10 @@ manifest and a data set card: `datasets.load_dataset(folder, "evaluation-rfft")`
 import shutil
 from pathlib import Path
 
-from metarfft_core import card, files
+from metarfft_core import card
 from metarfft_core.bridges import new_folder
 from metarfft_core.params import Params, ParamsError
+from metarfft_core.system import files
 
 
 def write(run: Params, folder: Path) -> Path:

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import errors, evaluation, files, tasks
+from metarfft_core import errors, evaluation, tasks
 from metarfft_core.figures.curves import draw_means, length_ticks
 from metarfft_core.figures.style import (
     LABELS,
@@ -30,6 +30,7 @@ from metarfft_core.figures.style import (
     style,
 )
 from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.system import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metarfft_core import files, tasks
+from metarfft_core import tasks
 from metarfft_core.params import METHODS, Params
+from metarfft_core.system import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
