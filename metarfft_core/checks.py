@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from metarfft_core import formats
 from metarfft_core.tasks.base import Instance, Task
-from metarfft_core.tracing import parse, replay
+from metarfft_core.tracing.judge import parse, replay
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 30)
 """The lengths that are checked unless others are asked for, beside the shortest of the task."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from metarfft_core.tasks.base import Instance, Task
 from metarfft_core.tracing.steps import ANSWER
-from metarfft_core.tracing.wording import scratchpad
+from metarfft_core.tracing.wordings.kit import scratchpad
 
 FORMATS = ("direct", "scratchpad", "rfft", "rfft_nl")
 WORDINGS = ("kit", "paper")

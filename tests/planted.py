@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from metarfft_core import errors, formats, tasks
 from metarfft_core.tasks import Instance, Task
-from metarfft_core.tracing import replay
-from metarfft_core.tracing.claims import Lines, Lost
-from metarfft_core.tracing.evaluator import Unclear, evaluate
+from metarfft_core.tracing.judge import replay
+from metarfft_core.tracing.judge.claims import Lines, Lost
+from metarfft_core.tracing.judge.evaluator import Unclear, evaluate
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, JOIN, Fact
 
 TASKS = [*tasks.select(), *(task.counterfactual for task in tasks.select() if task.counterfactual)]

@@ -15,7 +15,7 @@ import pytest
 
 from metarfft_core import corpus, formats, models, params, tasks
 from metarfft_core.system.files import sha256
-from metarfft_core.tracing import replay
+from metarfft_core.tracing.judge import replay
 
 BUILD = """
 import sys

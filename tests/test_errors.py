@@ -16,7 +16,7 @@ import pytest
 from planted import TASKS, Right
 
 from metarfft_core import errors, evaluation, formats, tasks
-from metarfft_core.tracing import replay
+from metarfft_core.tracing.judge import replay
 from metarfft_core.tracing.steps import ANSWER
 
 ROOT = Path(__file__).resolve().parent.parent

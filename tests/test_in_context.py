@@ -3,7 +3,7 @@
 import pytest
 
 from metarfft_core import formats, tasks
-from metarfft_core.tracing import replay
+from metarfft_core.tracing.judge import replay
 
 every_task = pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
 JUDGES = {

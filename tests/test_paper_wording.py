@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from metarfft_core import formats, tasks
-from metarfft_core.tracing import paper, replay
+from metarfft_core.tracing.judge import paper, replay
 from metarfft_core.tracing.rule import Rule
 from metarfft_core.tracing.steps import ANSWER
 

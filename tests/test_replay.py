@@ -21,7 +21,7 @@ from samples import draw, is_spine
 from metarfft_core import formats, tasks
 from metarfft_core.formats import Example
 from metarfft_core.tasks import Task
-from metarfft_core.tracing import replay
+from metarfft_core.tracing.judge import replay
 
 ROOT = Path(__file__).resolve().parent.parent
 every_task = pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
@@ -230,7 +230,7 @@ def judged_apart(prompt: str, text: str) -> str:
     """Judge in a process that may take five seconds of computing time and 2 GB; what it prints."""
     program = """
 import json, resource, sys
-from metarfft_core.tracing import replay
+from metarfft_core.tracing.judge import replay
 resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
 print("false lines" if replay.judge(*json.load(sys.stdin)) else "no false line")
@@ -280,15 +280,15 @@ def test_a_prompt_without_a_rule(prompt):
 
 # --- independence
 
-FORBIDDEN = {"metarfft_core.tasks", "metarfft_core.formats", "metarfft_core.tracing.rewrite",
-             "metarfft_core.tracing.rule", "metarfft_core.tracing.subset",
-             "metarfft_core.tracing.wording"}
+FORBIDDEN = {"metarfft_core.tasks", "metarfft_core.formats", "metarfft_core.tracing.compiler",
+             "metarfft_core.tracing.rule", "metarfft_core.tracing.language",
+             "metarfft_core.tracing.wordings.kit"}
 
 
 @cache
 def loaded_with_the_replay() -> dict[str, ast.Module]:
     """The kit's modules that a fresh process holds after importing the replay, as syntax trees."""
-    program = ("import json, sys, metarfft_core.tracing.replay; print(json.dumps({name: "
+    program = ("import json, sys, metarfft_core.tracing.judge.replay; print(json.dumps({name: "
                "module.__file__ for name, module in sys.modules.items() if 'metarfft' in name}))")
     out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True,
                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}).stdout
@@ -298,7 +298,7 @@ def loaded_with_the_replay() -> dict[str, ast.Module]:
 def test_loaded_modules():
     """Importing the replay in a fresh process loads neither the tracer nor the registry."""
     loaded = loaded_with_the_replay().keys()
-    assert "metarfft_core.tracing.replay" in loaded
+    assert "metarfft_core.tracing.judge.replay" in loaded
     assert not loaded & FORBIDDEN
 
 

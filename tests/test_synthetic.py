@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from metarfft_core import checks, formats, params, synthetic, tasks
-from metarfft_core.tracing import parse
+from metarfft_core.tracing.judge import parse
 
 COUNT = 400
 LENGTHS = (1, 2, 5, 8)

@@ -16,7 +16,7 @@ from oracles import EDGES, ORACLES
 from samples import DATA, LONGEST, PINS, digest, draw, pins
 
 from metarfft_core import formats, tasks
-from metarfft_core.tracing.subset import RuleError
+from metarfft_core.tracing.language import RuleError
 
 ALL = tasks.select()
 every_task = pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)

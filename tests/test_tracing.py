@@ -18,10 +18,11 @@ import pytest
 from samples import draw
 
 from metarfft_core import formats, tasks
-from metarfft_core.tracing import parse, wording
-from metarfft_core.tracing.rewrite import StepLimit
+from metarfft_core.tracing.compiler import StepLimit
+from metarfft_core.tracing.judge import parse
+from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import Rule
-from metarfft_core.tracing.subset import RuleError
+from metarfft_core.tracing.wordings import kit
 
 ROOT = Path(__file__).resolve().parent.parent
 every_task = pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
@@ -222,7 +223,7 @@ SHAPES = [
                          ids=[shape[0] for shape in SHAPES])
 def test_wording(source, inputs, trace):
     """Each form of a rule's line is worded as it was written down by hand here."""
-    assert wording.code(Rule(source).trace(inputs).records) == trace.rstrip("\n")
+    assert kit.code(Rule(source).trace(inputs).records) == trace.rstrip("\n")
 
 
 # --- what a rule may be
@@ -327,7 +328,7 @@ def test_standard_library_alone():
     program = """
 import sys
 from metarfft_core import formats, tasks
-from metarfft_core.tracing import parse, replay
+from metarfft_core.tracing.judge import parse, replay
 task = tasks.get("nupa_add")
 example = formats.render(task, task.sample(length=3, seed=0, index=0), "rfft")
 assert replay.judge(*example) == []

@@ -12,10 +12,11 @@ import pytest
 
 from metarfft_core import formats, synthetic, tasks
 from metarfft_core.tasks.base import declare
-from metarfft_core.tracing import kinds, parse, replay, verbalise
+from metarfft_core.tracing.judge import parse, replay
+from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import Rule
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, JOIN
-from metarfft_core.tracing.subset import RuleError
+from metarfft_core.tracing.wordings import kinds, sentences
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = [*tasks.select(), *(task.counterfactual for task in tasks.select() if task.counterfactual)]
@@ -167,14 +168,14 @@ CONDITIONS = [
 def test_how_a_line_reads(line, sentence):
     """A line of Python reads as a person would write it."""
     source = f"def f({', '.join(GIVEN)}):\n    {line}\n    return n\n"
-    assert verbalise.sentences(source, given=GIVEN)[2] == f"2. {sentence}"
+    assert sentences.sentences(source, given=GIVEN)[2] == f"2. {sentence}"
 
 
 @pytest.mark.parametrize(("condition", "clause"), CONDITIONS)
 def test_how_a_condition_reads(condition, clause):
     """A condition reads as a person would write it."""
     source = f"def f({', '.join(GIVEN)}):\n    if {condition}:\n        n = 1\n    return n\n"
-    said = verbalise.sentences(source, given=GIVEN)
+    said = sentences.sentences(source, given=GIVEN)
     assert said[2] == f"2. If {clause}, do step 3; otherwise skip it."
 
 

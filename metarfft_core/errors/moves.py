@@ -13,7 +13,7 @@ from typing import NamedTuple
 from metarfft_core.errors.compare import difference, same_answer, same_line, squeeze
 from metarfft_core.errors.reading import Gold, Text, Unit, is_answer
 from metarfft_core.errors.shape import Shape, Span, enters
-from metarfft_core.tracing import paper
+from metarfft_core.tracing.judge import paper
 from metarfft_core.tracing.steps import ANSWER
 
 IN_PLACE, NEAR, SAME = 0.5, 0.7, 0.85

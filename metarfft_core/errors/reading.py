@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from metarfft_core.tasks.base import Task
-from metarfft_core.tracing import paper, parse
-from metarfft_core.tracing.rewrite import escape
+from metarfft_core.tracing.compiler import escape
+from metarfft_core.tracing.judge import paper, parse
 from metarfft_core.tracing.steps import ANSWER, BEHIND, Fact
+from metarfft_core.tracing.wordings.paper import headings
 
 SIZE_LIMIT = 20_000
 """The most characters of a line, or of a value, that are taken to pieces."""
@@ -66,7 +67,7 @@ class Gold:
         """The heading of each pass, by the line of its loop; there are none in the kit's wording"""
         if not self.at_length:
             return {}
-        found = paper.headings(ast.parse(self.task.rule_source))
+        found = headings(ast.parse(self.task.rule_source))
         return {line: heading.each for line, heading in found.items() if heading.each}
 
     def line(self, number: int) -> int | None:

@@ -10,9 +10,9 @@ from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing import kinds, verbalise
+from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import STEP_LIMIT, Execution, Rule
-from metarfft_core.tracing.subset import RuleError
+from metarfft_core.tracing.wordings import kinds, sentences
 
 LONGEST = 60
 """The longest instance that a task without a bound of its own draws."""
@@ -54,7 +54,7 @@ class Task:
     step_limit: int = STEP_LIMIT
     seed_key: str = ""  # draws the instances of this task; its own id where empty
     counterfactual: "Task | None" = None
-    wording: dict[str, str] = field(default_factory=dict)  # of single lines, see verbalise.py
+    wording: dict[str, str] = field(default_factory=dict)  # of single lines, see sentences.py
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
@@ -127,7 +127,7 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
         if fields != set(task.rule.arguments):
             raise RuleError(f"the question names {sorted(fields)}, the rule takes "
                             f"{list(task.rule.arguments)}")
-        verbalise.check(task.rule_source, task.wording)
+        sentences.check(task.rule_source, task.wording)
         task.counterfactual = _counterfactual(task, getattr(cls, "counterfactual", {}))
     except RuleError as error:
         raise RuleError(f"task {id}: {error}") from None

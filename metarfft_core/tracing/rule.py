@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing import rewrite, rewrite_paper, subset, verbalise
-from metarfft_core.tracing.kinds import Kind
-from metarfft_core.tracing.rewrite import Site, StepLimit
+from metarfft_core.tracing import compiler, language
+from metarfft_core.tracing.compiler import Site, StepLimit
 from metarfft_core.tracing.steps import Step
+from metarfft_core.tracing.wordings import paper_compiler, sentences
+from metarfft_core.tracing.wordings.kinds import Kind
 
 
 class Execution(NamedTuple):
@@ -31,18 +32,18 @@ STEP_LIMIT = 200_000
 class Rule:
     """A rule's text, made executable. Raises RuleError where it leaves the subset.
 
-    For the rule in words (see `verbalise.py`), `wording` maps lines of the rule to sentences of
+    For the rule in words (see `sentences.py`), `wording` maps lines of the rule to sentences of
     their own, and `given` says of what kinds the arguments are, when it is asked.
     """
 
     def __init__(self, source: str, step_limit: int = STEP_LIMIT,
-                 wording: Mapping[str, str] = verbalise.NONE,
+                 wording: Mapping[str, str] = sentences.NONE,
                  given: Callable[[], Mapping[str, Kind]] = dict):
         self.source = source
         self.step_limit = step_limit
         self.wording = wording
         self.given = given
-        module = subset.check(source)
+        module = language.check(source)
         function: ast.FunctionDef = module.body[-1]
         self.name = function.name
         self.arguments = tuple(argument.arg for argument in function.args.args)
@@ -76,12 +77,12 @@ class Rule:
     @cached_property
     def in_words(self) -> str:
         """The rule in words: its tables, then its numbered sentences, a line each."""
-        return "\n".join([*verbalise.tables(self.source), *self.sentences.values()]) + "\n"
+        return "\n".join([*sentences.tables(self.source), *self.sentences.values()]) + "\n"
 
     @cached_property
     def sentences(self) -> dict[int, str]:
         """The numbered sentences, by line; RuleError where `wording` has a line too many."""
-        return verbalise.sentences(self.source, self.wording, self.given())
+        return sentences.sentences(self.source, self.wording, self.given())
 
     def _text(self, function, inputs: dict[str, Any]) -> str:
         lines: list[str] = []
@@ -108,19 +109,19 @@ class Rule:
         lines = self.source.splitlines()
         for line, sentence in self.sentences.items():
             lines[line - 1] = sentence
-        return self._load(*rewrite.write(self._module, lines, "text"))
+        return self._load(*compiler.write(self._module, lines, "text"))
 
     @cached_property
     def _reciting_at_length(self):
-        return self._load(rewrite_paper.write(self._module, self.source.splitlines()), [])
+        return self._load(paper_compiler.write(self._module, self.source.splitlines()), [])
 
     def _compile(self, records: str):
         """Write and compile a form of this rule, whose text passed the subset."""
-        return self._load(*rewrite.write(self._module, self.source.splitlines(), records))
+        return self._load(*compiler.write(self._module, self.source.splitlines(), records))
 
     def _load(self, text: str, sites: list[Site]):
         """Compile what the writer wrote; the function that is the rule."""
         namespace = {f"_s{number}": site for number, site in enumerate(sites)}
-        namespace |= {"_is": rewrite.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit}
+        namespace |= {"_is": compiler.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit}
         exec(compile(text, f"<rule {self.name}>", "exec"), namespace)
         return namespace[self.name]

@@ -7,9 +7,10 @@ of it; the class says what the text claims there, and notes every claim that is 
 import ast
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing import paper, parse
-from metarfft_core.tracing.evaluator import Unclear, literal, normal, same
+from metarfft_core.tracing.judge import paper, parse
+from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal, same
 from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
+from metarfft_core.tracing.wordings.paper import headings, reads, tables
 
 LINE_LIMIT = 50_000
 """The most lines of a rule that are followed."""
@@ -176,8 +177,8 @@ class AtLength(Lines):
     def __init__(self, rule: str, completion: str):
         super().__init__(completion)
         module = ast.parse(rule)
-        self.headings = paper.headings(module)
-        self.tables = set(paper.tables(module))
+        self.headings = headings(module)
+        self.tables = set(tables(module))
         self.blocks = paper.blocks(rule, completion)[0]
         self.taken = 0  # blocks
         self.above: list[str] = []  # the headings that have to come next
@@ -194,7 +195,7 @@ class AtLength(Lines):
 
     def look(self, node: ast.AST, names: dict[str, Any]) -> None:
         self.looks.append([Fact("state", name, repr(names[name]))
-                           for name in paper.reads(node, self.tables) if name in names])
+                           for name in reads(node, self.tables) if name in names])
 
     def enter(self, node: ast.AST) -> None:
         self.above.append(self.headings[node.lineno].each)

@@ -5,8 +5,8 @@ No phrase holds an apostrophe, because a trace is split into its facts outside o
 
 import ast
 
-from metarfft_core.tracing.kinds import Kind, inner, is_text, of
-from metarfft_core.tracing.subset import is_literal
+from metarfft_core.tracing.language import is_literal
+from metarfft_core.tracing.wordings.kinds import Kind, inner, is_text, of
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _NEGATED = {ast.Eq: ast.NotEq, ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.In: ast.NotIn,

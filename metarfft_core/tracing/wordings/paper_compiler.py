@@ -6,8 +6,8 @@ with the variables that a line reads taken down before it is executed. `paper.py
 
 import ast
 
-from metarfft_core.tracing import paper
-from metarfft_core.tracing.rewrite import Writer, escape, literal_code
+from metarfft_core.tracing.compiler import Writer, escape, literal_code
+from metarfft_core.tracing.wordings import paper
 
 
 class PaperWriter(Writer):

@@ -14,8 +14,15 @@ import copy
 import re
 from typing import Any
 
-from metarfft_core.tracing.claims import LINE_LIMIT, AtLength, FalseLine, Lines, Lost, Scratchpad
-from metarfft_core.tracing.evaluator import (
+from metarfft_core.tracing.judge.claims import (
+    LINE_LIMIT,
+    AtLength,
+    FalseLine,
+    Lines,
+    Lost,
+    Scratchpad,
+)
+from metarfft_core.tracing.judge.evaluator import (
     Unclear,
     evaluate,
     is_literal,

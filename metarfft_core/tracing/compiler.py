@@ -11,8 +11,8 @@ import ast
 import re
 from typing import NamedTuple
 
+from metarfft_core.tracing.language import is_literal, is_reading, mutating_call
 from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
-from metarfft_core.tracing.subset import is_literal, is_reading, mutating_call
 
 _CONTAINERS = frozenset((str, list, dict, tuple))
 

@@ -10,9 +10,9 @@ import ast
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from metarfft_core.tracing import kinds
-from metarfft_core.tracing.phrases import Phrases, listed, same, summands
-from metarfft_core.tracing.subset import RuleError
+from metarfft_core.tracing.language import RuleError
+from metarfft_core.tracing.wordings import kinds
+from metarfft_core.tracing.wordings.phrases import Phrases, listed, same, summands
 
 NONE: Mapping = MappingProxyType({})
 

@@ -1,18 +1,6 @@
-"""The paper's wording of a trace: its words, and the way back from text to steps (Appendix).
+"""Back from a text in the paper's wording to the steps that it says were executed.
 
-The same steps as in the kit's wording, said at greater length: numbered parts (initialise, each
-loop, return), a heading for every iteration, the variables that a line reads shown before it, and
-`now, x = expression = value` behind it.
-
-    while n > 0:
-    n = 2
-    enter the loop
-    2.1 One iteration
-    n -= 1
-    n = 2
-    now, n = 2 - 1 = 1
-
-Standard library and evaluator alone: `replay.py` reads texts with it, so it knows no tracer.
+`wordings/paper.py` has the words. Like the rest of the judge, this module knows no tracer.
 """
 
 import ast
@@ -20,102 +8,13 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from metarfft_core.tracing import parse
-from metarfft_core.tracing.evaluator import Unclear, literal, substituted, truth
+from metarfft_core.tracing.judge import parse
+from metarfft_core.tracing.judge.evaluator import Unclear, literal, substituted, truth
 from metarfft_core.tracing.steps import ANSWER, Fact, Step
-
-NOW, SO = "now, ", "so, "
-"""How a line begins that says what changed, or what was computed and changed nothing yet."""
-VERDICTS = {
-    "loop": {True: "enter the loop", False: "do not enter"},
-    "branch": {True: "enter the branch", False: "do not enter"},
-    "choice": {True: "the condition holds", False: "the condition does not hold"},
-}
-"""How the verdict of a loop, a branch and a conditional expression reads."""
+from metarfft_core.tracing.wordings.paper import NOW, SO, VERDICTS, reads, tables
 
 _HEADING = re.compile(r"\d+(\.\d+)*\.? [A-Z]\w*( \w+)?")
 
-
-class Heading(NamedTuple):
-    """The heading above a line when it is reached, and the one of each pass of a loop."""
-
-    above: str = ""
-    each: str = ""
-
-
-def headings(module: ast.Module) -> dict[int, Heading]:
-    """The headings of a rule, by line: its functions, loops and returns have some."""
-    found: dict[int, Heading] = {}
-
-    def loops(statements: list[ast.stmt], prefix: str) -> int:
-        """Number the loops in these statements; returns how many there are."""
-        count = 0
-        for node in _flat(statements):
-            if isinstance(node, (ast.While, ast.For)):
-                count += 1
-                number = f"{prefix}{count + 1}"
-                inside = loops(node.body, f"{number}.")
-                title = "Inner loop" if prefix else "Outer loop" if inside else "Main loop"
-                above = f"{number}{'' if prefix else '.'} {title}"
-                found[node.lineno] = Heading(above, f"{number}.1 One iteration")
-        return count
-
-    for function in module.body:
-        if isinstance(function, ast.FunctionDef):
-            found[function.lineno] = Heading("1. Initialize")
-            last = loops(function.body, "") + 2
-            for node in ast.walk(function):
-                if isinstance(node, ast.Return):
-                    found[node.lineno] = Heading(f"{last}. Return")
-    return found
-
-
-def _flat(statements: list[ast.stmt]):
-    """These statements and those in their branches, but not what stands in a loop of them."""
-    for node in statements:
-        yield node
-        if isinstance(node, ast.If):
-            yield from _flat(node.body)
-            yield from _flat(node.orelse)
-
-
-def tables(module: ast.Module) -> dict[str, object]:
-    """The tables of a rule's text, by name."""
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in module.body
-            if isinstance(node, ast.Assign)}
-
-
-def reads(node: ast.stmt, known: set[str]) -> list[str]:
-    """The variables that a line reads, in the order of the text, without tables and functions."""
-    match node:
-        case ast.Return(value=None):  # no rule has one, but a text may
-            return []
-        case ast.If(test=value) | ast.While(test=value) | ast.Return(value=value):
-            parts = [value]
-        case ast.For(iter=value):
-            parts = [value]
-        case ast.Assign(targets=[target], value=value):
-            parts = [*_indexes(target), value]
-        case ast.AugAssign(target=target, value=value):
-            parts = [target, value]
-        case ast.Expr(value=value):
-            parts = [value]
-        case _:
-            return []
-    called = {part.func.id for value in parts for part in ast.walk(value)
-              if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
-    names = [part for value in parts for part in ast.walk(value)
-             if isinstance(part, ast.Name) and part.id not in known | called]
-    return list(dict.fromkeys(part.id for part in sorted(names, key=lambda part: part.col_offset)))
-
-
-def _indexes(target: ast.expr) -> list[ast.expr]:
-    if isinstance(target, ast.Subscript):
-        return [*_indexes(target.value), target.slice]
-    return []
-
-
-# --- from text to steps
 
 class Block(NamedTuple):
     """One step of a text, with the headings above it and the variables that it shows as read."""
