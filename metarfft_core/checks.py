@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metarfft_core import formats
-from metarfft_core.tasks.base import Instance, Task
+from metarfft_core.tasks.definition import Instance, Task
 from metarfft_core.tracing.judge import parse, replay
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 30)

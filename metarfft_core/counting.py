@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from metarfft_core import batches, formats, models, synthetic, tasks
+from metarfft_core import batches, formats, models, tasks
 from metarfft_core.params import Params, ParamsError
+from metarfft_core.tasks import synthetic
 from metarfft_core.training import Job
 
 TOKENS_PER_PIECE = 1.13

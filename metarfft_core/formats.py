@@ -15,7 +15,7 @@ the rule, and the paper's, which says the same at greater length.
 from random import Random
 from typing import NamedTuple
 
-from metarfft_core.tasks.base import Instance, Task
+from metarfft_core.tasks.definition import Instance, Task
 from metarfft_core.tracing.steps import ANSWER
 from metarfft_core.tracing.wordings.kit import scratchpad
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metarfft_core import formats, tasks
 from metarfft_core.system.files import write_whole
-from metarfft_core.tasks.base import Task
+from metarfft_core.tasks.definition import Task
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
 LENGTH = 3
@@ -20,7 +20,7 @@ def page() -> str:
     """The page as Markdown: a table of contents, then a section for each task."""
     every = tasks.select()
     counts = ", ".join(f"{len(tasks.select(source=source))} {source}"
-                       for source in tasks.catalogue.SOURCES)
+                       for source in tasks.SOURCES)
     head = [
         "# The tasks", "",
         f"All {len(every)} tasks of the paper's Table 1 ({counts}), in its order. `{COMMAND}` "

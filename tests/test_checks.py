@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 from metarfft_core import checks, params, tasks
-from metarfft_core.tasks.base import declare
+from metarfft_core.tasks.definition import declare
 
 PAGE = params.ROOT / "docs" / "own_tasks.md"
 NUMBERS = count()

@@ -22,7 +22,7 @@ def test_the_downstream_tasks_have_one():
 def test_they_are_no_tasks_of_the_paper():
     """No selection holds a counterfactual, but each is found by its id."""
     assert not [task for task in tasks.select() if task.split == "counterfactual"]
-    assert len(tasks.select()) == len(tasks.catalogue.IDS)
+    assert len(tasks.select()) == len(tasks.IDS)
     for task in ALL:
         assert tasks.get(f"{task.id}_cf") is task.counterfactual
         assert task.counterfactual.split == "counterfactual"

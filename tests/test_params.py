@@ -8,7 +8,8 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import formats, models, params, synthetic, tasks
+from metarfft_core import formats, models, params, tasks
+from metarfft_core.tasks import synthetic
 
 FOLDER = params.ROOT / "params"
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())

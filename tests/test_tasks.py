@@ -51,7 +51,7 @@ def has_type(value: object, type_: str) -> bool:
 
 def test_the_tasks_stand_in_the_papers_order():
     """The registry lists the ids of the paper's table, in its order, each once."""
-    assert list(tasks.catalogue.IDS) == list(FACTS)
+    assert list(tasks.IDS) == list(FACTS)
     assert [task.id for task in ALL] == [id for id in FACTS if id in {task.id for task in ALL}]
 
 
@@ -236,7 +236,7 @@ def declare_own(id="own", **changes):
 
     for name, value in changes.items():
         setattr(OwnTask, name, value)
-    return tasks.base.declare(OwnTask, id, "user", "user", "n", None)
+    return tasks.declare(OwnTask, id, "user", "user", "n", None)
 
 
 def test_own_task():

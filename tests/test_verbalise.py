@@ -10,8 +10,9 @@ from random import Random
 
 import pytest
 
-from metarfft_core import formats, synthetic, tasks
-from metarfft_core.tasks.base import declare
+from metarfft_core import formats, tasks
+from metarfft_core.tasks import synthetic
+from metarfft_core.tasks.definition import declare
 from metarfft_core.tracing.judge import parse, replay
 from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import Rule

@@ -48,7 +48,7 @@ from metarfft_core.errors.moves import Divergence, first_divergence
 from metarfft_core.errors.reading import Gold, Text
 from metarfft_core.errors.shape import Shape, shape_of
 from metarfft_core.formats import FORMATS, WORDINGS, parse_answer
-from metarfft_core.tasks.base import Task
+from metarfft_core.tasks.definition import Task
 
 __all__ = ["KINDS", "Diagnosis", "Loop", "annotate", "diagnose"]
 

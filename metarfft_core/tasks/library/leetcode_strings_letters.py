@@ -2,7 +2,7 @@
 
 from string import ascii_letters, ascii_lowercase
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 def _letters(rng, length: int, vowels: int) -> str:

@@ -2,7 +2,8 @@
 
 from string import ascii_lowercase
 
-from metarfft_core.tasks import sampling, task
+from metarfft_core.tasks.library import sampling
+from metarfft_core.tasks.registry import task
 
 VOWEL_FIRST = """ant ape arm art ash eat egg elk end eve ice ink inn it oak oat odd oil old on one
 our out owl up us use""".split()

@@ -1,6 +1,7 @@
 """Symbolic reasoning tasks of the chain-of-thought paper (arXiv 2201.11903)."""
 
-from metarfft_core.tasks import sampling, task
+from metarfft_core.tasks.library import sampling
+from metarfft_core.tasks.registry import task
 
 
 @task("sr_coin_flip", source="symbolic", length="number of people")

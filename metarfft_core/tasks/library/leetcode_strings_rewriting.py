@@ -2,7 +2,7 @@
 
 from string import ascii_lowercase
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_2390", source="leetcode", length="length of s")

@@ -2,7 +2,7 @@
 
 from string import ascii_lowercase
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_125", source="leetcode", split="downstream", length="half the length of s (even)")

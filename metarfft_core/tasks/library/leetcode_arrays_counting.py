@@ -1,6 +1,6 @@
 """LeetCode tasks that count or add up over a list of numbers."""
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_2210", source="leetcode", length="length of nums")

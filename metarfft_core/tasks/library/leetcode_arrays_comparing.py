@@ -1,6 +1,6 @@
 """LeetCode tasks that compare the numbers of a list."""
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_2057", source="leetcode", length="length of nums")

@@ -1,6 +1,6 @@
 """LeetCode tasks that turn a list into another list."""
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_283", source="leetcode", split="downstream", length="length of nums")

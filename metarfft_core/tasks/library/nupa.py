@@ -1,6 +1,7 @@
 """Tasks on long numbers, of the number-understanding benchmark NUPA (arXiv 2411.03766)."""
 
-from metarfft_core.tasks import sampling, task
+from metarfft_core.tasks.library import sampling
+from metarfft_core.tasks.registry import task
 
 
 @task("nupa_get_digit", source="nupa", split="downstream", length="number of digits of num")

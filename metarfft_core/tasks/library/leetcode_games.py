@@ -1,6 +1,6 @@
 """LeetCode tasks on games and records (the paper's Table 1)."""
 
-from metarfft_core.tasks import task
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_2582", source="leetcode", length="n, the number of people")

@@ -1,6 +1,7 @@
 """Tasks of Big-Bench Hard (arXiv 2210.09261), with instances of any length."""
 
-from metarfft_core.tasks import sampling, task
+from metarfft_core.tasks.library import sampling
+from metarfft_core.tasks.registry import task
 
 
 @task("bbh_dyck_languages", source="bbh", length="number of bracket pairs: half the characters")

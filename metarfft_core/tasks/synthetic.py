@@ -8,7 +8,7 @@ does not end soon is thrown away.
 
 from random import Random
 
-from metarfft_core.tasks.base import Task
+from metarfft_core.tasks.definition import Task
 from metarfft_core.tracing.rule import StepLimit
 
 SNIPPETS = (

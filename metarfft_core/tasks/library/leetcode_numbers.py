@@ -1,6 +1,7 @@
 """LeetCode tasks on numbers and their digits."""
 
-from metarfft_core.tasks import sampling, task
+from metarfft_core.tasks.library import sampling
+from metarfft_core.tasks.registry import task
 
 
 @task("lc_258", source="leetcode", split="downstream", length="number of digits")
