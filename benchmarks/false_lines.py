@@ -15,7 +15,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
-from metarfft_core import checks, formats, tasks
+from metarfft_core import formats, tasks
+from metarfft_core.authoring import checks
 
 LONGEST = 31
 PART = 100

@@ -130,13 +130,14 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _gallery(options: argparse.Namespace) -> None:
-    from metarfft_core import gallery
+    from metarfft_core.authoring import gallery
 
     print(gallery.write())
 
 
 def _check(options: argparse.Namespace) -> None:
-    from metarfft_core import checks, tasks
+    from metarfft_core import tasks
+    from metarfft_core.authoring import checks
 
     for task in checks.load(options.file) if options.file else tasks.select():
         print(checks.check(task, options.lengths, options.samples), end="\n\n", flush=True)

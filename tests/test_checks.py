@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from metarfft_core import checks, params, tasks
+from metarfft_core import params, tasks
+from metarfft_core.authoring import checks
 from metarfft_core.tasks.definition import declare
 
 PAGE = params.ROOT / "docs" / "own_tasks.md"

@@ -6,7 +6,8 @@ import pytest
 from oracles import ORACLES
 from samples import draw
 
-from metarfft_core import checks, formats, tasks
+from metarfft_core import formats, tasks
+from metarfft_core.authoring import checks
 
 ALL = [task for task in tasks.select() if task.counterfactual]
 every_task = pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)

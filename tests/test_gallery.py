@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from metarfft_core import gallery, tasks
+from metarfft_core import tasks
+from metarfft_core.authoring import gallery
 from metarfft_core.cli import main
 
 PAGE = gallery.PAGE.read_text()

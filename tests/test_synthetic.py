@@ -15,7 +15,8 @@ from random import Random
 
 import pytest
 
-from metarfft_core import checks, formats, params, tasks
+from metarfft_core import formats, params, tasks
+from metarfft_core.authoring import checks
 from metarfft_core.tasks import synthetic
 from metarfft_core.tracing.judge import parse
 

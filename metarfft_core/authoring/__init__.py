@@ -1,0 +1,1 @@
+"""Checks and the gallery of tasks, also of a user's own."""
