@@ -17,13 +17,15 @@ import resource
 import tempfile
 import time
 
-from metarfft_core import corpus, models, params
+from metarfft_core import corpus, models
+from metarfft_core.params import schema as params
 from metarfft_core.system import files
+from metarfft_core.system.paths import ROOT
 
 
 def parameters(samples: int, synthetic: int, workers: int) -> params.Params:
     """The parameters of such a corpus."""
-    values = params.read(params.ROOT / "params" / "7b.yaml")
+    values = params.read(ROOT / "params" / "7b.yaml")
     least = {"lengths": [1], "samples_per_length": 1}
     values["name"] = "benchmark"
     values["model"]["name"] = models.EMBEDDED

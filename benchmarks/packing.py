@@ -22,7 +22,9 @@ import statistics
 import tempfile
 import time
 
-from metarfft_core import batches, corpus, models, params, training
+from metarfft_core import batches, corpus, models, training
+from metarfft_core.params import schema as params
+from metarfft_core.system.paths import ROOT
 
 CUT = 1024
 """trl's default of max_length, in tokens."""
@@ -32,7 +34,7 @@ KIT, PADDED, LAID = "the kit", "trl, its defaults", "trl, without padding"
 
 def parameters(samples: int) -> params.Params:
     """The run of params/7b.yaml with fewer samples of each length and the embedded tokenizer."""
-    values = params.read(params.ROOT / "params" / "7b.yaml")
+    values = params.read(ROOT / "params" / "7b.yaml")
     least = {"lengths": [1], "samples_per_length": 1}
     values["name"] = "benchmark"
     values["model"]["name"] = models.EMBEDDED

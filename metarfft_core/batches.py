@@ -11,8 +11,9 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import models, params
-from metarfft_core.params import ParamsError
+from metarfft_core import models
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import ParamsError
 from metarfft_core.system.paths import ROOT
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from metarfft_core import corpus, tasks
-from metarfft_core.params import Params, ParamsError
+from metarfft_core.params.schema import Params, ParamsError
 from metarfft_core.system.files import read_json, write_whole
 
 COLUMNS = {

@@ -144,20 +144,23 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from metarfft_core import params, plan
+    from metarfft_core import plan
+    from metarfft_core.params import schema as params
 
     print(plan.show(plan.plan(params.load(options.params), options.processes,
                               options.gpu_memory)))
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from metarfft_core import models, params
+    from metarfft_core import models
+    from metarfft_core.params import schema as params
 
     print(models.fetch(params.load(options.params).model.name))
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, preview, training
+    from metarfft_core import corpus, preview, training
+    from metarfft_core.params import schema as params
 
     run = params.load(options.params)
     job = training.Job(run, options.stage, options.task, options.method, options.seed)
@@ -166,7 +169,8 @@ def _preview(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, training
+    from metarfft_core import corpus, training
+    from metarfft_core.params import schema as params
 
     run = params.load(options.params)
     every = options.stage == "adapt" and not (options.task or options.method)
@@ -182,13 +186,15 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from metarfft_core import evaluation, params
+    from metarfft_core import evaluation
+    from metarfft_core.params import schema as params
 
     print(evaluation.launch(params.load(options.params)))
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from metarfft_core import claims, figures, params
+    from metarfft_core import claims, figures
+    from metarfft_core.params import schema as params
 
     runs, folder = [params.load(path) for path in options.params], Path(options.to)
     for name, paths in figures.paper(runs, folder).items():
@@ -208,8 +214,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import archive, params, training
+    from metarfft_core import archive, training
     from metarfft_core.bridges import hub, lm_eval
+    from metarfft_core.params import schema as params
 
     run = params.load(options.params)
     if options.kind == "merged":
@@ -224,13 +231,15 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params
+    from metarfft_core import corpus
+    from metarfft_core.params import schema as params
 
     print(corpus.build(params.load(options.params)))
 
 
 def _run(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, training
+    from metarfft_core import corpus, training
+    from metarfft_core.params import schema as params
 
     run = params.load(options.params)
     for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):

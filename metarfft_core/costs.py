@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from metarfft_core import formats, models, params, tasks
+from metarfft_core import formats, models, tasks
+from metarfft_core.params import schema as params
 
 
 def tokens(run: params.Params, lengths: list[int], samples: int,

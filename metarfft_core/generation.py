@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from metarfft_core import models
-from metarfft_core.params import ParamsError
+from metarfft_core.params.schema import ParamsError
 from metarfft_core.system import files
 
 CPU_CACHE_BYTES = 2 * 2**30

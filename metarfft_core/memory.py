@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from metarfft_core.models import EMBEDDED
-from metarfft_core.params import ParamsError
+from metarfft_core.params.schema import ParamsError
 from metarfft_core.system.files import read_json
 
 NODE = 8

@@ -16,7 +16,7 @@ import yaml
 
 from metarfft_core import batches, checkpoints, counting, memory, models, training
 from metarfft_core.counting import Counter, Look, Pool, Sample
-from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.params.schema import METHODS, Params, ParamsError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,8 +25,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import batches, checkpoints, models, params
-from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core import batches, checkpoints, models
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import METHODS, Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
     read_json,

@@ -10,9 +10,11 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 
-from metarfft_core import evaluation, formats, params, tasks, training
-from metarfft_core.params import METHODS, Params
+from metarfft_core import evaluation, formats, tasks, training
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import METHODS, Params
 from metarfft_core.system import files
+from metarfft_core.system.paths import ROOT
 
 FAILURES = ("wrong", "no_answer", "cut")
 
@@ -35,7 +37,7 @@ def make(values: dict, share: Share, traces: bool = False) -> Params:
 
 def preset(file: str = "test", **changes: object) -> dict:
     """A parameter file as a mapping, with changes (see `change`)."""
-    return change(params.read(params.ROOT / "params" / f"{file}.yaml"), **changes)
+    return change(params.read(ROOT / "params" / f"{file}.yaml"), **changes)
 
 
 def plain(file: str = "test") -> dict:

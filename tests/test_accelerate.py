@@ -24,12 +24,14 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from metarfft_core import batches, cli, corpus, params, training
+from metarfft_core import batches, cli, corpus, training
+from metarfft_core.params import schema as params
+from metarfft_core.system.paths import ROOT
 
-CONFIGS = params.ROOT / "params" / "accelerate"
+CONFIGS = ROOT / "params" / "accelerate"
 NAMES = ("one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")
-SCRIPTS = sorted((params.ROOT / "params" / "slurm").glob("*.sh"))
-PAGE = params.ROOT / "docs" / "clusters.md"
+SCRIPTS = sorted((ROOT / "params" / "slurm").glob("*.sh"))
+PAGE = ROOT / "docs" / "clusters.md"
 
 
 def resolve(name, *options):
@@ -136,7 +138,7 @@ def test_every_layer_is_a_unit(plugin, adapter):
     ("32b", "pretrain", "hybrid_4x8"), ("32b", "adapt", "fsdp2")])
 def test_the_batch_divides_among_the_processes(file, stage, config):
     """The batches of the paper's runs come out whole on the configurations meant for them."""
-    run = params.load(params.ROOT / "params" / f"{file}.yaml")
+    run = params.load(ROOT / "params" / f"{file}.yaml")
     settings = run.pretraining if stage == "pretrain" else run.adaptation
     processes = resolve(config)[0].num_processes
     steps = batches.accumulation_steps(settings, processes)
@@ -154,7 +156,7 @@ def test_scripts_and_page_name_what_exists(text, capsys):
     """Every file of the project, command, option and module in them is there."""
     words = re.sub(r"\\\n#?\s*", "", text.read_text(encoding="utf-8"))
     for path in re.findall(r"\b(?:params|docs|tests|benchmarks|notebooks)/[\w./-]*\w", words):
-        assert (params.ROOT / path).exists(), path
+        assert (ROOT / path).exists(), path
     launch = vars(launch_command_parser().parse_args(["module"]))
     for options in re.findall(r"accelerate launch((?: +(?:--\w+ +\S+))*)", words):
         assert set(re.findall(r"--(\w+)", options)) <= set(launch)
@@ -272,7 +274,7 @@ def build(tiny, folder, monkeypatch, **changes):
     """A tiny run, its corpus in two folders of outputs, `whole` (the present one) and `sharded`."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(folder / "whole"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(params.ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     run = tiny_run(tiny, **changes)
     params.open_folder(run)
     corpus.build(run)

@@ -17,8 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from metarfft_core import api, formats, generation, models, params, tasks
-from metarfft_core.params import ParamsError
+from metarfft_core import api, formats, generation, models, tasks
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import ParamsError
+from metarfft_core.system.paths import ROOT
 
 KEY = "sk-secret-0123456789"
 
@@ -72,7 +74,7 @@ def vllm(tmp_path_factory):
                "--dtype", "bfloat16", "--enforce-eager", "--generation-config", "vllm",
                "--max-model-len", "1024", "--max-num-seqs", "6",
                "--kv-cache-memory-bytes", str(2**28)]
-    environment = os.environ | {"PYTHONPATH": str(params.ROOT), "VLLM_API_KEY": KEY}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "VLLM_API_KEY": KEY}
     with open(log, "w") as output, subprocess.Popen(command, stdout=output, stderr=output,
                                                     env=environment) as process:
         try:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metarfft_core import batches, corpus, models
-from metarfft_core.params import Mix, ParamsError
+from metarfft_core.params.schema import Mix, ParamsError
 from metarfft_core.trainer import _summed_loss
 
 

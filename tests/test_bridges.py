@@ -12,10 +12,12 @@ import pytest
 import yaml
 from tiny_model import write_tiny
 
-from metarfft_core import corpus, evaluation, generation, models, params
+from metarfft_core import corpus, evaluation, generation, models
 from metarfft_core.bridges import grpo, hub, lm_eval
-from metarfft_core.params import ParamsError
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import ParamsError
 from metarfft_core.system import files
+from metarfft_core.system.paths import ROOT
 
 TASKS = ["lc_125", "lc_1598", "lc_461"]
 """Tasks of few answers: a tiny model gives some of them right and some wrong."""
@@ -107,7 +109,7 @@ def test_lm_eval_gives_the_kits_own_outcomes(run, model, exported, tmp_path):
          "--model_args", f"pretrained={model},dtype=bfloat16", "--device", "cpu",
          "--include_path", str(exported), "--tasks", "metarfft_direct", "--apply_chat_template",
          "--log_samples", "--output_path", str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(params.ROOT), "HF_HUB_OFFLINE": "1",
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1",
                           "HF_DATASETS_CACHE": str(tmp_path / "cache")},
         capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

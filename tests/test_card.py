@@ -11,7 +11,8 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import card, corpus, params, tasks
+from metarfft_core import card, corpus, tasks
+from metarfft_core.params import schema as params
 
 LOAD = """
 import json, sys

@@ -11,11 +11,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from metarfft_core import params, tasks
+from metarfft_core import tasks
 from metarfft_core.authoring import checks
+from metarfft_core.system.paths import ROOT
 from metarfft_core.tasks.definition import declare
 
-PAGE = params.ROOT / "docs" / "own_tasks.md"
+PAGE = ROOT / "docs" / "own_tasks.md"
 NUMBERS = count()
 
 FILE = '''

@@ -8,7 +8,9 @@ import time
 import pytest
 import yaml
 
-from metarfft_core import models, params
+from metarfft_core import models
+from metarfft_core.params import schema as params
+from metarfft_core.system.paths import ROOT
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,7 +25,7 @@ def metarfft(*arguments, **environment):
     process = subprocess.run(
         [sys.executable, "-c", "import sys; from metarfft_core.cli import main; sys.exit(main())",
          *arguments], capture_output=True, text=True, check=False,
-        env=os.environ | environment, cwd=params.ROOT)
+        env=os.environ | environment, cwd=ROOT)
     return process, time.monotonic() - start
 
 
@@ -43,7 +45,7 @@ def test_sample_prints_prompt_and_completion_at_once():
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-c",
          "from metarfft_core.cli import main; main(['sample', 'lc_258'])"],
-        capture_output=True, text=True, check=True, cwd=params.ROOT).stderr
+        capture_output=True, text=True, check=True, cwd=ROOT).stderr
     assert not {"torch", "transformers", "pydantic", "numpy"} & {
         line.rpartition("|")[2].strip() for line in loaded.splitlines()}
 
@@ -116,7 +118,7 @@ def test_bad_arguments_are_one_line(arguments, said):
     assert process.stderr.count("\n") == 1
 
 
-TEST_RUN = ("--params", str(params.ROOT / "params" / "test.yaml"))
+TEST_RUN = ("--params", str(ROOT / "params" / "test.yaml"))
 
 
 def test_preview_shows_the_mask_of_a_real_sample(tmp_path):

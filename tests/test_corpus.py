@@ -13,13 +13,16 @@ from pathlib import Path
 import made_up_run
 import pytest
 
-from metarfft_core import corpus, formats, models, params, tasks
+from metarfft_core import corpus, formats, models, tasks
+from metarfft_core.params import schema as params
 from metarfft_core.system.files import sha256
+from metarfft_core.system.paths import ROOT
 from metarfft_core.tracing.judge import replay
 
 BUILD = """
 import sys
-from metarfft_core import corpus, params
+from metarfft_core import corpus
+from metarfft_core.params import schema as params
 corpus.build(params.load(sys.argv[1]))
 """
 
@@ -93,7 +96,7 @@ def test_a_killed_build_ends_with_the_same_bytes(tmp_path):
     def start(outputs):
         environment = os.environ | {"METARFFT_OUTPUTS": str(tmp_path / outputs)}
         return subprocess.Popen([sys.executable, "-c", BUILD, str(file)], env=environment,
-                                cwd=params.ROOT)
+                                cwd=ROOT)
 
     whole, killed = (tmp_path / name / "test" / "corpus" for name in ("whole", "killed"))
     assert start("whole").wait() == 0
@@ -243,7 +246,7 @@ def test_the_papers_wording_is_that_of_every_rfft_sample(tmp_path, monkeypatch, 
 def test_without_its_section_there_is_no_in_context_split(tmp_path, monkeypatch):
     """A file without `in_context` gives a corpus without it, and asking for it says so."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    run = params.load(params.ROOT / "params" / "test.yaml")
+    run = params.load(ROOT / "params" / "test.yaml")
     assert not (corpus.build(run) / "in_context").exists()
     with pytest.raises(params.ParamsError, match="split: this corpus holds pretrain, "):
         corpus.read(run, "in_context", "rfft")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from metarfft_core import costs, formats, models, params, tasks
+from metarfft_core import costs, formats, models, tasks
+from metarfft_core.params import schema as params
 from metarfft_core.tasks import Instance
 
 

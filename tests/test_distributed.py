@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import corpus, params, training
+from metarfft_core import corpus, training
+from metarfft_core.params import schema as params
 from metarfft_core.system.files import read_json
+from metarfft_core.system.paths import ROOT
 
 PROGRAM = ("import sys; from metarfft_core import training\n"
            "training._fast_bfloat16 = lambda: False\n"  # the same sums on any machine
@@ -50,7 +52,7 @@ def start(outputs, count):
     command = [sys.executable, "-c", PROGRAM, "--params",
                str(outputs / "tiny" / "params.yaml"), "--stage", "pretrain"]
     environment = os.environ | {
-        "METARFFT_OUTPUTS": str(outputs), "PYTHONPATH": str(params.ROOT), "OMP_NUM_THREADS": "1",
+        "METARFFT_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
         "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     several = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     return [subprocess.Popen(

@@ -12,9 +12,11 @@ import time
 import made_up_run
 import pytest
 
-from metarfft_core import corpus, evaluation, models, params, training
-from metarfft_core.params import ParamsError
+from metarfft_core import corpus, evaluation, models, training
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import ParamsError
 from metarfft_core.system import files
+from metarfft_core.system.paths import ROOT
 
 TASK = "nupa_length"
 
@@ -154,7 +156,7 @@ def _kill_after(command, path, lines):
     """Start a command and SIGKILL it, and it alone, once `path` holds so many lines more."""
     before = path.read_bytes().count(b"\n") if path.exists() else 0
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env=os.environ | {"PYTHONPATH": str(params.ROOT)})
+                               env=os.environ | {"PYTHONPATH": str(ROOT)})
     deadline = time.monotonic() + 300
     while not path.exists() or path.read_bytes().count(b"\n") < before + lines:
         assert process.poll() is None, process.stdout.read().decode()
@@ -219,7 +221,7 @@ def test_what_is_finished_is_skipped_without_torch(finished):
                f"evaluation.evaluate(run, 'direct', {TASK!r})\n"
                "print([name for name in ('torch', 'vllm') if name in sys.modules])\n")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(params.ROOT)}, check=True)
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     assert done.stdout.splitlines() == [f"direct on {TASK}: finished before, skipped", "[]"]
     assert path.stat().st_mtime_ns == before
 
@@ -232,7 +234,7 @@ def test_results_made_with_other_parameters_are_refused(finished, values, output
     file.write_text(json.dumps(changed.model_dump()))  # JSON is YAML
     done = subprocess.run([sys.executable, "-m", "metarfft_core.evaluation",
                            "--params", str(file)], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(params.ROOT)})
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 2
     assert "evaluation.limit_extra" in done.stderr
     assert done.stderr.count("\n") == 1

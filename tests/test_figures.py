@@ -10,9 +10,11 @@ from itertools import combinations
 import made_up_run
 import pytest
 
-from metarfft_core import evaluation, figures, metrics, params
+from metarfft_core import evaluation, figures, metrics
 from metarfft_core.figures import style
-from metarfft_core.params import ParamsError
+from metarfft_core.params import schema as params
+from metarfft_core.params.schema import ParamsError
+from metarfft_core.system.paths import ROOT
 
 TASKS = ["nupa_length", "lc_3324"]
 LENGTHS = [1, 3, 4, 6]
@@ -337,7 +339,7 @@ def test_drawing_leaves_the_settings_of_a_notebook_alone(run):
                "assert matplotlib.get_backend() == 'svg'\n")
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
     subprocess.run([sys.executable, "-c", program], check=True,
-                   env=environment | {"PYTHONPATH": str(params.ROOT)})
+                   env=environment | {"PYTHONPATH": str(ROOT)})
 
 
 def test_no_log_is_an_error_that_names_the_folder(run, monkeypatch, tmp_path):

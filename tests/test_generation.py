@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from metarfft_core import generation, models, params
-from metarfft_core.params import ParamsError
+from metarfft_core import generation, models
+from metarfft_core.params.schema import ParamsError
+from metarfft_core.system.paths import ROOT
 
 QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes.",
              "Given the list [3, 1, 2], what is the largest number? Answer with the number.",
@@ -80,7 +81,7 @@ def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1)
                "    print('RESULT' + json.dumps([found[i] for i in range(len(found))]))\n")
     arguments = json.dumps([str(folder), prompts, limits, engine, batch_sizes, tensor_parallel])
     done = subprocess.run([sys.executable, "-c", program, arguments], capture_output=True,
-                          text=True, env=os.environ | {"PYTHONPATH": str(params.ROOT)})
+                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     assert len(lines) == len(batch_sizes), done.stderr[-3000:]
     return [[generation.Generation(**row | {"token_ids": tuple(row["token_ids"])})
@@ -198,6 +199,6 @@ def test_an_engine_that_is_not_installed_is_refused(tmp_path, missing, other):
                f"generation.check_engine({other!r})\n"
                f"generation.check_engine({missing!r})\n")
     done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": f"{params.ROOT}:{tmp_path}"})
+                          env=os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}"})
     assert done.stderr.splitlines()[-1].endswith(
         f"ParamsError: evaluation.engine: {missing} is not installed here; set {other}")

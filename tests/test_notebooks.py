@@ -7,8 +7,9 @@ import sys
 import nbformat
 import pytest
 
-from metarfft_core import params
+from metarfft_core.params import schema as params
 from metarfft_core.runner import NOTEBOOKS
+from metarfft_core.system.paths import ROOT
 
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -55,6 +56,6 @@ def test_an_altered_output_fails(tmp_path, altered):
     nbformat.write(notebook, tmp_path / "part.ipynb")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax",
-         "--nbval-current-env", str(tmp_path)], cwd=params.ROOT, capture_output=True, text=True,
+         "--nbval-current-env", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | {"METARFFT_OUTPUTS": str(tmp_path / "outputs")})
     assert done.returncode == (1 if altered else 0), done.stdout[-2000:]

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarfft_core import batches, corpus, evaluation, figures, models, params, training, verify
+from metarfft_core import batches, corpus, evaluation, figures, models, training, verify
+from metarfft_core.params import schema as params
 from metarfft_core.system.files import read_json
+from metarfft_core.system.paths import ROOT
 
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
 
@@ -34,7 +36,7 @@ def qwen(tmp_path_factory):
 
 
 def load(size, **model):
-    values = params.read(params.ROOT / "params" / f"{size}.yaml")
+    values = params.read(ROOT / "params" / f"{size}.yaml")
     values["model"] |= model
     return values
 

@@ -8,10 +8,12 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import formats, models, params, tasks
+from metarfft_core import formats, models, tasks
+from metarfft_core.params import schema as params
+from metarfft_core.system.paths import ROOT
 from metarfft_core.tasks import synthetic
 
-FOLDER = params.ROOT / "params"
+FOLDER = ROOT / "params"
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
 OURS = {"name", "smoke"}
 """Keys of the kit's own, on which no result depends."""

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from tiny_model import tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 
-from metarfft_core import checkpoints, corpus, models, params, training
-from metarfft_core.params import ParamsError
+from metarfft_core import checkpoints, corpus, models, training
+from metarfft_core.params.schema import ParamsError
+from metarfft_core.system.paths import ROOT
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice
 TOLERANCE = 0.01
@@ -184,7 +185,7 @@ print("TOKENS", list(out.outputs[0].token_ids))
     found = []
     for lora in (str(folder / "lora"), ""):
         done = subprocess.run([sys.executable, "-c", program, str(base), str(merged), lora],
-                              capture_output=True, text=True, cwd=params.ROOT)
+                              capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr[-2000:]
         found.append([line for line in done.stdout.splitlines() if line.startswith("TOKENS")])
     assert found[0] == found[1]

@@ -9,9 +9,11 @@ import time
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import batches, corpus, counting, memory, models, params, plan, training
+from metarfft_core import batches, corpus, counting, memory, models, plan, training
+from metarfft_core.params import schema as params
+from metarfft_core.system.paths import ROOT
 
-BENCHMARK = params.ROOT / "benchmarks" / "plan.py"
+BENCHMARK = ROOT / "benchmarks" / "plan.py"
 TOLERANCE = 0.15
 
 
@@ -24,7 +26,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="module", params=["7b", "32b"])
 def large(request):
     """The plan of a large run, and the seconds that it took; one sample of each length."""
-    run = params.load(params.ROOT / "params" / f"{request.param}.yaml")
+    run = params.load(ROOT / "params" / f"{request.param}.yaml")
     start = time.process_time()
     return plan.plan(run, samples=1), time.process_time() - start
 
@@ -40,7 +42,7 @@ def changed(run, section, **values):
 def lean():
     """RF-pretraining of 7B as its file has it, on fewer lengths with more samples of each, and
     little to adapt to and to evaluate."""
-    values = params.read(params.ROOT / "params" / "7b.yaml")
+    values = params.read(ROOT / "params" / "7b.yaml")
     values["corpus"]["pretrain"] |= {"lengths": [1, 8, 15], "samples_per_length": 1500}
     values["corpus"]["in_context"] |= {"lengths": [1, 8, 15], "samples_per_length": 1500}
     for part in ("adaptation", "adaptation_validation", "evaluation"):
@@ -216,7 +218,7 @@ def test_equal_trained_tokens_take_more_steps(tiny):
 
 def test_an_estimate_is_near_the_count():
     """Without the tokenizer, tokens come within 8% of SmolLM2's, in every format and in sum."""
-    run = params.load(params.ROOT / "params" / "7b.yaml")
+    run = params.load(ROOT / "params" / "7b.yaml")
     counted = counting.Counter(run, 1, models.resolve(models.EMBEDDED))
     estimated = counting.Counter(run, 1, None)
     asked = [(run.corpus.pretrain.tasks, [1, 5, 10, 15], "pretrain", "rfft"),
@@ -283,5 +285,5 @@ def test_importing_does_nothing():
     program = ("import sys, metarfft_core.plan; "
                "print({'torch', 'transformers', 'pandas', 'datasets'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          cwd=params.ROOT, check=True)
+                          cwd=ROOT, check=True)
     assert done.stdout.strip() == "set()"

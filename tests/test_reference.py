@@ -5,16 +5,18 @@ from collections import Counter
 import pandas
 import pytest
 
-from metarfft_core import params, report
+from metarfft_core import report
+from metarfft_core.params import schema as params
+from metarfft_core.system.paths import ROOT
 
-FOLDERS = sorted((params.ROOT / "outputs" / "reference").glob("*/"))
+FOLDERS = sorted((ROOT / "outputs" / "reference").glob("*/"))
 every_result = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
 @every_result
 def test_the_kept_results_are_those_of_the_preset(folder):
     """Their parameters are those of the file that has their name, and every cell is finished."""
-    run = params.load(params.ROOT / "params" / f"{folder.name}.yaml")
+    run = params.load(ROOT / "params" / f"{folder.name}.yaml")
     kept = report.open_run(folder)
     assert params.load(folder / "params.yaml").digest == run.digest
     assert len(kept.cells) == len(run.cells)
@@ -53,11 +55,11 @@ def test_there_are_results():
 
 def test_the_readme_tells_the_kept_results():
     """Its table of right answers, counted again: the run's own seed, all tasks together."""
-    folder = params.ROOT / "outputs" / "reference" / "laptop"
+    folder = ROOT / "outputs" / "reference" / "laptop"
     run = params.load(folder / "params.yaml")
     kept = report.open_run(folder).rows
     told = {}
-    for line in (params.ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
         method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
         if method in run.adaptation.methods and len(cells) == 6:
             told[method] = list(map(int, cells))
@@ -78,5 +80,5 @@ def test_the_readme_tells_the_share_beyond_the_trained_lengths(folder):
         asked = asked[asked.task.isin(run.corpus.adaptation.tasks)
                       & (asked.length > run.corpus.adaptation.lengths[-1])]
         shares.append((asked.outcome == "right").groupby(asked.task).mean().mean())
-    text = " ".join((params.ROOT / "README.md").read_text(encoding="utf-8").split())
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert "{:.0%} against {:.0%}".format(*shares) in text

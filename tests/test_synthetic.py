@@ -15,8 +15,9 @@ from random import Random
 
 import pytest
 
-from metarfft_core import formats, params, tasks
+from metarfft_core import formats, tasks
 from metarfft_core.authoring import checks
+from metarfft_core.system.paths import ROOT
 from metarfft_core.tasks import synthetic
 from metarfft_core.tracing.judge import parse
 
@@ -51,7 +52,7 @@ PINS = ["02e466a1", "9fd63168", "783117a0", "048b9aa8", "af19c2f8"]
 def test_rules_in_another_process():
     """Another process with another hash seed draws the same rules."""
     program = "import json, test_synthetic as t; print(json.dumps(t.digests()))"
-    paths = [os.path.dirname(__file__), str(params.ROOT)]
+    paths = [os.path.dirname(__file__), str(ROOT)]
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(paths)}
         out = subprocess.run([sys.executable, "-c", program], env=environment, check=True,

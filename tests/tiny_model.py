@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from metarfft_core import models, params
+from metarfft_core import models
+from metarfft_core.params import schema as params
 
 SETTINGS = {
     "method": "pissa", "rank": 4, "learning_rate": 5.0e-3, "batch_size": 4, "micro_batch_size": 2,

@@ -5,7 +5,7 @@ final answer is right, else 0.
 """
 
 from metarfft_core import corpus, evaluation
-from metarfft_core.params import Params
+from metarfft_core.params.schema import Params
 
 
 def reward(completions: list, gold_answer: list[str], **_) -> list[float]:
