@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import models
+from metarfft_core.models import hub as models
 from metarfft_core.params import schema as params
 from metarfft_core.params.schema import ParamsError
 from metarfft_core.system.paths import ROOT

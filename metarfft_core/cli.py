@@ -152,7 +152,7 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from metarfft_core import models
+    from metarfft_core.models import hub as models
     from metarfft_core.params import schema as params
 
     print(models.fetch(params.load(options.params).model.name))

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from metarfft_core import formats, models, tasks
+from metarfft_core import formats, tasks
+from metarfft_core.models import hub as models
 from metarfft_core.params import schema as params
 
 

@@ -25,7 +25,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import batches, checkpoints, models
+from metarfft_core import batches, checkpoints
+from metarfft_core.models import hub as models
 from metarfft_core.params import schema as params
 from metarfft_core.params.schema import METHODS, Params, ParamsError
 from metarfft_core.system import processes

@@ -13,7 +13,8 @@ from pathlib import Path
 import made_up_run
 import pytest
 
-from metarfft_core import corpus, formats, models, tasks
+from metarfft_core import corpus, formats, tasks
+from metarfft_core.models import hub as models
 from metarfft_core.params import schema as params
 from metarfft_core.system.files import sha256
 from metarfft_core.system.paths import ROOT

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metarfft_core import generation, models
+from metarfft_core import generation
+from metarfft_core.models import hub as models
 from metarfft_core.params.schema import ParamsError
 from metarfft_core.system.paths import ROOT
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metarfft_core import models
+from metarfft_core.models import hub as models
 from metarfft_core.params import schema as params
 
 SETTINGS = {
