@@ -17,7 +17,7 @@ import resource
 import tempfile
 import time
 
-from metarfft_core import corpus
+from metarfft_core.corpus import builder as corpus
 from metarfft_core.models import hub as models
 from metarfft_core.params import schema as params
 from metarfft_core.system import files

@@ -128,7 +128,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
     that a pass over the samples of the tasks takes."""
     import datasets
 
-    from metarfft_core import corpus
+    from metarfft_core.corpus import builder as corpus
 
     datasets.disable_progress_bars()
     datasets.disable_caching()
@@ -160,7 +160,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
 
 def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
     """The steps of a training: those of the file, or those that train on as many tokens."""
-    from metarfft_core import corpus
+    from metarfft_core.corpus import builder as corpus
 
     settings = job.settings
     steps = count_steps(settings, samples, job.name, extra)
@@ -179,7 +179,7 @@ def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
 
 def load_validation(job: "Job", tokenizer):
     """The encoded validation samples, checked."""
-    from metarfft_core import corpus
+    from metarfft_core.corpus import builder as corpus
 
     _, split = job.splits
     data = encode(corpus.read(job.run, split, job.format, job.task), tokenizer)

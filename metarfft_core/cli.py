@@ -159,7 +159,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, preview, training
+    from metarfft_core import preview, training
+    from metarfft_core.corpus import builder as corpus
     from metarfft_core.params import schema as params
 
     run = params.load(options.params)
@@ -169,7 +170,8 @@ def _preview(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, training
+    from metarfft_core import training
+    from metarfft_core.corpus import builder as corpus
     from metarfft_core.params import schema as params
 
     run = params.load(options.params)
@@ -231,14 +233,15 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus
+    from metarfft_core.corpus import builder as corpus
     from metarfft_core.params import schema as params
 
     print(corpus.build(params.load(options.params)))
 
 
 def _run(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, training
+    from metarfft_core import training
+    from metarfft_core.corpus import builder as corpus
     from metarfft_core.params import schema as params
 
     run = params.load(options.params)

@@ -553,7 +553,7 @@ def _summary(log: list[dict]) -> dict:
 
 def _provenance(job: Job) -> dict:
     """Digest, commit, versions, and the SHA-256 of every file that samples were read from."""
-    from metarfft_core import corpus
+    from metarfft_core.corpus import builder as corpus
 
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
     made = corpus.provenance(job.run)

@@ -11,7 +11,9 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import card, corpus, tasks
+from metarfft_core import tasks
+from metarfft_core.corpus import builder as corpus
+from metarfft_core.corpus import card
 from metarfft_core.params import schema as params
 
 LOAD = """

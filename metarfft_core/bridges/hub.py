@@ -8,8 +8,8 @@ manifest and a data set card: `datasets.load_dataset(folder, "evaluation-rfft")`
 import shutil
 from pathlib import Path
 
-from metarfft_core import card
 from metarfft_core.bridges import new_folder
+from metarfft_core.corpus import card
 from metarfft_core.params.schema import Params, ParamsError
 from metarfft_core.system import files
 

@@ -135,7 +135,7 @@ def build(run: Params) -> Path:
         leftover.unlink()
     _write_shards(run)
     _write_manifest(run, folder)
-    from metarfft_core import card  # it reads what is written here
+    from metarfft_core.corpus import card  # it reads what is written here
 
     card.write(run)
     return folder
