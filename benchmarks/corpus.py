@@ -17,9 +17,7 @@ import resource
 import tempfile
 import time
 
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import corpus, models, params
 from metarfft_core.system import files
 from metarfft_core.system.paths import ROOT
 

@@ -20,8 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from metarfft_core import formats, generation, tasks
-from metarfft_core.models import hub as models
+from metarfft_core import formats, generation, models, tasks
 from metarfft_core.system import files
 
 ENGINES = ("vllm", "transformers")

@@ -22,10 +22,7 @@ import statistics
 import tempfile
 import time
 
-from metarfft_core import batches, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import batches, corpus, models, params, training
 from metarfft_core.system.paths import ROOT
 
 CUT = 1024

@@ -21,8 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from metarfft_core import memory
-from metarfft_core.models import hub as models
+from metarfft_core import memory, models
 
 MIB = 2**20
 RANK = 8

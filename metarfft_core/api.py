@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from metarfft_core.params.schema import Api, ParamsError
+from metarfft_core.params import Api, ParamsError
 
 ENDING = ('End with the line "So the answer is X", without any formatting, X being the answer as '
           "a Python literal.")

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from metarfft_core import evaluation
-from metarfft_core.params.schema import Params, ParamsError
+from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import files
 
 WITH_TEXT = 2

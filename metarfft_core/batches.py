@@ -11,9 +11,8 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import models, params
+from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
     that a pass over the samples of the tasks takes."""
     import datasets
 
-    from metarfft_core.corpus import builder as corpus
+    from metarfft_core import corpus
 
     datasets.disable_progress_bars()
     datasets.disable_caching()
@@ -160,7 +159,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
 
 def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
     """The steps of a training: those of the file, or those that train on as many tokens."""
-    from metarfft_core.corpus import builder as corpus
+    from metarfft_core import corpus
 
     settings = job.settings
     steps = count_steps(settings, samples, job.name, extra)
@@ -179,7 +178,7 @@ def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
 
 def load_validation(job: "Job", tokenizer):
     """The encoded validation samples, checked."""
-    from metarfft_core.corpus import builder as corpus
+    from metarfft_core import corpus
 
     _, split = job.splits
     data = encode(corpus.read(job.run, split, job.format, job.task), tokenizer)

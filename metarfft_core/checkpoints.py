@@ -8,7 +8,7 @@ agree with it is damaged and refused.
 import json
 from pathlib import Path
 
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 
 KEPT = 2

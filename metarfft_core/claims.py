@@ -22,7 +22,7 @@ from metarfft_core.figures.stored import (
     paper,
 )
 from metarfft_core.figures.style import commit
-from metarfft_core.params.schema import Params
+from metarfft_core.params import Params
 from metarfft_core.system import files
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (

@@ -144,24 +144,20 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from metarfft_core import plan
-    from metarfft_core.params import schema as params
+    from metarfft_core import params, plan
 
     print(plan.show(plan.plan(params.load(options.params), options.processes,
                               options.gpu_memory)))
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from metarfft_core.models import hub as models
-    from metarfft_core.params import schema as params
+    from metarfft_core import models, params
 
     print(models.fetch(params.load(options.params).model.name))
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import preview, training
-    from metarfft_core.corpus import builder as corpus
-    from metarfft_core.params import schema as params
+    from metarfft_core import corpus, params, preview, training
 
     run = params.load(options.params)
     job = training.Job(run, options.stage, options.task, options.method, options.seed)
@@ -170,9 +166,7 @@ def _preview(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from metarfft_core import training
-    from metarfft_core.corpus import builder as corpus
-    from metarfft_core.params import schema as params
+    from metarfft_core import corpus, params, training
 
     run = params.load(options.params)
     every = options.stage == "adapt" and not (options.task or options.method)
@@ -188,15 +182,13 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from metarfft_core import evaluation
-    from metarfft_core.params import schema as params
+    from metarfft_core import evaluation, params
 
     print(evaluation.launch(params.load(options.params)))
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from metarfft_core import claims, figures
-    from metarfft_core.params import schema as params
+    from metarfft_core import claims, figures, params
 
     runs, folder = [params.load(path) for path in options.params], Path(options.to)
     for name, paths in figures.paper(runs, folder).items():
@@ -216,9 +208,8 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import archive, training
+    from metarfft_core import archive, params, training
     from metarfft_core.bridges import hub, lm_eval
-    from metarfft_core.params import schema as params
 
     run = params.load(options.params)
     if options.kind == "merged":
@@ -233,16 +224,13 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from metarfft_core.corpus import builder as corpus
-    from metarfft_core.params import schema as params
+    from metarfft_core import corpus, params
 
     print(corpus.build(params.load(options.params)))
 
 
 def _run(options: argparse.Namespace) -> None:
-    from metarfft_core import training
-    from metarfft_core.corpus import builder as corpus
-    from metarfft_core.params import schema as params
+    from metarfft_core import corpus, params, training
 
     run = params.load(options.params)
     for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):

@@ -2,9 +2,7 @@
 
 import pandas as pd
 
-from metarfft_core import formats, tasks
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import formats, models, params, tasks
 
 
 def tokens(run: params.Params, lengths: list[int], samples: int,

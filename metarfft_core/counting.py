@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from metarfft_core import batches, formats, tasks
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import Params, ParamsError
+from metarfft_core import batches, formats, models, tasks
+from metarfft_core.params import Params, ParamsError
 from metarfft_core.tasks import synthetic
 from metarfft_core.training import Job
 

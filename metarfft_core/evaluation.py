@@ -21,11 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import api, formats, generation, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import METHODS, Params, ParamsError
+from metarfft_core import api, corpus, formats, generation, models, params, training
+from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.processes import Command, alone, follow_all, places
 

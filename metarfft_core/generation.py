@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import models
+from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 
 CPU_CACHE_BYTES = 2 * 2**30

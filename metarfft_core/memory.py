@@ -9,8 +9,8 @@ for granted: without it a mask of tokens x tokens is made.
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from metarfft_core.models.hub import EMBEDDED
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.models import EMBEDDED
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json
 
 NODE = 8

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from metarfft_core import batches, checkpoints, counting, memory, training
+from metarfft_core import batches, checkpoints, counting, memory, models, training
 from metarfft_core.counting import Counter, Look, Pool, Sample
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Params, ParamsError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,9 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarfft_core import archive, metrics
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import METHODS, Params, ParamsError
+from metarfft_core import archive, metrics, params
+from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
 
 LISTED = 20

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from metarfft_core.params import schema as params
+from metarfft_core import params
 from metarfft_core.system import paths
 
 NOTEBOOKS = paths.ROOT / "notebooks"

@@ -25,10 +25,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import batches, checkpoints
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import METHODS, Params, ParamsError
+from metarfft_core import batches, checkpoints, models, params
+from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
     read_json,
@@ -553,7 +551,7 @@ def _summary(log: list[dict]) -> dict:
 
 def _provenance(job: Job) -> dict:
     """Digest, commit, versions, and the SHA-256 of every file that samples were read from."""
-    from metarfft_core.corpus import builder as corpus
+    from metarfft_core import corpus
 
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
     made = corpus.provenance(job.run)

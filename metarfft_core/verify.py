@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from csv import DictReader
 
 from metarfft_core import evaluation, training
-from metarfft_core.params.schema import Params
+from metarfft_core.params import Params
 from metarfft_core.system import files
 
 

@@ -10,9 +10,8 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 
-from metarfft_core import evaluation, formats, tasks, training
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import METHODS, Params
+from metarfft_core import evaluation, formats, params, tasks, training
+from metarfft_core.params import METHODS, Params
 from metarfft_core.system import files
 from metarfft_core.system.paths import ROOT
 

@@ -24,9 +24,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from metarfft_core import batches, cli, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.params import schema as params
+from metarfft_core import batches, cli, corpus, params, training
 from metarfft_core.system.paths import ROOT
 
 CONFIGS = ROOT / "params" / "accelerate"

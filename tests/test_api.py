@@ -17,10 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from metarfft_core import api, formats, generation, tasks
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import api, formats, generation, models, params, tasks
+from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
 KEY = "sk-secret-0123456789"

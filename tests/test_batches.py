@@ -9,10 +9,8 @@ from tiny_model import tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import batches
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import Mix, ParamsError
+from metarfft_core import batches, corpus, models
+from metarfft_core.params import Mix, ParamsError
 from metarfft_core.trainer import _summed_loss
 
 

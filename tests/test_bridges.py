@@ -12,12 +12,9 @@ import pytest
 import yaml
 from tiny_model import write_tiny
 
-from metarfft_core import evaluation, generation
+from metarfft_core import corpus, evaluation, generation, models, params
 from metarfft_core.bridges import grpo, hub, lm_eval
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.paths import ROOT
 

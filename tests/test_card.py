@@ -11,10 +11,8 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import tasks
-from metarfft_core.corpus import builder as corpus
+from metarfft_core import corpus, params, tasks
 from metarfft_core.corpus import card
-from metarfft_core.params import schema as params
 
 LOAD = """
 import json, sys
@@ -129,7 +127,7 @@ def test_a_recount_finds_what_the_card_says(built, split, format):
 
 def test_counts_by_length_and_tokens(built):
     """Lengths of one count stand together; tokens are the mean and maximum of every sample."""
-    from metarfft_core.models import hub as models
+    from metarfft_core import models
 
     [row] = table("adaptation", built)
     assert row["samples by length"] == "1-2: 12 each"

@@ -7,9 +7,8 @@ import pytest
 import yaml
 from made_up_run import change, preset
 
-from metarfft_core import claims, metrics
+from metarfft_core import claims, metrics, params
 from metarfft_core.figures import stored
-from metarfft_core.params import schema as params
 
 SMOL = {"name": "SmolLM2-135M-Instruct", "context": 8192}
 TABLE_2 = {"direct": 0.16, "scratchpad": 0.30, "vanilla_rfft": 0.40, "meta_rfft": 0.77}

@@ -8,8 +8,7 @@ import time
 import pytest
 import yaml
 
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import models, params
 from metarfft_core.system.paths import ROOT
 
 

@@ -13,18 +13,15 @@ from pathlib import Path
 import made_up_run
 import pytest
 
-from metarfft_core import formats, tasks
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import corpus, formats, models, params, tasks
 from metarfft_core.system.files import sha256
 from metarfft_core.system.paths import ROOT
 from metarfft_core.tracing.judge import replay
 
 BUILD = """
 import sys
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.params import schema as params
+from metarfft_core import corpus
+from metarfft_core import params
 corpus.build(params.load(sys.argv[1]))
 """
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from metarfft_core import costs, formats, tasks
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import costs, formats, models, params, tasks
 from metarfft_core.tasks import Instance
 
 

@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.params import schema as params
+from metarfft_core import corpus, params, training
 from metarfft_core.system.files import read_json
 from metarfft_core.system.paths import ROOT
 

@@ -12,11 +12,8 @@ import time
 import made_up_run
 import pytest
 
-from metarfft_core import evaluation, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import corpus, evaluation, models, params, training
+from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.paths import ROOT
 

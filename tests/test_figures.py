@@ -10,10 +10,9 @@ from itertools import combinations
 import made_up_run
 import pytest
 
-from metarfft_core import evaluation, figures, metrics
+from metarfft_core import evaluation, figures, metrics, params
 from metarfft_core.figures import style
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
 TASKS = ["nupa_length", "lc_3324"]

@@ -9,10 +9,9 @@ import pytest
 from made_up_run import preset
 from test_figures import check_texts
 
-from metarfft_core import evaluation, figures, metrics, tasks
+from metarfft_core import evaluation, figures, metrics, params, tasks
 from metarfft_core.figures import several, stored, style
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.params import ParamsError
 
 NAMES = {f"figure_{number}" for number in (*range(3, 12), 13, 14, 16, 17, 18)} | {
     f"table_{number}" for number in (2, 3, 4, 5, 10, 11, 12)}

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metarfft_core import generation
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import generation, models
+from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
 QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes.",

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from tiny_model import write_tiny
 from transformers import AutoModelForCausalLM
 
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import models
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import sha256, whole_folder
 
 TEXTS = [("Q: 12345?", "So the answer is 5"),

@@ -7,7 +7,7 @@ import sys
 import nbformat
 import pytest
 
-from metarfft_core.params import schema as params
+from metarfft_core import params
 from metarfft_core.runner import NOTEBOOKS
 from metarfft_core.system.paths import ROOT
 

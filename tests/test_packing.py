@@ -5,8 +5,7 @@ import random
 import pytest
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import batches, formats, tasks
-from metarfft_core.models import hub as models
+from metarfft_core import batches, formats, models, tasks
 
 MICRO = 8
 

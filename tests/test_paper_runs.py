@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarfft_core import batches, evaluation, figures, training, verify
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import batches, corpus, evaluation, figures, models, params, training, verify
 from metarfft_core.system.files import read_json
 from metarfft_core.system.paths import ROOT
 

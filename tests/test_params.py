@@ -8,9 +8,7 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import formats, tasks
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import formats, models, params, tasks
 from metarfft_core.system.paths import ROOT
 from metarfft_core.tasks import synthetic
 

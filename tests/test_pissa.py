@@ -10,10 +10,8 @@ from safetensors.torch import load_file, save_file
 from tiny_model import tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 
-from metarfft_core import checkpoints, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import checkpoints, corpus, models, training
+from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice

@@ -9,10 +9,7 @@ import time
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import batches, counting, memory, plan, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import batches, corpus, counting, memory, models, params, plan, training
 from metarfft_core.system.paths import ROOT
 
 BENCHMARK = ROOT / "benchmarks" / "plan.py"

@@ -6,9 +6,7 @@ import re
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import batches, preview, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
+from metarfft_core import batches, corpus, models, preview, training
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ from collections import Counter
 import pandas
 import pytest
 
-from metarfft_core import report
-from metarfft_core.params import schema as params
+from metarfft_core import params, report
 from metarfft_core.system.paths import ROOT
 
 FOLDERS = sorted((ROOT / "outputs" / "reference").glob("*/"))

@@ -9,10 +9,8 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import archive, evaluation, metrics, report, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import archive, corpus, evaluation, metrics, params, report, training
+from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 
 TASKS = ("nupa_length", "lc_2544")

@@ -3,8 +3,7 @@
 import nbformat
 import pytest
 
-from metarfft_core import runner
-from metarfft_core.params import schema as params
+from metarfft_core import params, runner
 
 HEAD = "name = None\nsmoke = None\nseed = None\nmodel = None\ncorpus = None\n" \
        "pretraining = None\nadaptation = None\nevaluation = None"

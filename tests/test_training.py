@@ -18,11 +18,8 @@ from tiny_model import SETTINGS, tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import batches, checkpoints, training
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
-from metarfft_core.params.schema import ParamsError
+from metarfft_core import batches, checkpoints, corpus, models, params, training
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json, sha256
 from metarfft_core.trainer import Trainer
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from metarfft_core.models import hub as models
-from metarfft_core.params import schema as params
+from metarfft_core import models, params
 
 SETTINGS = {
     "method": "pissa", "rank": 4, "learning_rate": 5.0e-3, "batch_size": 4, "micro_batch_size": 2,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import whole_folder
 
 

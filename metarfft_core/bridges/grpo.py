@@ -4,9 +4,8 @@ The paper trains with PPO; trl has no PPO any more, and GRPO takes the same rewa
 final answer is right, else 0.
 """
 
-from metarfft_core import evaluation
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.params.schema import Params
+from metarfft_core import corpus, evaluation
+from metarfft_core.params import Params
 
 
 def reward(completions: list, gold_answer: list[str], **_) -> list[float]:

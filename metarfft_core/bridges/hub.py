@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metarfft_core.bridges import new_folder
 from metarfft_core.corpus import card
-from metarfft_core.params.schema import Params, ParamsError
+from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import files
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from metarfft_core import __version__, evaluation
 from metarfft_core.bridges import new_folder
-from metarfft_core.params.schema import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Params, ParamsError
 
 COLUMNS = ("task", "length", "index", "prompt", "gold_answer", "limit")
 """What a sample of a task holds; `limit` is the kit's own decoding limit, in tokens."""

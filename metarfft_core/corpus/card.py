@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from metarfft_core import tasks
-from metarfft_core.corpus import builder as corpus
-from metarfft_core.params.schema import Params, ParamsError
+from metarfft_core import corpus, tasks
+from metarfft_core.params import Params, ParamsError
 from metarfft_core.system.files import read_json, write_whole
 
 COLUMNS = {

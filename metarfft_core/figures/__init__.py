@@ -34,7 +34,7 @@ from metarfft_core.figures.single import (
     token_figure,
 )
 from metarfft_core.figures.style import LABELS, SMOKE_MARK
-from metarfft_core.params.schema import Params, ParamsError
+from metarfft_core.params import Params, ParamsError
 
 __all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages", "diagnoses",
            "draw_accuracy", "draw_loss", "draw_table_2", "error_figure", "loop_figure",

@@ -29,7 +29,7 @@ from metarfft_core.figures.style import (
     save,
     style,
 )
-from metarfft_core.params.schema import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from metarfft_core.figures.style import (
     task_title,
 )
 from metarfft_core.figures.tables import draw_numbers, numbers
-from metarfft_core.params.schema import Params
+from metarfft_core.params import Params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

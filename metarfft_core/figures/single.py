@@ -27,7 +27,7 @@ from metarfft_core.figures.style import (
     table,
     task_title,
 )
-from metarfft_core.params.schema import Params, ParamsError
+from metarfft_core.params import Params, ParamsError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ import yaml
 
 from metarfft_core import evaluation, metrics, tasks, training
 from metarfft_core.figures.style import LABELS, NOT_RUN
-from metarfft_core.params.schema import METHODS, Params
+from metarfft_core.params import METHODS, Params
 
 if TYPE_CHECKING:
     from pandas import DataFrame

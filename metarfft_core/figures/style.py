@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core import tasks
-from metarfft_core.params.schema import METHODS, Params
+from metarfft_core.params import METHODS, Params
 from metarfft_core.system import files
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from metarfft_core.figures.stored import METRICS, Group
 from metarfft_core.figures.style import NOT_RUN, PAGE, interval, table
-from metarfft_core.params.schema import Params
+from metarfft_core.params import Params
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

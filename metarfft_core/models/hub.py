@@ -17,7 +17,7 @@ from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
-from metarfft_core.params.schema import ParamsError
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json, sha256, whole_folder, write_json
 from metarfft_core.system.paths import ROOT
 from metarfft_core.system.processes import alone
