@@ -22,8 +22,9 @@ import statistics
 import tempfile
 import time
 
-from metarfft_core import batches, corpus, models, params, training
+from metarfft_core import corpus, models, params, training
 from metarfft_core.system.paths import ROOT
+from metarfft_core.training import batches
 
 CUT = 1024
 """trl's default of max_length, in tokens."""
@@ -104,7 +105,7 @@ def step(kind: str, model, tokenizer, data) -> float:
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
-    from metarfft_core.trainer import Trainer
+    from metarfft_core.training.trainer import Trainer
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_, **__):

@@ -157,7 +157,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, preview, training
+    from metarfft_core import corpus, params, training
+    from metarfft_core.training import preview
 
     run = params.load(options.params)
     job = training.Job(run, options.stage, options.task, options.method, options.seed)

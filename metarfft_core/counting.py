@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from metarfft_core import batches, formats, models, tasks
+from metarfft_core import formats, models, tasks
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.tasks import synthetic
-from metarfft_core.training import Job
+from metarfft_core.training import Job, batches
 
 TOKENS_PER_PIECE = 1.13
 """Tokens of a piece of text (a run of letters, a digit, a run of other symbols, a line's end),

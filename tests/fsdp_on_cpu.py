@@ -29,8 +29,9 @@ if __name__ == "__main__":
     if "ACCELERATE_USE_FSDP" in os.environ:
         pretend()
     from metarfft_core import training
+    from metarfft_core.training import worker
 
     if sys.argv[1] == "--float32":
         del sys.argv[1]
-        training._fast_bfloat16 = lambda: False
+        worker._fast_bfloat16 = lambda: False
     sys.exit(training.main())

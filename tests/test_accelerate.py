@@ -24,8 +24,9 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully
 from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from metarfft_core import batches, cli, corpus, params, training
+from metarfft_core import cli, corpus, params, training
 from metarfft_core.system.paths import ROOT
+from metarfft_core.training import batches
 
 CONFIGS = ROOT / "params" / "accelerate"
 NAMES = ("one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")

@@ -9,9 +9,10 @@ from tiny_model import tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import batches, corpus, models
+from metarfft_core import corpus, models
 from metarfft_core.params import Mix, ParamsError
-from metarfft_core.trainer import _summed_loss
+from metarfft_core.training import batches
+from metarfft_core.training.trainer import _summed_loss
 
 
 @pytest.fixture(scope="module")

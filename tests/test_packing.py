@@ -5,7 +5,8 @@ import random
 import pytest
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import batches, formats, models, tasks
+from metarfft_core import formats, models, tasks
+from metarfft_core.training import batches
 
 MICRO = 8
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarfft_core import batches, corpus, evaluation, figures, models, params, training, verify
+from metarfft_core import corpus, evaluation, figures, models, params, training, verify
 from metarfft_core.system.files import read_json
 from metarfft_core.system.paths import ROOT
+from metarfft_core.training import batches, worker
 
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
 
@@ -74,7 +75,7 @@ def test_the_resolved_arguments_are_the_papers(qwen, tmp_path, monkeypatch, size
     gpus = PROTOCOL["gpus"][stage][size]
     steps = batches.count_steps(job.settings, samples, "run")
     accumulation = batches.accumulation_steps(job.settings, gpus)
-    resolved = training._arguments(job, steps, accumulation, 4096)
+    resolved = worker._arguments(job, steps, accumulation, 4096)
 
     assert resolved.max_steps == paper["steps"]
     micro = job.settings.micro_batch_size

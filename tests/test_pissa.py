@@ -10,9 +10,10 @@ from safetensors.torch import load_file, save_file
 from tiny_model import tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 
-from metarfft_core import checkpoints, corpus, models, training
+from metarfft_core import corpus, models, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
+from metarfft_core.training import checkpoints
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice
 TOLERANCE = 0.01

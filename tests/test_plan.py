@@ -9,8 +9,9 @@ import time
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import batches, corpus, counting, memory, models, params, plan, training
+from metarfft_core import corpus, counting, memory, models, params, plan, training
 from metarfft_core.system.paths import ROOT
+from metarfft_core.training import batches
 
 BENCHMARK = ROOT / "benchmarks" / "plan.py"
 TOLERANCE = 0.15
@@ -162,7 +163,7 @@ def test_operations_are_those_of_the_log(tiny, method):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from metarfft_core import trainer
+    from metarfft_core.training import trainer
 
     run = tiny_run(tiny, **method)
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)

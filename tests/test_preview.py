@@ -6,7 +6,8 @@ import re
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import batches, corpus, models, preview, training
+from metarfft_core import corpus, models, training
+from metarfft_core.training import batches, preview
 
 
 @pytest.fixture(scope="module")

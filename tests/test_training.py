@@ -18,10 +18,11 @@ from tiny_model import SETTINGS, tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from metarfft_core import batches, checkpoints, corpus, models, params, training
+from metarfft_core import corpus, models, params, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json, sha256
-from metarfft_core.trainer import Trainer
+from metarfft_core.training import batches, checkpoints
+from metarfft_core.training.trainer import Trainer
 
 STEPS = SETTINGS["steps"]
 

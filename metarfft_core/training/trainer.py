@@ -16,9 +16,10 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
-from metarfft_core import checkpoints, models
+from metarfft_core import models
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
+from metarfft_core.training import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}

@@ -8,8 +8,8 @@ import html
 from itertools import groupby
 from typing import NamedTuple
 
-from metarfft_core import batches, models
-from metarfft_core.training import Job
+from metarfft_core import models
+from metarfft_core.training import Job, batches
 
 _GREY, _GREEN, _END = "\033[90m", "\033[32m", "\033[0m"
 

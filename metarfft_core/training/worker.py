@@ -25,7 +25,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import batches, checkpoints, models, params
+from metarfft_core import models, params
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
@@ -36,6 +36,7 @@ from metarfft_core.system.files import (
     write_whole,
 )
 from metarfft_core.system.paths import ROOT
+from metarfft_core.training import batches, checkpoints
 
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
@@ -458,7 +459,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path |
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
-    from metarfft_core.trainer import Log, Seal, Trainer
+    from metarfft_core.training.trainer import Log, Seal, Trainer
 
     samples, bins, epoch = training
     transformers.logging.set_verbosity_error()
@@ -603,7 +604,3 @@ def main(arguments: list[str] | None = None) -> int:
             if distributed.is_initialized():
                 distributed.destroy_process_group()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,8 @@
+"""`python -m metarfft_core.training`: the process of one training."""
+
+import sys
+
+from metarfft_core.training.worker import main
+
+if __name__ == "__main__":
+    sys.exit(main())
