@@ -21,7 +21,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from metarfft_core import memory, models
+from metarfft_core import models
+from metarfft_core.planning import memory
 
 MIB = 2**20
 RANK = 8

@@ -144,7 +144,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from metarfft_core import params, plan
+    from metarfft_core import params
+    from metarfft_core.planning import plan
 
     print(plan.show(plan.plan(params.load(options.params), options.processes,
                               options.gpu_memory)))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from metarfft_core import costs, formats, models, params, tasks
+from metarfft_core import formats, models, params, tasks
+from metarfft_core.planning import costs
 from metarfft_core.tasks import Instance
 
 

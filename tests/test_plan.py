@@ -9,7 +9,8 @@ import time
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import corpus, counting, memory, models, params, plan, training
+from metarfft_core import corpus, models, params, training
+from metarfft_core.planning import counting, memory, plan
 from metarfft_core.system.paths import ROOT
 from metarfft_core.training import batches
 
@@ -282,7 +283,7 @@ def test_an_unknown_model_is_refused(tiny):
 
 def test_importing_does_nothing():
     """Importing the plan loads neither torch nor transformers nor pandas."""
-    program = ("import sys, metarfft_core.plan; "
+    program = ("import sys, metarfft_core.planning.plan; "
                "print({'torch', 'transformers', 'pandas', 'datasets'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           cwd=ROOT, check=True)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from metarfft_core import counting, memory, models, training
-from metarfft_core.counting import Counter, Look, Pool, Sample
+from metarfft_core import models, training
 from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.planning import counting, memory
+from metarfft_core.planning.counting import Counter, Look, Pool, Sample
 from metarfft_core.training import batches, checkpoints
 
 if TYPE_CHECKING:
