@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from metarfft_core import metrics
+from metarfft_core.evaluation import metrics
 
 TASKS, LENGTHS, SAMPLES, CONFIDENCE = 12, 30, 100, 0.95
 FIGURES = {"ACC_Len30": metrics.acc_longest, "Max_Len_90%": metrics.mean_max_len_90,

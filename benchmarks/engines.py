@@ -20,7 +20,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from metarfft_core import formats, generation, models, tasks
+from metarfft_core import formats, models, tasks
+from metarfft_core.evaluation import engines
 from metarfft_core.system import files
 
 ENGINES = ("vllm", "transformers")
@@ -48,10 +49,10 @@ def copy_with_penalty(source: Path, target: Path) -> None:
 
 
 def run(folder: Path, prompts: list[list[int]], limit: int, engine: str,
-        batch_size: int) -> list[generation.Generation]:
+        batch_size: int) -> list[engines.Generation]:
     """Generate with one engine, in this process."""
     found = {}
-    for finished in generation.generate(folder, prompts, [limit] * len(prompts), engine,
+    for finished in engines.generate(folder, prompts, [limit] * len(prompts), engine,
                                         batch_size):
         found |= dict(finished)
     return [found[position] for position in range(len(prompts))]
@@ -73,7 +74,7 @@ def gaps(logits, ids: tuple[int, ...]) -> list[float]:
 
 
 def compare(folder: Path, prompts: list[list[int]],
-            outputs: dict[str, list[generation.Generation]]) -> None:
+            outputs: dict[str, list[engines.Generation]]) -> None:
     """Print how far the outputs agree."""
     import torch
     from transformers import AutoModelForCausalLM

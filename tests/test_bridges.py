@@ -12,8 +12,9 @@ import pytest
 import yaml
 from tiny_model import write_tiny
 
-from metarfft_core import corpus, evaluation, generation, models, params
+from metarfft_core import corpus, evaluation, models, params
 from metarfft_core.bridges import grpo, hub, lm_eval
+from metarfft_core.evaluation import engines
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.paths import ROOT
@@ -90,7 +91,7 @@ def outcomes(run, model, task):
     rows = evaluation.plan(run, "direct", task)
     tokenizer = models.load_tokenizer(str(model))
     found = {}
-    for finished in generation.generate(
+    for finished in engines.generate(
             model, models.encode_prompts(tokenizer, [row["prompt"] for row in rows]),
             [row["limit"] for row in rows], "transformers", 1):
         found |= dict(finished)

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from made_up_run import change, preset
 
-from metarfft_core import claims, metrics, params
+from metarfft_core import claims, params
+from metarfft_core.evaluation import metrics
 from metarfft_core.figures import stored
 
 SMOL = {"name": "SmolLM2-135M-Instruct", "context": 8192}

@@ -413,7 +413,7 @@ def test_a_task_that_exceeds_the_context_is_refused_at_once(tmp_path, monkeypatc
 def test_the_build_counts_every_sample(tmp_path, monkeypatch):
     """What the first look lets through is refused by the build itself."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    monkeypatch.setattr(corpus, "check_context", lambda run: None)
+    monkeypatch.setattr(builder, "check_context", lambda run: None)
     changed = values(evaluation={"lengths": [1, 30]})
     changed["model"]["context"] = 5000
     with pytest.raises(params.ParamsError, match="nupa_add at length 30 takes"):

@@ -10,7 +10,8 @@ from itertools import combinations
 import made_up_run
 import pytest
 
-from metarfft_core import evaluation, figures, metrics, params
+from metarfft_core import evaluation, figures, params
+from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
 from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT

@@ -9,7 +9,8 @@ import pytest
 from made_up_run import preset
 from test_figures import check_texts
 
-from metarfft_core import evaluation, figures, metrics, params, tasks
+from metarfft_core import evaluation, figures, params, tasks
+from metarfft_core.evaluation import metrics
 from metarfft_core.figures import several, stored, style
 from metarfft_core.params import ParamsError
 

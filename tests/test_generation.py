@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from metarfft_core import generation, models
+from metarfft_core import models
+from metarfft_core.evaluation import engines
 from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
 
@@ -63,7 +64,7 @@ def penalised(tmp_path):
 
 def _generate(folder, prompts, limits):
     found = {}
-    for finished in generation.generate(folder, prompts, limits, "transformers", 6):
+    for finished in engines.generate(folder, prompts, limits, "transformers", 6):
         found |= dict(finished)
     return [found[position] for position in range(len(prompts))]
 
@@ -76,7 +77,7 @@ def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1)
                "*arguments, batch_sizes, tensor_parallel = json.loads(sys.argv[1])\n"
                "for batch_size in batch_sizes:\n"
                "    found = {}\n"
-               "    for done in generation.generate(*arguments, batch_size, tensor_parallel):\n"
+               "    for done in engines.generate(*arguments, batch_size, tensor_parallel):\n"
                "        found |= {position: asdict(one) for position, one in done}\n"
                "    print('RESULT' + json.dumps([found[i] for i in range(len(found))]))\n")
     arguments = json.dumps([str(folder), prompts, limits, engine, batch_sizes, tensor_parallel])
@@ -84,7 +85,7 @@ def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1)
                           text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     assert len(lines) == len(batch_sizes), done.stderr[-3000:]
-    return [[generation.Generation(**row | {"token_ids": tuple(row["token_ids"])})
+    return [[engines.Generation(**row | {"token_ids": tuple(row["token_ids"])})
              for row in json.loads(line.removeprefix("RESULT"))] for line in lines]
 
 
@@ -161,12 +162,12 @@ def test_the_generation_config_of_a_model_changes_nothing(tiny, prompts, penalis
 def test_a_limit_beyond_the_positions_is_refused(tiny, prompts):
     """A prompt and a limit that do not fit the model are refused before an engine starts."""
     with pytest.raises(ParamsError, match="the model has 256 positions"):
-        next(generation.generate(tiny, prompts, [24] * 5 + [400], "vllm", 4))
+        next(engines.generate(tiny, prompts, [24] * 5 + [400], "vllm", 4))
 
 
 def test_nothing_to_generate_starts_no_engine(tiny):
     """Without prompts there is no output, and no error."""
-    assert list(generation.generate(tiny, [], [], "vllm", 4)) == []
+    assert list(engines.generate(tiny, [], [], "vllm", 4)) == []
 
 
 @pytest.mark.slow
@@ -183,7 +184,7 @@ def test_a_model_split_over_devices_gives_the_same_outputs(tmp_path, prompts):
 def test_transformers_splits_no_model(tiny, prompts):
     """Tensor parallel with transformers is refused before the engine starts."""
     with pytest.raises(ParamsError, match=r"evaluation\.tensor_parallel: only the engine vllm"):
-        next(generation.generate(tiny, prompts, LIMITS, "transformers", 6, 2))
+        next(engines.generate(tiny, prompts, LIMITS, "transformers", 6, 2))
 
 
 @pytest.mark.parametrize(("missing", "other"),
@@ -196,8 +197,8 @@ def test_an_engine_that_is_not_installed_is_refused(tmp_path, missing, other):
         if entry.name != missing:
             (tmp_path / entry.name).symlink_to(entry)
     program = ("from metarfft_core import generation\n"
-               f"generation.check_engine({other!r})\n"
-               f"generation.check_engine({missing!r})\n")
+               f"engines.check_engine({other!r})\n"
+               f"engines.check_engine({missing!r})\n")
     done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}"})
     assert done.stderr.splitlines()[-1].endswith(

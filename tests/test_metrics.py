@@ -10,7 +10,7 @@ from statistics import NormalDist, fmean
 import numpy as np
 import pytest
 
-from metarfft_core import metrics
+from metarfft_core.evaluation import metrics
 
 
 @pytest.mark.parametrize(("right", "total", "low", "high"), [

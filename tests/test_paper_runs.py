@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from metarfft_core import corpus, evaluation, figures, models, params, training, verify
+from metarfft_core.evaluation import grid
 from metarfft_core.system.files import read_json
 from metarfft_core.system.paths import ROOT
 from metarfft_core.training import batches, worker
@@ -112,7 +113,7 @@ def test_the_whole_sequence_runs(qwen, tmp_path, monkeypatch, size):
     assert "corpus/in_context/rfft/synthetic-000.parquet" in manifest["data"]
     config = json.loads((training.model_folder(run) / "config.json").read_text())
     assert config["architectures"] == ["Qwen2ForCausalLM"]
-    monkeypatch.setattr(evaluation, "follow_all", lambda commands, _: [
+    monkeypatch.setattr(grid, "follow_all", lambda commands, _: [
         evaluation.main(command.line[3:]) for command in commands])
     evaluation.launch(run)
     rows = evaluation.read(run)

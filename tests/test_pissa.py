@@ -166,8 +166,8 @@ def test_vllm_serves_the_plain_lora_and_the_merged_weights_alike(trained, tmp_pa
     merged = training.export(run, "vanilla_rfft", "lc_2544", tmp_path / "merged")
     program = """
 import sys
-from metarfft_core import generation
-generation.set_environment()
+from metarfft_core.evaluation import engines
+engines.set_environment()
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 base, merged, lora = sys.argv[1:]

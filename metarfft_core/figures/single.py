@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import evaluation, metrics
+from metarfft_core import evaluation
+from metarfft_core.evaluation import metrics
 from metarfft_core.figures import stored
 from metarfft_core.figures.curves import draw_accuracies, draw_losses
 from metarfft_core.figures.style import (

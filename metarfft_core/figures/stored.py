@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from metarfft_core import evaluation, metrics, tasks, training
+from metarfft_core import evaluation, tasks, training
+from metarfft_core.evaluation import metrics
 from metarfft_core.figures.style import LABELS, NOT_RUN
 from metarfft_core.params import METHODS, Params
 

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import api, corpus, formats, generation, models, params, training
+from metarfft_core import corpus, formats, models, params, training
+from metarfft_core.evaluation import api, engines
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.processes import Command, alone, follow_all, places
@@ -129,7 +130,7 @@ def header(run: Params, method: str, task: str, seed: int | None = None) -> dict
     if own := _api(run, method):
         return {**about, "training": None, "engine": own.base_url, "versions": {}}
     return {**about, "training": _origin(run, method, task, seed),
-            "engine": run.evaluation.engine, "versions": generation.versions()}
+            "engine": run.evaluation.engine, "versions": engines.versions()}
 
 
 def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
@@ -170,7 +171,7 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
 
     What is finished is skipped, what was interrupted goes on after its last whole line.
     """
-    generation.set_environment()  # before anything here imports torch
+    engines.set_environment()  # before anything here imports torch
     results = path(run, method, task, seed)
     if is_finished(run, method, task, seed):
         print(f"{method} on {results.stem}: finished before, skipped", flush=True)
@@ -236,7 +237,7 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
 
 
 def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]]]:
-    """What `generation.generate`, or the server of an API model, yields for these rows."""
+    """What `engines.generate`, or the server of an API model, yields for these rows."""
     method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
     if own := _api(run, method):
@@ -244,13 +245,13 @@ def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]
         return
     tokenizer = models.load_tokenizer(run.model.name)
     with training.weights(run, method, task.removesuffix("_cf"), seed) as folder:
-        yield from generation.generate(folder, models.encode_prompts(tokenizer, prompts),
+        yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),
                                        [row["limit"] for row in rows], run.evaluation.engine,
                                        run.evaluation.batch_size,
                                        run.evaluation.tensor_parallel)
 
 
-def _scored(row: dict, generated: generation.Generation | api.Answer) -> dict:
+def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:
     answer, outcome = score(generated.text, generated.finish_reason, row["gold_answer"])
     thought = {"reasoning": generated.reasoning} if isinstance(generated, api.Answer) else {}
     return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **thought,
@@ -267,7 +268,7 @@ class _Progress:
         self.done = self.done_gold = self.tokens = 0
         self.start = self.last = time.monotonic()
 
-    def report(self, finished: list[tuple[dict, generation.Generation]]) -> None:
+    def report(self, finished: list[tuple[dict, engines.Generation]]) -> None:
         self.done += len(finished)
         self.done_gold += sum(row["gold_tokens"] for row, _ in finished)
         self.tokens += sum(generated.completion_tokens for _, generated in finished)
@@ -290,7 +291,7 @@ def launch(run: Params) -> Path:
     process failed.
     """
     parameters = params.open_folder(run) / "params.yaml"
-    generation.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
+    engines.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
     left = [cell for cell in run.cells if not is_finished(run, *cell)]
     for check in (header, plan):
         for cell in left:
@@ -374,7 +375,3 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ParamsError) else 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
