@@ -190,7 +190,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from metarfft_core import claims, figures, params
+    from metarfft_core import figures, params
+    from metarfft_core.analysis import verdicts as claims
 
     runs, folder = [params.load(path) for path in options.params], Path(options.to)
     for name, paths in figures.paper(runs, folder).items():
@@ -199,7 +200,7 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from metarfft_core import report
+    from metarfft_core.analysis import compare as report
 
     if options.against is None:
         print(report.summary(options.params))
@@ -210,7 +211,8 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import archive, params, training
+    from metarfft_core import params, training
+    from metarfft_core.analysis import archive
     from metarfft_core.bridges import hub, lm_eval
 
     run = params.load(options.params)
@@ -241,7 +243,8 @@ def _run(options: argparse.Namespace) -> None:
     corpus.check_context(run)
     params.open_folder(run)
     # These take seconds to import; a wrong parameter is named before.
-    from metarfft_core import runner, verify
+    from metarfft_core import runner
+    from metarfft_core.analysis import verify
 
     figures = runner.run(run)
     problems = verify.verify(run)

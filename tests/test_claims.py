@@ -7,9 +7,10 @@ import pytest
 import yaml
 from made_up_run import change, preset
 
-from metarfft_core import claims, params
+from metarfft_core import params
+from metarfft_core.analysis import stored
+from metarfft_core.analysis import verdicts as claims
 from metarfft_core.evaluation import metrics
-from metarfft_core.figures import stored
 
 SMOL = {"name": "SmolLM2-135M-Instruct", "context": 8192}
 TABLE_2 = {"direct": 0.16, "scratchpad": 0.30, "vanilla_rfft": 0.40, "meta_rfft": 0.77}

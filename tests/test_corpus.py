@@ -14,6 +14,7 @@ import made_up_run
 import pytest
 
 from metarfft_core import corpus, formats, models, params, tasks
+from metarfft_core.corpus import builder
 from metarfft_core.system.files import sha256
 from metarfft_core.system.paths import ROOT
 from metarfft_core.tracing.judge import replay

@@ -11,6 +11,7 @@ import made_up_run
 import pytest
 
 from metarfft_core import evaluation, figures, params
+from metarfft_core.analysis import diagnoses
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
 from metarfft_core.params import ParamsError
@@ -252,7 +253,7 @@ def test_the_loops_are_counted_by_what_the_traces_show(run):
     import pandas
 
     lines = pandas.read_csv(figures.loop_figure(run)["csv"]).set_index(["method", "length"])
-    found = figures.diagnoses(run)
+    found = diagnoses.read(run)
     rows = [row for row in _stored(run) if row["method"] in ("vanilla_rfft", "meta_rfft",
                                                              "meta_1shot")]
     assert len(found) == len(rows)
@@ -299,12 +300,12 @@ def test_counterfactuals_are_not_among_the_loops(tmp_path, monkeypatch):
 def test_diagnoses_are_kept_until_the_rows_change(run):
     """The second time they are read from their file; other rows are diagnosed again."""
     kept = run.folder / "figures" / "diagnoses-vanilla_rfft.csv"
-    first = figures.diagnoses(run, ["vanilla_rfft"])
+    first = diagnoses.read(run, ["vanilla_rfft"])
     first.assign(kind="format").to_csv(kept, index=False)
-    assert (figures.diagnoses(run, ["vanilla_rfft"])["kind"] == "format").all()
+    assert (diagnoses.read(run, ["vanilla_rfft"])["kind"] == "format").all()
     path = evaluation.path(run, "vanilla_rfft", TASKS[0])
     path.write_text(path.read_text().replace("So the answer is", "So the Answer is"))
-    again = figures.diagnoses(run, ["vanilla_rfft"])
+    again = diagnoses.read(run, ["vanilla_rfft"])
     other = again["task"] != TASKS[0]
     assert (again.loc[other, "kind"] == first.loc[other, "kind"]).all()
     assert (again.loc[~other, "kind"] != "right").all()

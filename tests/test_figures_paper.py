@@ -10,8 +10,9 @@ from made_up_run import preset
 from test_figures import check_texts
 
 from metarfft_core import evaluation, figures, params, tasks
+from metarfft_core.analysis import stored
 from metarfft_core.evaluation import metrics
-from metarfft_core.figures import several, stored, style
+from metarfft_core.figures import several, style
 from metarfft_core.params import ParamsError
 
 NAMES = {f"figure_{number}" for number in (*range(3, 12), 13, 14, 16, 17, 18)} | {

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metarfft_core import corpus, evaluation, figures, models, params, training, verify
+from metarfft_core import corpus, evaluation, figures, models, params, training
+from metarfft_core.analysis import verify
 from metarfft_core.evaluation import grid
 from metarfft_core.system.files import read_json
 from metarfft_core.system.paths import ROOT

@@ -5,7 +5,8 @@ from collections import Counter
 import pandas
 import pytest
 
-from metarfft_core import params, report
+from metarfft_core import params
+from metarfft_core.analysis import compare as report
 from metarfft_core.system.paths import ROOT
 
 FOLDERS = sorted((ROOT / "outputs" / "reference").glob("*/"))

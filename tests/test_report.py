@@ -9,7 +9,9 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import archive, corpus, evaluation, params, report, training
+from metarfft_core import corpus, evaluation, params, training
+from metarfft_core.analysis import archive
+from metarfft_core.analysis import compare as report
 from metarfft_core.evaluation import metrics
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files

@@ -1,6 +1,6 @@
 """The check after a run finds what is wrong in manifests, generations and tables."""
 
-from metarfft_core import verify
+from metarfft_core.analysis import verify
 
 GOOD = {"first_validation_loss": 2.0, "last_validation_loss": 0.5, "relative_change": 0.01}
 ROWS = [{"method": "direct", "task": "t", "length": length, "text": f"So the answer is {answer}",

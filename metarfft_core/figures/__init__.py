@@ -10,8 +10,7 @@ columns of the third. A smoke run is marked on every one of them.
 
     single.py    the figures and tables of one run
     several.py   the paper's, out of several runs, and tables.py its tables
-    stored.py    what runs have stored, and which run speaks to a line of the paper
-    loops.py     loop counts and error classes, from the traces
+    loops.py     loop counts and error classes
     curves.py    lines in a panel
     style.py     how all of them look, and how they are written
 """
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metarfft_core.figures import several
-from metarfft_core.figures.loops import diagnoses, error_figure, loop_figure
+from metarfft_core.figures.loops import error_figure, loop_figure
 from metarfft_core.figures.single import (
     accuracy_figure,
     accuracy_table,
@@ -33,10 +32,10 @@ from metarfft_core.figures.single import (
     table_2,
     token_figure,
 )
-from metarfft_core.figures.style import LABELS, SMOKE_MARK
-from metarfft_core.params import Params, ParamsError
+from metarfft_core.figures.style import SMOKE_MARK
+from metarfft_core.params import LABELS, Params, ParamsError
 
-__all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages", "diagnoses",
+__all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages",
            "draw_accuracy", "draw_loss", "draw_table_2", "error_figure", "loop_figure",
            "loss_figure", "loss_table", "paper", "table_2", "token_figure"]
 

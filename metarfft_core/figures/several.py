@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from metarfft_core.figures import loops, single
-from metarfft_core.figures.curves import draw_accuracies, draw_losses, draw_means, draw_steps
-from metarfft_core.figures.stored import (
+from metarfft_core.analysis import diagnoses
+from metarfft_core.analysis.stored import (
     METRICS,
     Group,
     Line,
@@ -22,6 +21,8 @@ from metarfft_core.figures.stored import (
     paper,
     rank,
 )
+from metarfft_core.figures import loops, single
+from metarfft_core.figures.curves import draw_accuracies, draw_losses, draw_means, draw_steps
 from metarfft_core.figures.style import (
     Block,
     Look,
@@ -233,9 +234,9 @@ def _draw_steps(axes: "Axes", metric: str, group: Group, frame: "DataFrame") -> 
 def _collect_loops(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
     parts = []
     for found in group.found:
-        frame = loops.diagnoses(found.run, [found.method])
+        frame = diagnoses.read(found.run, [found.method])
         frame = frame[frame["task"].isin(found.cells)]
-        parts.append((group, found.line, found.stored, loops.loop_table(frame)))
+        parts.append((group, found.line, found.stored, diagnoses.loop_table(frame)))
     return _frame(parts)
 
 
@@ -263,7 +264,8 @@ KINDS = {
     "steps": Kind(("steps", *METRICS), _collect_steps, _metric_panels, _draw_steps,
                   lambda spec: (f"steps of {spec['stage']}", "average over the tasks"),
                   lambda frame, runs: "bars: bootstrap intervals"),
-    "loops": Kind(("method", "length", "rows", *loops.CLASSES, "relative_error"), _collect_loops,
+    "loops": Kind(("method", "length", "rows", *diagnoses.CLASSES, "relative_error"),
+                  _collect_loops,
                   _loop_panels, _draw_loops, lambda spec: ("length", "share of the traces"),
                   lambda frame, runs: loops.LOOP_NOTES)}
 """The kinds of figures: `draw` of `data/paper_results.yaml`."""

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import evaluation
+from metarfft_core.analysis import stored
 from metarfft_core.evaluation import metrics
-from metarfft_core.figures import stored
 from metarfft_core.figures.curves import draw_accuracies, draw_losses
 from metarfft_core.figures.style import (
-    LABELS,
     PAGE,
     Block,
     finish,
@@ -28,7 +27,7 @@ from metarfft_core.figures.style import (
     table,
     task_title,
 )
-from metarfft_core.params import Params, ParamsError
+from metarfft_core.params import LABELS, Params, ParamsError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

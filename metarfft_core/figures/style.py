@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core import tasks
-from metarfft_core.params import METHODS, Params
+from metarfft_core.analysis.stored import NOT_RUN, commit
+from metarfft_core.params import Params
 from metarfft_core.system import files
 
 if TYPE_CHECKING:
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-LABELS = {name: method.label for name, method in METHODS.items()}
 SMOKE_MARK = "SMOKE RUN: says nothing about the methods"
-NOT_RUN = "not run"
-
 _SMOKE = {"color": "#b00020", "weight": "bold", "fontsize": 8}
 COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
 _DPI = 200
@@ -223,14 +221,3 @@ def _with_provenance(frame: "DataFrame", runs: Sequence[Params]) -> "DataFrame":
     return frame.assign(
         params_digest=frame["run"].map({run.name: run.digest for run in runs}),
         commit=frame["run"].map({run.name: commit(run) for run in runs}))
-
-
-def commit(run: Params) -> str:
-    """The git commit that made the results of a run, as its manifests say; else "unknown"."""
-    for part in ("evaluation", "pretrain", "corpus"):
-        manifest = run.folder / part / "manifest.json"
-        if manifest.exists():
-            made = files.read_json(manifest).get("git_commit")
-            if made:
-                return made
-    return "unknown"

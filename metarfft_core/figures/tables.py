@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from metarfft_core.figures.stored import METRICS, Group
-from metarfft_core.figures.style import NOT_RUN, PAGE, interval, table
+from metarfft_core.analysis.stored import METRICS, NOT_RUN, Group
+from metarfft_core.figures.style import PAGE, interval, table
 from metarfft_core.params import Params
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from metarfft_core.params.schema import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
+    LABELS,
     METHODS,
     WITHOUT_EFFECT,
     Api,
@@ -20,6 +21,6 @@ from metarfft_core.params.schema import (
     read,
 )
 
-__all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "METHODS", "WITHOUT_EFFECT", "Api", "Evaluation",
-           "Held", "Mix", "Params", "ParamsError", "Samples", "Training", "check", "from_notebook",
-           "load", "open_folder", "read"]
+__all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
+           "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training", "check",
+           "from_notebook", "load", "open_folder", "read"]

@@ -49,6 +49,8 @@ METHODS = {
     "base_1shot": Method("Base model, 1-shot", "rfft", "base", False, True),
     "meta_1shot": Method("RF-pretrained, 1-shot", "rfft", "pretrained", False, True)}
 """The compared methods: the paper's Table 2, its natural-language rules, and 1-shot prompts."""
+LABELS = {name: method.label for name, method in METHODS.items()}
+"""How figures and tables name them."""
 
 Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_rfft_nl",
                   "meta_rfft_nl"]

@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarfft_core import archive, params
+from metarfft_core import params
+from metarfft_core.analysis import archive
 from metarfft_core.evaluation import metrics
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files

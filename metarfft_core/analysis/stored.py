@@ -16,13 +16,14 @@ import yaml
 
 from metarfft_core import evaluation, tasks, training
 from metarfft_core.evaluation import metrics
-from metarfft_core.figures.style import LABELS, NOT_RUN
-from metarfft_core.params import METHODS, Params
+from metarfft_core.params import LABELS, METHODS, Params
+from metarfft_core.system import files
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 PAPER = Path(__file__).parent.parent / "data" / "paper_results.yaml"
+NOT_RUN = "not run"
 LENGTHS = range(1, 31)
 """The lengths of the paper's evaluation."""
 
@@ -383,3 +384,14 @@ def groups(spec: dict, runs: Sequence[Stored]) -> list[Group]:
 
 def _title(group: str) -> str:
     return (full_name(group) if group in paper()["models"] else group) or "API models"
+
+
+def commit(run: Params) -> str:
+    """The git commit that made the results of a run, as its manifests say; else "unknown"."""
+    for part in ("evaluation", "pretrain", "corpus"):
+        manifest = run.folder / part / "manifest.json"
+        if manifest.exists():
+            made = files.read_json(manifest).get("git_commit")
+            if made:
+                return made
+    return "unknown"

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from metarfft_core.figures.stored import (
+from metarfft_core.analysis.stored import (
     METRICS,
     Found,
     Line,
     Stored,
+    commit,
     common,
     find,
     full_name,
@@ -21,7 +22,6 @@ from metarfft_core.figures.stored import (
     other_models,
     paper,
 )
-from metarfft_core.figures.style import commit
 from metarfft_core.params import Params
 from metarfft_core.system import files
 

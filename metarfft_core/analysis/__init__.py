@@ -1,0 +1,1 @@
+"""Numbers and verdicts out of stored results: no model, no drawing."""

@@ -1,0 +1,133 @@
+"""What went wrong in the stored traces: the first divergence of each, and its loop counts.
+
+Each stored trace is held against the execution of its rule (`metarfft_core.errors`), once: the
+diagnoses stay in the run's folder `figures` until the rows, or the code that judges them, change.
+"""
+
+import ast
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metarfft_core import errors, evaluation, tasks
+from metarfft_core.params import METHODS, Params
+from metarfft_core.system import files
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+CLASSES = {"right": "right answer", "loops_right": "wrong, the loop count right",
+           "too_few": "wrong, too few passes", "too_many": "wrong, too many passes"}
+"""What `loop_table` counts, as the figure names it."""
+
+_CODE = ("errors", "tracing", "tasks")
+_ROW = ("method", "task", "seed", "length", "index", "outcome")
+_DIAGNOSIS = ("kind", "step", "line", "steps", "loops", "gold_loops", "relative_loop_error")
+
+
+def read(run: Params, methods: Sequence[str] | None = None) -> "DataFrame":
+    """A line for each finished row with a rule-following trace: what is wrong with it.
+
+    Columns: method, task, seed, length, index, outcome, and of `errors.Diagnosis` kind, step,
+    line, steps, loops, gold_loops and relative_loop_error. Without `methods`, those of all
+    methods that have such traces. They are kept as figures/diagnoses-<method>.csv; what lacks is
+    computed in `run.corpus.workers` processes, about a millisecond a row.
+    """
+    from pandas import DataFrame, concat
+
+    traced = [name for name, method in METHODS.items() if method.format in ("rfft", "rfft_nl")
+              and (methods is None or name in methods)]
+    frames = [_kept(run, method) for method in traced]
+    frames = [frame for frame in frames if not frame.empty]
+    return concat(frames, ignore_index=True) if frames else DataFrame(columns=[*_ROW, *_DIAGNOSIS])
+
+
+def _kept(run: Params, method: str) -> "DataFrame":
+    """`read` of one method: as they are kept, where rows and code are still the same."""
+    import pandas
+
+    cells = [cell for cell in run.cells if cell[0] == method and _finished(run, cell)]
+    table = run.folder / "figures" / f"diagnoses-{method}.csv"
+    about, made_from = table.with_suffix(".json"), _key(run, cells)
+    if about.exists() and table.exists() and files.read_json(about)["made_from"] == made_from:
+        return pandas.read_csv(table)
+    frame = pandas.DataFrame(_diagnose_all(run, cells), columns=[*_ROW, *_DIAGNOSIS])
+    if cells:
+        files.write_whole(table, frame.to_csv(index=False))
+        files.write_json(about, {"made_from": made_from, "params_digest": run.digest})
+    return frame
+
+
+def _finished(run: Params, cell: tuple[str, str, int]) -> bool:
+    about = evaluation.path(run, *cell).with_suffix(".json")
+    return about.exists() and files.read_json(about)["finished"]
+
+
+def _key(run: Params, cells: Sequence[tuple[str, str, int]]) -> str:
+    """A hash of stored rows and of the code that judges them."""
+    package = Path(errors.__file__).parent.parent
+    paths = [*(evaluation.path(run, *cell) for cell in cells),
+             *(path for part in _CODE for path in sorted((package / part).rglob("*.py")))]
+    return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
+
+
+def _diagnose_all(run: Params, cells: Sequence[tuple[str, str, int]]) -> list[list]:
+    workers = min(run.corpus.workers, os.cpu_count() or 1, len(cells))
+    if workers <= 1:
+        parts = [_diagnose(run, cell) for cell in cells]
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            parts = list(pool.map(_diagnose, [run] * len(cells), cells))
+    return [line for part in parts for line in part]
+
+
+def _diagnose(run: Params, cell: tuple[str, str, int]) -> list[list]:
+    """The lines of `read` of one finished cell."""
+    lines, format = [], METHODS[cell[0]].format
+    with open(evaluation.path(run, *cell), encoding="utf-8") as file:
+        for row in map(json.loads, file):
+            found = errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]),
+                                    row["text"], row["finish_reason"], format, run.corpus.wording)
+            lines.append([*(row[name] for name in _ROW),
+                          *(getattr(found, name) for name in _DIAGNOSIS)])
+    return lines
+
+
+def loop_table(frame: "DataFrame") -> "DataFrame":
+    """A line for each method and length of diagnoses: rows by loop count, and its error.
+
+    `right` are right answers; the others have the rule's number of passes through loops
+    (`loops_right`), `too_few` or `too_many`. The mean of the relative error is over all rows whose
+    rule goes through a loop, with its 95% interval (normal).
+    """
+    from pandas import DataFrame
+
+    lines = []
+    for (method, length), group in frame.groupby(["method", "length"], sort=False):
+        wrong = group[group["outcome"] != "right"]
+        short, long = wrong["loops"] < wrong["gold_loops"], wrong["loops"] > wrong["gold_loops"]
+        error = group["relative_loop_error"].dropna().astype(float)
+        half = 1.96 * error.std() / math.sqrt(len(error)) if len(error) > 1 else 0.0
+        lines.append({"method": method, "length": length, "rows": len(group),
+                      "right": len(group) - len(wrong), "loops_right": int((~short & ~long).sum()),
+                      "too_few": int(short.sum()), "too_many": int(long.sum()),
+                      "relative_error": error.mean(), "low": max(0.0, error.mean() - half),
+                      "high": error.mean() + half})
+    return DataFrame(lines, columns=["method", "length", "rows", *CLASSES, "relative_error",
+                                     "low", "high"])
+
+
+def error_table(frame: "DataFrame") -> "DataFrame":
+    """A line for each method and kind of `errors.KINDS`: its rows and their share."""
+    from pandas import DataFrame
+
+    return DataFrame([
+        {"method": method, "kind": kind, "rows": int((group["kind"] == kind).sum()),
+         "share": float((group["kind"] == kind).mean())}
+        for method, group in frame.groupby("method", sort=False) for kind in errors.KINDS])
