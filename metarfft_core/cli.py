@@ -191,23 +191,23 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _figures(options: argparse.Namespace) -> None:
     from metarfft_core import figures, params
-    from metarfft_core.analysis import verdicts as claims
+    from metarfft_core.analysis import verdicts
 
     runs, folder = [params.load(path) for path in options.params], Path(options.to)
     for name, paths in figures.paper(runs, folder).items():
         print(f"{name}: {paths['png']}")
-    print(f"claims: {claims.write(runs, folder)}")
+    print(f"claims: {verdicts.write(runs, folder)}")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from metarfft_core.analysis import compare as report
+    from metarfft_core.analysis import compare
 
     if options.against is None:
-        print(report.summary(options.params))
+        print(compare.summary(options.params))
         return
-    comparison = report.compare(options.params, options.against)
-    print(report.show(comparison))
-    print(f"\nThe samples that flipped stand beside {report.write(comparison)}")
+    comparison = compare.compare(options.params, options.against)
+    print(compare.show(comparison))
+    print(f"\nThe samples that flipped stand beside {compare.write(comparison)}")
 
 
 def _export(options: argparse.Namespace) -> None:

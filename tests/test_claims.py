@@ -8,8 +8,7 @@ import yaml
 from made_up_run import change, preset
 
 from metarfft_core import params
-from metarfft_core.analysis import stored
-from metarfft_core.analysis import verdicts as claims
+from metarfft_core.analysis import stored, verdicts
 from metarfft_core.evaluation import metrics
 
 SMOL = {"name": "SmolLM2-135M-Instruct", "context": 8192}
@@ -30,13 +29,13 @@ def _run(share, name="run", lengths="1-30", samples=20, **changes):
 
 
 def _verdicts(*runs, table="table_2", group="Qwen2.5-7B-Instruct", metric="ACC_Len30"):
-    return {claim.line: claim.verdict for claim in claims.judge(runs)
+    return {claim.line: claim.verdict for claim in verdicts.judge(runs)
             if (claim.table, claim.group, claim.metric) == (table, group, metric)}
 
 
 def test_every_number_that_the_paper_reports_is_a_claim():
     """Without a run each of them stands there as not run; their sum is that of a count by hand."""
-    judged = claims.judge([])
+    judged = verdicts.judge([])
     assert {claim.verdict for claim in judged} == {"not run"}
     counts = {}
     for claim in judged:
@@ -59,7 +58,7 @@ def test_the_papers_model_with_the_papers_number_reproduces_it():
     assert _verdicts(run) == {"Direct answer": "reproduced", "Scratchpad": "differs",
                               "Vanilla RFFT": "reproduced", "Meta-RFFT": "reproduced"}
     assert set(_verdicts(run, metric="Max_Len_90%").values()) == {"differs"}
-    for claim in claims.judge([run]):
+    for claim in verdicts.judge([run]):
         if claim.verdict == "reproduced":
             assert round(claim.low, 2) <= claim.paper <= round(claim.high, 2)
     assert set(_verdicts(run, group="Qwen2.5-32B-Instruct").values()) == {"not run"}
@@ -88,7 +87,7 @@ def test_a_smaller_model_with_another_order_differs():
                model=SMOL)
     assert _verdicts(run) == {"Direct answer": "differs", "Scratchpad": "differs",
                               "Vanilla RFFT": "undecided", "Meta-RFFT": "undecided"}
-    why = {claim.line: claim.why for claim in claims.judge([run])
+    why = {claim.line: claim.why for claim in verdicts.judge([run])
            if (claim.table, claim.group, claim.metric)
            == ("table_2", "Qwen2.5-7B-Instruct", "ACC_Len30")}
     assert why["Scratchpad"].endswith("the other order with Direct answer")
@@ -116,7 +115,7 @@ def test_the_order_is_taken_over_what_both_methods_have():
 def test_one_method_alone_has_nothing_to_be_compared_with():
     """A number of ours without another one of its comparison is no verdict."""
     run = _run({"meta_rfft": 0.9}, model=SMOL, adaptation__methods=["meta_rfft"])
-    judged = next(claim for claim in claims.judge([run])
+    judged = next(claim for claim in verdicts.judge([run])
                   if (claim.table, claim.line) == ("table_2", "Meta-RFFT"))
     assert (judged.verdict, judged.value) == ("not run", 0.9)
     assert judged.why == "nothing that it could be compared with was run"
@@ -139,7 +138,7 @@ def _differences(name, longest):
                                                            "samples_per_length": 10}),
         evaluation={"in_context": ["base_1shot", "meta_1shot"], "counterfactual": [], "api": []}),
         lambda method, task, length, seed: float(length <= longest[method]))
-    judged = {claim.line: claim for claim in claims.judge([run]) if claim.table == "in_context"}
+    judged = {claim.line: claim for claim in verdicts.judge([run]) if claim.table == "in_context"}
     return (judged["RF-pretrained, 1-shot, less Vanilla RFFT"],
             judged["RF-pretrained, 1-shot, less Base model, 1-shot"])
 
@@ -148,19 +147,19 @@ def test_a_smoke_run_never_speaks():
     """Its numbers stand nowhere on the page, which says that it was left out."""
     run = _run({"direct": 0.1, "scratchpad": 0.3, "vanilla_rfft": 0.5, "meta_rfft": 0.9},
                name="smoking", model=SMOL, smoke=True)
-    assert {claim.verdict for claim in claims.judge([run])} == {"not run"}
-    assert "left out: a smoke run" in claims.page(claims.judge([run]), [run])
+    assert {claim.verdict for claim in verdicts.judge([run])} == {"not run"}
+    assert "left out: a smoke run" in verdicts.page(verdicts.judge([run]), [run])
 
 
 def test_the_page_and_its_table_say_the_same(tmp_path):
-    """Each number stands in claims.csv and claims.md with ours, interval, run and verdict."""
+    """Each number stands in verdicts.csv and verdicts.md with ours, interval, run and verdict."""
     run = _run(TABLE_2)
-    path = claims.write([run], tmp_path / "page")
+    path = verdicts.write([run], tmp_path / "page")
     with open(path.with_suffix(".csv"), newline="") as file:
         lines = list(csv.DictReader(file))
     text = path.read_text()
-    assert len(lines) == len(claims.judge([])) == sum(
-        text.count(f"| {verdict} |") for verdict in claims.VERDICTS)
+    assert len(lines) == len(verdicts.judge([])) == sum(
+        text.count(f"| {verdict} |") for verdict in verdicts.VERDICTS)
     line = next(line for line in lines if (line["table"], line["line"], line["metric"])
                 == ("table_2", "Meta-RFFT", "ACC_Len30"))
     cells = [{30: (round(0.77 * 20), 20)}] * 12

@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from metarfft_core import corpus, evaluation, params, training
-from metarfft_core.analysis import archive
-from metarfft_core.analysis import compare as report
+from metarfft_core.analysis import archive, compare
 from metarfft_core.evaluation import metrics
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
@@ -110,7 +109,7 @@ def test_a_report_reads_the_rows_that_the_evaluation_stored():
     run = parameters("one")
     write_all(run, SHARES)
     stored = evaluation.read(run)
-    found = report.open_run(run).rows
+    found = compare.open_run(run).rows
     keys = ["method", "task", "seed", "length", "index", "outcome"]
     assert list(found) == ["direct", "vanilla_rfft"]
     assert (sorted(tuple(row[key] for key in keys) for rows in found.values() for row in rows)
@@ -121,7 +120,7 @@ def test_a_report_reads_the_rows_that_the_evaluation_stored():
                                                 if key != "seed"}) + "\n" for row in old))
     about = files.read_json(path.with_suffix(".json"))
     files.write_json(path.with_suffix(".json"), about | {"sha256": files.sha256(path)})
-    assert report.open_run(run).rows == found
+    assert compare.open_run(run).rows == found
 
 
 def test_parameters_are_compared_leaf_by_leaf():
@@ -130,7 +129,7 @@ def test_parameters_are_compared_leaf_by_leaf():
     runs = [write_run(parameters("one", adaptation__learning_rate=1e-4)), write_run(parameters(
         "two", corpus__evaluation__lengths=list(range(1, 31)), evaluation__engine="vllm",
         corpus__pretrain__tasks=["sr_coin_flip"], adaptation__further=others))]
-    assert report.compare(*runs).parameters == [
+    assert compare.compare(*runs).parameters == [
         ("name", "one", "two"),
         ("corpus.pretrain.tasks", "sr_coin_flip, sr_last_letter", "sr_coin_flip"),
         ("corpus.evaluation.lengths", "1, 2, 4", "1-30"),
@@ -147,7 +146,7 @@ def test_a_long_list_is_shown_by_what_the_other_lacks():
              "bbh_object_counting"]
     runs = [write_run(parameters("one", corpus__pretrain__tasks=every)),
             write_run(parameters("two", corpus__pretrain__tasks=[*every[1:], "bbh_word_sorting"]))]
-    [line] = [line for line in report.compare(*runs).parameters if line[0].startswith("corpus")]
+    [line] = [line for line in compare.compare(*runs).parameters if line[0].startswith("corpus")]
     assert line == ("corpus.pretrain.tasks", "sr_coin_flip, and 4 that both have",
                     "bbh_word_sorting, and 4 that both have")
 
@@ -159,7 +158,7 @@ def test_provenance_says_what_made_each_result():
     write_all(two, SHARES, commit="decade", weights="v")
     stale = training.stage_folder(two, "adapt", TASKS[0], "direct") / "manifest.json"
     files.write_json(stale, files.read_json(stale) | {"git_commit": "facade"})
-    found = {what: (first, other) for what, first, other in report.compare(one, two).provenance}
+    found = {what: (first, other) for what, first, other in compare.compare(one, two).provenance}
     assert found["git commit"] == ("c0ffee", "decade (corpus, pretrain, adapt); facade (adapt)")
     assert found["parameters"] == (one.digest, two.digest)
     assert found["engine"] == ("transformers", "vllm")
@@ -180,7 +179,7 @@ def test_equal_files_have_equal_hashes():
     for name in ("one", "two"):
         path = parameters(name).folder / "corpus" / "manifest.json"
         files.write_json(path, files.read_json(path) | shards)
-    differing = [what for what, first, other in report.compare(
+    differing = [what for what, first, other in compare.compare(
         parameters("one"), parameters("two")).provenance if first != other]
     assert differing == ["parameters"]  # the name is one of them
 
@@ -189,7 +188,7 @@ def test_figures_are_those_of_the_metrics():
     """Values, intervals and paired differences of two runs are what the metrics say of them."""
     one, two = parameters("one"), parameters("two")
     rows = write_all(one, SHARES), write_all(two, SHARES, key="other")
-    found = {(line.method, line.figure): line for line in report.compare(one, two).figures}
+    found = {(line.method, line.figure): line for line in compare.compare(one, two).figures}
     assert list(found) == [(method, figure) for method in SHARES for figure in
                            ("ACC_Len4", "Max_Len_90%", "accuracy, all lengths")]
     settings = (100, 0.95, 0)
@@ -226,7 +225,7 @@ def test_the_samples_that_flipped_are_listed_and_counted():
                ("vanilla_rfft", TASKS[0], 2, 11): False}
     one, two = parameters("one"), parameters("two")
     flip_all(one, two, flipped)
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     found = {(flip["method"], flip["task"], flip["length"], flip["index"]):
              flip["flip"] == "right -> wrong" for flip in comparison.flips}
     assert found == flipped
@@ -235,7 +234,7 @@ def test_the_samples_that_flipped_are_listed_and_counted():
                       ("direct", "out of distribution"): (0, 1), ("vanilla_rfft", "all"): (0, 1),
                       ("vanilla_rfft", "in distribution"): (0, 1),
                       ("vanilla_rfft", "out of distribution"): (0, 0)}
-    folder = report.write(comparison)
+    folder = compare.write(comparison)
     assert folder == one.folder / "reports" / "two"
     with open(folder / "flips.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -243,7 +242,7 @@ def test_the_samples_that_flipped_are_listed_and_counted():
     assert [(line["first_answer"], line["other_answer"]) for line in lines] == [
         ("8", "7"), ("7", "8"), ("8", "7")]
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert text == report.show(comparison)
+    assert text == compare.show(comparison)
     assert text.count("| right -> wrong |") == 2  # the head of a table, and the flip
     assert text.count("| wrong -> right |") == 3
 
@@ -258,10 +257,10 @@ def test_the_cells_that_differ_are_counted_and_named():
         write_cell(run, "direct", TASKS[1], run.seed, lambda length, index, right=right,
                    drawn=drawn: ("7" if right else "8", "right" if right else "wrong")
                    if length == 2 else drawn(length, index))
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     [line] = [line for *cell, line in comparison.cells if line.first or line.other]
     assert (line.first, line.other) == (SAMPLES, 0)
-    text = " ".join(report.show(comparison).split())
+    text = " ".join(compare.show(comparison).split())
     assert "holds 0 in 11 of 12 cells" in text
     assert "| direct | lc_2544 | 0 | 2 | 1.000 [" in text
 
@@ -270,7 +269,7 @@ def test_a_run_against_itself_differs_in_nothing():
     """No parameter, no provenance, no difference, no flip."""
     run = parameters("one")
     write_all(run, SHARES)
-    comparison = report.compare(run, run)
+    comparison = compare.compare(run, run)
     assert comparison.parameters == comparison.flips == []
     assert all(first == other for _, first, other in comparison.provenance)
     assert all(line.difference == (0, 0, 0) for line in comparison.figures)
@@ -281,7 +280,7 @@ def test_runs_of_other_seeds_are_compared_unpaired():
     """Other seeds draw other samples: figures are compared, but no sample is called a flip."""
     one, two = parameters("one"), parameters("two", seed=1)
     rows = write_all(one, SHARES), write_all(two, SHARES)
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     assert {line.basis for line in comparison.figures} == {"unpaired"}
     assert comparison.pairs == comparison.flips == []
     line = comparison.figures[2]
@@ -289,7 +288,7 @@ def test_runs_of_other_seeds_are_compared_unpaired():
                for side in rows]
     assert line.difference[1:] == metrics.bootstrap_difference(
         *answers, metrics.accuracy, 100, 0.95, 0, paired=False)
-    assert "unpaired" in report.show(comparison)
+    assert "unpaired" in compare.show(comparison)
 
 
 def test_other_prompts_are_other_samples():
@@ -303,7 +302,7 @@ def test_other_prompts_are_other_samples():
         files.write_whole(path, path.read_text().replace('"prompt": "', '"prompt": "Please: '))
         about = files.read_json(path.with_suffix(".json"))
         files.write_json(path.with_suffix(".json"), about | {"sha256": files.sha256(path)})
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     assert {line.basis for line in comparison.figures} == {"unpaired"}
     assert comparison.pairs == comparison.flips == []
 
@@ -314,7 +313,7 @@ def test_runs_are_compared_over_what_they_have_in_common():
     two = parameters("two", corpus__evaluation__samples_per_length=5)
     write_all(one, {"direct": 1.0, "vanilla_rfft": 1.0})
     write_all(two, {"direct": 0.0, "vanilla_rfft": 1.0})
-    lines = report.compare(one, two).figures
+    lines = compare.compare(one, two).figures
     assert [line.figure for line in lines][:3] == ["ACC_Len4", "Max_Len_90%",
                                                    "accuracy, all lengths"]
     assert {line.samples for line in lines} == {(2 * 3 * 5, 2 * 3 * 5)}
@@ -327,7 +326,7 @@ def test_seeds_of_adaptation_are_drawn_too():
     one, two = (parameters(name, adaptation__further=further) for name in ("one", "two"))
     write_all(one, SHARES)
     write_all(two, SHARES, key="other")
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     pairs = {method: line for method, line in comparison.pairs if line.group == "all"}
     assert sum(pairs["direct"][1:5]) == 3 * 72
     assert pairs["direct"].p is None
@@ -343,9 +342,9 @@ def test_missing_parts_are_named():
     write_cell(one, "direct", TASKS[0], 0, random_answer("", 0.5))
     write_cell(one, "direct", TASKS[1], 0, random_answer("", 0.5), finished=False)
     params.open_folder(two)
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     lines = {tuple(cell.strip() for cell in line.strip("| ").split("|"))
-             for line in report.show(comparison).splitlines()}
+             for line in compare.show(comparison).splitlines()}
     assert ("corpus", "finished", "not run") in lines
     assert ("RF-pretraining", "finished", "not run") in lines
     assert ("adaptation", "4 of 4 finished", "not run") in lines
@@ -354,9 +353,9 @@ def test_missing_parts_are_named():
     assert [(line.method, line.other, line.difference, line.samples)
             for line in comparison.figures] == [("direct", None, None, (36, 0))] * 3
     assert comparison.pairs == comparison.flips == []
-    turned = report.compare(two, one)
+    turned = compare.compare(two, one)
     assert [line.first for line in turned.figures] == [None] * 3
-    assert "not run" in report.summary(two)
+    assert "not run" in compare.summary(two)
 
 
 def test_a_run_folder_may_lie_anywhere(outputs, tmp_path_factory):
@@ -364,15 +363,15 @@ def test_a_run_folder_may_lie_anywhere(outputs, tmp_path_factory):
     one, two = parameters("one"), parameters("two")
     for run in (one, two):
         write_all(run, SHARES)
-    expected = report.compare(one, two)
+    expected = compare.compare(one, two)
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "kept"
     shutil.move(two.folder, elsewhere)
     given = outputs / "one.yaml"
     given.write_text(yaml.safe_dump(one.model_dump()), encoding="utf-8")
-    found = report.compare(given, elsewhere)
+    found = compare.compare(given, elsewhere)
     assert found.figures == expected.figures
     assert found.first.folder == one.folder
-    assert report.write(found) == one.folder / "reports" / "kept"
+    assert compare.write(found) == one.folder / "reports" / "kept"
 
 
 def test_what_is_no_run_is_refused(outputs):
@@ -380,13 +379,13 @@ def test_what_is_no_run_is_refused(outputs):
     run = parameters("one")
     write_all(run, SHARES)
     with pytest.raises(ParamsError, match=r"there is no params\.yaml"):
-        report.open_run(outputs)
+        compare.open_run(outputs)
     with pytest.raises(ParamsError, match=r"there is no params\.yaml"):
-        report.open_run(parameters("never"))
+        compare.open_run(parameters("never"))
     with pytest.raises(ParamsError, match="made with other parameters"):
-        report.open_run(parameters("one", adaptation__learning_rate=1e-5))
+        compare.open_run(parameters("one", adaptation__learning_rate=1e-5))
     with pytest.raises(ParamsError, match="No such file"):
-        report.open_run(outputs / "nothing.yaml")
+        compare.open_run(outputs / "nothing.yaml")
 
 
 def test_changed_results_are_refused():
@@ -396,7 +395,7 @@ def test_changed_results_are_refused():
     path = evaluation.path(run, "direct", TASKS[0])
     files.write_whole(path, path.read_text().replace('"wrong"', '"right"'))
     with pytest.raises(ParamsError, match=f"{path.name} is not what the evaluation finished"):
-        report.compare(run, run)
+        compare.compare(run, run)
 
 
 def test_what_a_model_writes_keeps_the_tables():
@@ -407,16 +406,16 @@ def test_what_a_model_writes_keeps_the_tables():
         write_run(run)
         for method, task, seed in run.cells:
             write_cell(run, method, task, seed, lambda length, index, answer=answer: answer)
-    comparison = report.compare(one, two)
+    comparison = compare.compare(one, two)
     assert len(comparison.flips) == 4 * 36
-    text = report.show(comparison)
+    text = compare.show(comparison)
     table = [line for line in text.splitlines() if "| right -> wrong | 7 " in line]
     assert all(r" a\|b c [31m 999" in line for line in table)
     assert {line.replace(r"\|", "").count("|") for line in table} == {10}
     assert max(map(len, table)) < 200
-    assert len(table) == 2 * report.LISTED  # of two methods
-    assert f"{4 * 36 - 2 * report.LISTED} more stand in flips.csv" in text
-    with open(report.write(comparison) / "flips.csv", encoding="utf-8", newline="") as file:
+    assert len(table) == 2 * compare.LISTED  # of two methods
+    assert f"{4 * 36 - 2 * compare.LISTED} more stand in flips.csv" in text
+    with open(compare.write(comparison) / "flips.csv", encoding="utf-8", newline="") as file:
         assert {line["other_answer"] for line in csv.DictReader(file)} == {odd}
 
 
@@ -424,7 +423,7 @@ def test_a_summary_says_what_made_a_run():
     """Every part of one run's provenance stands in its summary, and that it is a smoke run."""
     run = parameters("one")
     write_all(run, SHARES)
-    text = report.summary(run.folder)
+    text = compare.summary(run.folder)
     for expected in ("SMOKE RUN", str(run.folder), "c0ffee", run.digest, "SmolLM2 555555555555",
                      "NVIDIA A100", "3.11.7", "transformers", "4 of 4 finished"):
         assert expected in text
@@ -436,7 +435,7 @@ def test_the_kits_own_provenance_is_read():
     params.open_folder(run)
     made = corpus.provenance(run)
     files.write_json(run.folder / "corpus" / "manifest.json", made | {"shards": {}})
-    found = {what: first for what, first, _ in report.compare(run, run).provenance}
+    found = {what: first for what, first, _ in compare.compare(run, run).provenance}
     assert found["parameters"] == run.digest
     assert found.get("git commit") == made["git_commit"]
     assert {name: found[f"version of {name}"] for name in made["versions"]} == made["versions"]
@@ -450,7 +449,7 @@ def test_kept_results_are_compared_as_the_run_itself(tmp_path):
     write_all(other, SHARES, "other")
     (other.folder / "pretrain" / "model.safetensors").write_bytes(b"0" * 100)
     kept = archive.write(other, tmp_path / "kept" / "two")
-    whole, small = report.compare(first, other), report.compare(first, kept)
+    whole, small = compare.compare(first, other), compare.compare(first, kept)
     for part in ("figures", "pairs", "cells", "flips", "provenance"):
         assert getattr(whole, part) == getattr(small, part)
     assert whole.flips, "two runs that agree everywhere would prove nothing"

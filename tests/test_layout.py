@@ -1,0 +1,75 @@
+"""The rooms of the package: each imports only what stands above it, and none grows too large."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "metarfft_core"
+
+ROOMS = ("system", "tracing", "tasks", "formats", "scoring", "errors", "authoring", "params",
+         "models", "corpus", "training", "planning", "evaluation", "analysis", "figures", "lab",
+         "bridges", "runner", "cli")
+"""The line of the kit, in order: a folder or a module for each stage."""
+
+LONGEST = 400  # lines of a module outside the library of tasks
+MOST = 12  # modules in a folder outside the library of tasks
+
+MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+           .removesuffix(".__init__"): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(name: str) -> set[str]:
+    """The modules of the package that a module imports anywhere in its text, deferred ones too."""
+    path, found = MODULES[name], set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (inside & MODULES.keys()) or {node.module}
+            found |= {node.module} if inside - MODULES.keys() else set()
+    return found & MODULES.keys() - {"metarfft_core", name}
+
+
+def room(name: str) -> str:
+    return name.split(".")[1]
+
+
+IMPORTS = {name: imported(name) for name in MODULES if name != "metarfft_core"}
+
+
+def test_every_module_stands_in_a_room():
+    """Every module of the package belongs to a room of the line, and every room has a module."""
+    assert {room(name) for name in IMPORTS} <= set(ROOMS)
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_a_module_imports_only_what_stands_above_it(name):
+    """No import points to a later room of the line, wherever in the text it stands."""
+    below = {other for other in IMPORTS[name] if ROOMS.index(room(other)) > ROOMS.index(room(name))}
+    assert not below, f"{name} imports {', '.join(sorted(below))}"
+
+
+def test_no_circle_of_imports():
+    """The modules can be put in an order in which each imports only earlier ones."""
+    try:
+        list(TopologicalSorter(IMPORTS).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_a_module_is_read_at_one_sitting(name):
+    """A module outside the library of tasks has at most LONGEST lines."""
+    lines = MODULES[name].read_text(encoding="utf-8").count("\n")
+    assert ".library" in name or lines <= LONGEST, f"{name} has {lines} lines"
+
+
+def test_a_folder_is_seen_at_a_glance():
+    """A folder outside the library of tasks holds at most MOST modules."""
+    for folder in {path.parent for path in MODULES.values()}:
+        modules = [path for path in folder.glob("*.py") if not path.name.startswith("__")]
+        assert folder.name == "library" or len(modules) <= MOST, folder
