@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -65,12 +64,10 @@ def wilson(right: int, total: int, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of a share: `right` of `total` samples, e.g. confidence 0.95."""
     if not 0 <= right <= total or total < 1:
         raise ValueError(f"expected 0 <= right <= total and total >= 1, got {right} of {total}")
-    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    share = right / total
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = math.sqrt(z2 * (share * (1 - share) / total + z2 / (4 * total**2))) / (1 + z2 / total)
-    # The ends are exact where no sample or every sample is right; rounding would miss them.
-    return (0.0 if right == 0 else centre - half, 1.0 if right == total else centre + half)
+    from scipy.stats import binomtest  # half a second to import
+
+    interval = binomtest(right, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def accuracy_by_length(rows: Iterable[Mapping]) -> dict[tuple[str, str], Counts]:
@@ -377,9 +374,6 @@ def newcombe(both: int, first: int, other: int, neither: int,
 
 def mcnemar(first: int, other: int) -> float:
     """The exact two-sided p of McNemar's test, from the pairs that only one answered rightly."""
-    discordant, fewer = first + other, min(first, other)
-    term = total = 1
-    for k in range(1, fewer + 1):
-        term = term * (discordant - k + 1) // k
-        total += term
-    return min(1.0, 2 * total / 2**discordant)
+    from scipy.stats import binomtest
+
+    return float(binomtest(first, first + other).pvalue) if first + other else 1.0
