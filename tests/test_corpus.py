@@ -17,6 +17,7 @@ from metarfft_core import corpus, formats, models, params, tasks
 from metarfft_core.corpus import builder
 from metarfft_core.system.files import sha256
 from metarfft_core.system.paths import ROOT
+from metarfft_core.tasks import registry
 from metarfft_core.tracing.judge import replay
 
 BUILD = """
@@ -218,7 +219,7 @@ def test_synthetic_samples_that_do_not_fit_are_left_out_and_counted(tmp_path, mo
 def test_a_task_without_exemplars_is_refused(monkeypatch):
     """A task that cannot draw a length below 5 is named before anything is built."""
     late = dataclasses.replace(tasks.get("nupa_length"), id="late", lengths=(5, 6))
-    monkeypatch.setitem(tasks._REGISTRY, "late", late)
+    monkeypatch.setitem(registry._REGISTRY, "late", late)
     run = params.check(values(in_context={"tasks": ["late"], "lengths": [5]}))
     with pytest.raises(params.ParamsError, match=r"corpus\.in_context: task late has no exemplar"):
         corpus.check_context(run)

@@ -73,7 +73,7 @@ def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1)
     """Generate in a process of its own, as the evaluation does, once for each batch size."""
     program = ("import json, sys\n"
                "from dataclasses import asdict\n"
-               "from metarfft_core import generation\n"
+               "from metarfft_core.evaluation import engines\n"
                "*arguments, batch_sizes, tensor_parallel = json.loads(sys.argv[1])\n"
                "for batch_size in batch_sizes:\n"
                "    found = {}\n"
@@ -196,7 +196,7 @@ def test_an_engine_that_is_not_installed_is_refused(tmp_path, missing, other):
     for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
         if entry.name != missing:
             (tmp_path / entry.name).symlink_to(entry)
-    program = ("from metarfft_core import generation\n"
+    program = ("from metarfft_core.evaluation import engines\n"
                f"engines.check_engine({other!r})\n"
                f"engines.check_engine({missing!r})\n")
     done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True,

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from metarfft_core import corpus, models, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
-from metarfft_core.training import checkpoints
+from metarfft_core.training import checkpoints, worker
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice
 TOLERANCE = 0.01
@@ -136,7 +136,7 @@ def test_a_damaged_checkpoint_is_named_and_refused(trained, tmp_path, monkeypatc
     monkeypatch.setenv("METARFFT_OUTPUTS", str(outputs))
     folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        patch.setattr(worker, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError, match="killed"):
             training.train(run, "adapt", "lc_2544", "direct")
     checkpoint = checkpoints.last(folder / "checkpoints")
