@@ -10,7 +10,7 @@ from itertools import combinations
 import made_up_run
 import pytest
 
-from metarfft_core import evaluation, figures, params
+from metarfft_core import evaluation, figures, params, tasks
 from metarfft_core.analysis import diagnoses
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
@@ -217,10 +217,15 @@ def test_only_a_smoke_run_is_marked(run):
 
 
 def test_the_figure_shows_each_task_method_and_trained_length(run):
-    """A panel a task, a labelled line a method through its accuracies, the trained part shaded."""
+    """A panel a task, its title above and its id in smaller letters, a labelled line a method
+    through its accuracies, the trained part shaded."""
     frame = figures.accuracy_table(run, evaluation.read(run))
     figure = figures.draw_accuracy(run, frame)
-    assert [axes.get_title().split("\n")[0] for axes in figure.axes] == TASKS
+    titles = [(axes.get_title(), axes.texts[0].get_text()) for axes in figure.axes]
+    assert titles == [("Integer length", "nupa_length"),
+                      ("Find the sequence of ...", "lc_3324")]
+    for axes in figure.axes:
+        assert axes.texts[0].get_fontsize() < axes.title.get_fontsize()
     for task, axes in zip(TASKS, figure.axes, strict=True):
         lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
         for method in run.adaptation.methods:
@@ -291,7 +296,7 @@ def test_counterfactuals_are_not_among_the_loops(tmp_path, monkeypatch):
     run = made_up_run.make(made_up_run.preset(
         "test", name="changed", adaptation__further=[], evaluation__in_context=[],
         evaluation__counterfactual=["meta_rfft"]), lambda *_: 0.5, traces=True)
-    assert any(task.endswith("_cf") for _, task, _ in run.cells)
+    assert any(tasks.get(task).is_counterfactual for _, task, _ in run.cells)
     counted = pandas.read_csv(figures.loop_figure(run)["csv"]).groupby("method").rows.sum()
     shares = pandas.read_csv(figures.error_figure(run)["csv"]).groupby("method").rows.sum()
     assert counted["meta_rfft"] == counted["vanilla_rfft"] == shares["meta_rfft"]

@@ -132,7 +132,7 @@ def _set_title(axes: "Axes", title: Title) -> None:
     if not title.small:
         axes.set_title(title.text)
         return
-    axes.set_title(title.text, pad=_SMALL["fontsize"] + 5)  # points
+    axes.set_title(title.text, pad=_SMALL["fontsize"] + 6)  # points
     axes.annotate(title.small, (0.5, 1), (0, 3), xycoords="axes fraction",
                   textcoords="offset points", ha="center", va="bottom", **_SMALL)
 
