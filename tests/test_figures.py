@@ -248,9 +248,25 @@ def test_other_methods_and_tasks_can_be_drawn(run):
     paths = figures.accuracy_figure(run, ["meta_1shot"], TASKS[1:], "in_context")
     assert paths["png"].name == "in_context.png"
     frame = figures.accuracy_table(run, evaluation.read(run))
-    figure = figures.draw_accuracy(run, frame, ["meta_1shot"], TASKS[1:])
-    [axes] = figure.axes
-    assert [line.get_label() for line in axes.get_lines()] == [figures.LABELS["meta_1shot"]]
+    for task in (TASKS[1], tasks.get(TASKS[1]).name):
+        [axes] = figures.draw_accuracy(run, frame, ["meta_1shot"], [task]).axes
+        assert axes.texts[0].get_text() == TASKS[1]
+        assert [line.get_label() for line in axes.get_lines()] == [figures.LABELS["meta_1shot"]]
+
+
+def test_losses_and_costs_show_titles(run):
+    """A panel of losses has the task's title above the stage and the id in small letters; a row of
+    the token costs has the title alone, cut where it is long."""
+    import pandas
+
+    above = [(axes.get_title(), *(text.get_text() for text in axes.texts))
+             for axes in figures.draw_loss(run, figures.loss_table(run)).axes]
+    assert above == [("RF-pretraining",), ("Integer length", "adaptation, nupa_length"),
+                     ("Find the sequence of ...", "adaptation, lc_3324")]
+    cost = pandas.DataFrame({"task": [*TASKS, "lc_461"], "length": 1, "mean": [7, 8, 9], "max": 9})
+    axes = figures.draw_tokens(run, cost).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "Integer length", "Find the sequence of strings ...", "Hamming distance"]
 
 
 def test_the_loops_are_counted_by_what_the_traces_show(run):

@@ -241,7 +241,14 @@ def token_figure(run: Params, frame: "DataFrame") -> dict[str, Path]:
     """Draw what samples cost: a row a task, a column a length, the mean tokens in each cell.
 
     `frame` is that of `costs.tokens`. A cell is grey where a sample does not fit the context.
+    Returns the paths by "pdf", "png" and "csv".
     """
+    with style():
+        return save(run.folder / "figures", "tokens", draw_tokens(run, frame), frame, [run])
+
+
+def draw_tokens(run: Params, frame: "DataFrame") -> "Figure":
+    """The figure of `token_figure`."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from seaborn import heatmap
@@ -250,14 +257,12 @@ def token_figure(run: Params, frame: "DataFrame") -> dict[str, Path]:
     longest = frame.pivot(index="task", columns="length", values="max")
     grid = grid.loc[grid.max(axis=1).sort_values().index]
     fits = longest.loc[grid.index] <= run.model.context
-    with style():
-        figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
-        axes = figure.add_subplot()
-        heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",
-                annot_kws={"size": 5},
-                yticklabels=[short_title(task, 40) for task in grid.index],
-                cbar_kws={"label": "tokens of prompt and completion (mean)"})
-        axes.set_facecolor("0.85")
-        axes.set(xlabel="length", ylabel="")
-        axes.tick_params(axis="y", labelsize=5)
-        return save(run.folder / "figures", "tokens", figure, frame, [run])
+    figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
+    axes = figure.add_subplot()
+    heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",
+            annot_kws={"size": 5}, yticklabels=[short_title(task, 40) for task in grid.index],
+            cbar_kws={"label": "tokens of prompt and completion (mean)"})
+    axes.set_facecolor("0.85")
+    axes.set(xlabel="length", ylabel="")
+    axes.tick_params(axis="y", labelsize=5)
+    return figure
