@@ -49,12 +49,23 @@ def test_sample_prints_prompt_and_completion_at_once():
         line.rpartition("|")[2].strip() for line in loaded.splitlines()}
 
 
-def test_tasks_lists_source_split_and_lengths():
+@pytest.mark.parametrize(("id", "names"), [
+    ("lc_461", ["hamming_distance"]), ("nupa_add", ["add_integer"]),
+    ("lc_283_cf", ["move_zeroes_counterfactual", "move_zeroes_cf"])])
+def test_sample_takes_a_name_as_well_as_an_id(id, names):
+    """The same sample is printed under the id and under every name of a task."""
+    printed = {metarfft("sample", key)[0].stdout for key in (id, *names)}
+    assert len(printed) == 1
+    assert "--- completion" in printed.pop()
+
+
+def test_tasks_lists_id_source_split_lengths_and_name():
     """The listing has a line for each task, and takes a split and a source."""
     process, _ = metarfft("tasks", "--split", "downstream", "--source", "nupa")
-    assert [line.split()[:4] for line in process.stdout.splitlines()] == [
-        [id, "nupa", "downstream", "1-60"]
-        for id in ("nupa_get_digit", "nupa_add", "nupa_digit_max", "nupa_length")]
+    assert [line.split()[:5] for line in process.stdout.splitlines()] == [
+        [id, "nupa", "downstream", "1-60", name] for id, name in (
+            ("nupa_get_digit", "get_digit_integer:"), ("nupa_add", "add_integer:"),
+            ("nupa_digit_max", "digit_max_integer:"), ("nupa_length", "length_integer:"))]
 
 
 def change(path, keys, value):
@@ -74,7 +85,7 @@ def change(path, keys, value):
     ("adaptaton", {}, "did you mean adaptation"),
     ("pretraining.learning_rate", "1e-5", "write a small number as 1.0e-5"),
     ("pretraining.steps", "12", "pretraining.steps"),
-    ("corpus.pretrain.tasks", ["lc_25888"], "nearest are lc_258"),
+    ("corpus.pretrain.tasks", ["lc_25888"], "nearest are add_digits (lc_258)"),
     ("corpus.evaluation.lengths", [1, 61], "cannot draw length 61"),
     ("adaptation.rank", None, "rank belongs to method pissa"),
     ("model.name", "no/such/folder", "no/such/folder"),
@@ -103,7 +114,8 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["sample", "lc_2588"], "nearest are lc_258"),
+    (["sample", "lc_2588"], "nearest are add_digits (lc_258)"),
+    (["sample", "hamming_distanse"], "nearest are hamming_distance (lc_461)"),
     (["sample", "lc_258", "--length", "99"], "allows 1 to 60"),
     (["sample", "lc_258", "--format", "prose"], "allowed are direct, scratchpad, rfft"),
     (["tasks", "--split", "train"], "allowed are pretrain, downstream"),

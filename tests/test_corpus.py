@@ -460,6 +460,13 @@ def test_a_task_of_which_nothing_is_left_has_an_empty_shard(tmp_path, monkeypatc
         corpus.build(params.check(changed))
 
 
+def test_a_task_is_read_by_its_name(built):
+    """The name of a task leads to the files of its id."""
+    for name in ("alternating_digit_sum", "add_integer"):
+        by_id = corpus.files(built, "evaluation", "rfft", tasks.get(name).id)
+        assert corpus.files(built, "evaluation", "rfft", name) == by_id
+
+
 def test_reading_what_is_not_there_says_what_is(built, tmp_path, monkeypatch):
     """A wrong split, format or task is named with those there are; so is an unbuilt corpus."""
     for arguments, said in (

@@ -273,6 +273,12 @@ def test_wrong_stages_are_refused(run, stage, task, method, message):
         training.stage_folder(run, stage, task, method)
 
 
+def test_a_task_is_trained_by_its_name(run):
+    """A training that is asked for by the name of a task is the one of its id."""
+    by_id = training.Job(run, "adapt", "lc_2544", "direct")
+    assert training.Job(run, "adapt", "alternating_digit_sum", "direct") == by_id
+
+
 def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd):
     """Under accelerate launch, meta_rfft trains from pretrain/model and prints its steps; a
     damaged PiSSA start then fails the next training with the file's name."""
