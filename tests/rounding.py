@@ -20,6 +20,17 @@ def float32(products: int, terms: int) -> float:
     return products * terms * FLOAT32
 
 
+def measured(one, other) -> float:
+    """Ten times how far two right results are apart that add the same up in another order, as a
+    share; two more units of float32 each, because they may agree by chance.
+
+    Where rounding goes through many steps no bound is near the truth, so it is measured, in the
+    same process and on the same data, by a computation that differs in its order alone.
+    """
+    one, other = torch.as_tensor(one).double(), torch.as_tensor(other).double()
+    return 10 * (((one - other).abs().max() / other.abs().max()).item() + 2 * FLOAT32)
+
+
 def once_in_bfloat16(values: torch.Tensor) -> torch.Tensor:
     """How far each value may move where it is rounded to bfloat16 once: half a unit of its size."""
     return values.abs() * BFLOAT16 / 2
