@@ -9,10 +9,19 @@ puts the values straight into the site's template, at half the time.
 
 import ast
 import re
+from functools import cached_property
 from typing import NamedTuple
 
+from metarfft_core.tracing.sharing import Objects, Sharing
 from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
-from metarfft_core.tracing.subset import is_literal, is_reading, mutating_call
+from metarfft_core.tracing.subset import (
+    helper_of,
+    is_literal,
+    is_place,
+    is_reading,
+    mutating_call,
+    root,
+)
 
 _CONTAINERS = frozenset((str, list, dict, tuple))
 
@@ -88,12 +97,15 @@ def _brace(text: str) -> str:
 def _show(node: ast.expr) -> _Shown:
     """An expression with every reading replaced by its value."""
     readings: list[ast.expr] = []
+    mark = "_r"
+    while mark in ast.unparse(node):  # a text in it may hold anything
+        mark += "r"
 
     class Substitute(ast.NodeTransformer):
         def visit(self, part):
             if is_reading(part):
                 readings.append(part)
-                return ast.Name(f"_r{len(readings) - 1}_")
+                return ast.Name(f"{mark}{len(readings) - 1}_")
             if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
                 part.args = [self.visit(argument) for argument in part.args]
                 return part
@@ -101,15 +113,15 @@ def _show(node: ast.expr) -> _Shown:
 
     own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
     text = escape(ast.unparse(Substitute().visit(own)))
-    text = re.sub(r"(_r\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
-    order = [int(number) for number in re.findall(r"_r(\d+)_", text)]
-    return _Shown(re.sub(r"_r\d+_", "%s", text), [readings[number] for number in order])
+    text = re.sub(rf"({mark}\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
+    order = [int(number) for number in re.findall(rf"{mark}(\d+)_", text)]
+    return _Shown(re.sub(rf"{mark}\d+_", "%s", text), [readings[number] for number in order])
 
 
 def _truth(node: ast.expr) -> _Shown:
     """A condition without and/or, as a trace shows it."""
     bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
-    if not is_reading(bare) or isinstance(bare, ast.Call):
+    if not is_place(bare):
         return _show(node)
     place, indexes = _place(bare)
     return _Shown(f"{place} is %s", [*indexes, ast.Call(ast.Name("_is"), [bare], [])])
@@ -135,13 +147,14 @@ def literal_code(node: ast.expr) -> str:
     return f'f"{{{code}!r}}"'
 
 
-def _mentions(node: ast.expr, name: str) -> bool:
-    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
+class _Changes(NamedTuple):
+    """What a statement may change: the names that it assigns, the objects that it writes to."""
+
+    names: frozenset[str]
+    objects: Objects
 
 
-def _root(node: ast.expr) -> str:
-    """The variable that a place belongs to."""
-    return node.id if isinstance(node, ast.Name) else _root(node.value)
+_NO_LIST = "a list takes a list behind +=: take extend for anything else"
 
 
 class Writer:
@@ -152,6 +165,7 @@ class Writer:
         self.recording = records != "none"
         self.recited = recited
         self.helpers = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self.function_name = ""
         self.sites: list[Site] = []
         self.out: list[str] = []
         self.depth = 0
@@ -164,6 +178,10 @@ class Writer:
             else:
                 self.emit(ast.unparse(node))
         return "\n".join(self.out) + "\n"
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        return Sharing(self.module)
 
     # --- writing
 
@@ -218,6 +236,7 @@ class Writer:
     # --- functions and statements
 
     def function(self, node: ast.FunctionDef) -> None:
+        self.function_name = node.name
         names = [argument.arg for argument in node.args.args]
         extra = ["_r", "_t"] if self.recording else []
 
@@ -244,7 +263,7 @@ class Writer:
         value = node.value
         if is_literal(value):
             self.record(node)
-        elif isinstance(value, (ast.Name, ast.Subscript)) and is_reading(value):
+        elif is_place(value):
             place, indexes = _place(value)
             self.record(node, [("state", place, "%s")], map(literal_code, [*indexes, value]))
         else:
@@ -261,7 +280,7 @@ class Writer:
         if isinstance(value, ast.IfExp):
             def chosen(verdict: bool, shown: _Shown) -> None:
                 test = ("test", shown.template, str(verdict))
-                values = self.before(shown.readings, _root(target))
+                values = self.before(shown.readings, self.changes(node))
                 self.assign(node, target, value.body if verdict else value.orelse, [test], values)
 
             self.decide(value.test, chosen)
@@ -273,16 +292,31 @@ class Writer:
 
     def assign(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
         """Write `target = value` and its record, which begins with `facts` and their `values`."""
-        container = mutating_call(value)
-        if self.is_helper(value):
+        if mutating_call(value) is not None:
+            return self.take(node, target, value)
+        if helper_of(value, self.helpers):
             extra = map(ast.Name, ["_r", "_t"] if self.recording else [])
             value = ast.Call(value.func, [*extra, *value.args], [])
-        elif not (container is not None or isinstance(target, ast.Tuple) or is_literal(value)
-                  or is_reading(value)):
+        elif not (isinstance(target, ast.Tuple) or is_literal(value) or is_reading(value)):
             return self.compute(node, target, value, facts, values)
+        target = self.fixed(target, self.changes(node))
         self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
-        changed = list(target.elts) if isinstance(target, ast.Tuple) else [target]
-        self.state(node, changed + ([container] if container is not None else []), facts, values)
+        places = target.elts if isinstance(target, ast.Tuple) else [target]
+        self.state(node, places, facts, values)
+
+    def take(self, node: ast.Assign, target: ast.expr, call: ast.Call) -> None:
+        """Write `target = container.pop()` and its record."""
+        changes = self.changes(node)
+        container = self.fixed(call.func.value, changes)
+        code = ast.unparse(ast.Call(ast.Attribute(container, "pop"), call.args, []))
+        if isinstance(target, ast.Subscript) and self.recording:
+            code = self.taken(code)  # the target is looked up behind it
+            target = self.fixed(target, changes)
+        self.emit(f"{ast.unparse(target)} = {code}")
+        places = list(target.elts) if isinstance(target, ast.Tuple) else [target]
+        if root(container) not in changes.names:  # else nothing names what is left of it
+            places.append(container)
+        self.state(node, places)
 
     def state(self, node: ast.stmt, places: list[ast.expr], facts=(), values=()) -> None:
         """Record the values of `places` after a line, behind the given facts."""
@@ -297,10 +331,15 @@ class Writer:
         self.record(node, facts, values, changes)
 
     def compute(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
-        """Write `target = value` where the value is computed, and its record."""
-        shown = _show(value)
-        values = [*values, *self.before(shown.readings, _root(target))]
-        self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
+        """Write a line that computes `value` for its target, and its record."""
+        shown, changes = _show(value), self.changes(node)
+        values = [*values, *self.before(shown.readings, changes)]
+        target = self.fixed(target, changes)
+        if isinstance(node, ast.AugAssign):
+            self.refuse_joins(node, target)
+            self.emit(ast.unparse(ast.AugAssign(target, node.op, node.value)))
+        else:
+            self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
         facts = [*facts, ("calc", shown.template, "%s")]
         values.append(literal_code(target))
         if isinstance(target, ast.Name):
@@ -308,43 +347,83 @@ class Writer:
         else:
             self.state(node, [target], facts, values)
 
-    def before(self, readings: list[ast.expr], changed: str) -> list[str]:
-        """The code of readings; those that the statement changes are read ahead of it."""
+    def refuse_joins(self, node: ast.AugAssign, target: ast.expr) -> None:
+        """Write a refusal of `list += text`: it is not `list + text`, which a trace would state."""
+        lists = isinstance(node.op, ast.Add) and self.recording and not isinstance(
+            node.value, ast.List) and self.sharing.may_be_list(self.function_name, node.target)
+        if lists:
+            own, other = ast.unparse(target), ast.unparse(node.value)
+            self.block(f"if {own}.__class__ is _list and ({other}).__class__ is not _list:",
+                       lambda: self.emit(f"raise _RuleError('line {node.lineno}: {_NO_LIST}')"))
+
+    # --- what a statement changes is read ahead of it
+
+    def changes(self, node: ast.stmt) -> _Changes:
+        """What a statement that is no header may change."""
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        parts = targets[0].elts if isinstance(targets[0], ast.Tuple) else targets
+        names = frozenset(part.id for part in parts if isinstance(part, ast.Name))
+        if not self.recording or (isinstance(node, ast.Assign) and names
+                                  and mutating_call(node.value) is None):
+            return _Changes(names, set())
+        return _Changes(names, self.sharing.changed(self.function_name, node))
+
+    def touches(self, changes: _Changes, node: ast.expr) -> bool:
+        """May the value of `node` be another one after these changes?"""
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        return not names.isdisjoint(changes.names) or (bool(changes.objects) and (
+            self.sharing.reaches(self.function_name, node, changes.objects)))
+
+    def taken(self, code: str) -> str:
+        """Write that the value of `code` is taken down; the name that it gets."""
+        self.emit(f"_b{len(self.out)} = {code}")
+        return f"_b{len(self.out) - 1}"
+
+    def before(self, readings: list[ast.expr], changes: _Changes) -> list[str]:
+        """The code of readings; those that the statement may change are read ahead of it."""
         codes = []
         for reading in readings:
             code = literal_code(reading)
-            if self.recording and _mentions(reading, changed):
-                self.emit(f"_b{len(self.out)} = {code}")
-                code = f"_b{len(self.out) - 1}"
+            if self.recording and self.touches(changes, reading):
+                code = self.taken(code)
             codes.append(code)
         return codes
 
+    def fixed(self, place: ast.expr, changes: _Changes) -> ast.expr:
+        """A place, its indexes looked up now where the statement may change them."""
+        if not self.recording or not isinstance(place, ast.Subscript):
+            return place
+        index = place.slice
+        if any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(index)):
+            looked_up = self.touches(changes, index)
+        else:  # numbers and texts, which do not change themselves
+            looked_up = self.touches(_Changes(changes.names, set()), index)
+        if looked_up:
+            index = ast.Name(self.taken(ast.unparse(index)))
+        return ast.Subscript(self.fixed(place.value, changes), index)
+
     def write_augassign(self, node: ast.AugAssign) -> None:
         load = ast.parse(ast.unparse(node.target), mode="eval").body
-        value = ast.BinOp(load, node.op, node.value)
-        self.compute(node, node.target, value)
+        self.compute(node, node.target, ast.BinOp(load, node.op, node.value))
 
     def write_expr(self, node: ast.Expr) -> None:
         """A method that changes its container, such as `stack.append(x)`."""
-        call = node.value
-        container = call.func.value
+        call, changes = node.value, self.changes(node)
+        container = self.fixed(call.func.value, changes)
         facts, values, arguments = [], [], []
         for number, argument in enumerate(call.args):
             if is_reading(argument) or is_literal(argument):
-                arguments.append(ast.unparse(argument))
+                arguments.append(argument)
                 continue
             shown = _show(argument)
-            values += self.before(shown.readings, _root(container))
+            values += self.before(shown.readings, changes)
             self.emit(f"_a{number} = {ast.unparse(argument)}")
-            values.append(literal_code(ast.Name(f"_a{number}")))
+            arguments.append(ast.Name(f"_a{number}"))
+            values.append(literal_code(arguments[-1]))
             facts.append(("calc", shown.template, "%s"))
-            arguments.append(f"_a{number}")
-        self.emit(f"{ast.unparse(call.func)}({', '.join(arguments)})")
+        method = ast.Attribute(container, call.func.attr)
+        self.emit(ast.unparse(ast.Call(method, arguments, [])))
         self.state(node, [container], facts, values)
-
-    def is_helper(self, node: ast.expr) -> bool:
-        return (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-                and node.func.id in self.helpers)
 
     # --- branches and loops
 
@@ -424,11 +503,12 @@ class Writer:
         names = [target.id for target in targets]
         values = [literal_code(target) for target in targets]
         is_range = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range"
+        if is_range and self.recording:  # it is looked up once, whatever the passes change
+            shown = _show(node.iter)
+            readings = [self.taken(literal_code(reading)) for reading in shown.readings]
 
         def body():
-            if is_range:
-                shown = _show(node.iter)
-                readings = [literal_code(reading) for reading in shown.readings]
+            if is_range and self.recording:
                 self.record(node, [("each", shown.template, f"{names[0]} = %s")],
                             readings + values, [f"{names[0]} = {{{len(readings)}}}"], loops=True)
             else:
