@@ -87,9 +87,13 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
                     break
             return value
         case ast.Compare(left=left, ops=ops, comparators=parts):
-            values = [_evaluate(part, names) for part in (left, *parts)]
-            return all(_OPERATIONS[type(op)](one, two)
-                       for op, one, two in zip(ops, values, values[1:], strict=False))
+            one = _evaluate(left, names)
+            for op, part in zip(ops, parts, strict=True):
+                two = _evaluate(part, names)
+                if not _OPERATIONS[type(op)](one, two):
+                    return False
+                one = two
+            return True
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _evaluate(body if _evaluate(test, names) else orelse, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
@@ -192,6 +196,7 @@ def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
                 break
         return (" or " if stops else " and ").join(parts), verdict
     verdict = bool(evaluate(node, names))
+    node = _evaluated(node, names)
     bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
     if is_place(bare):
         value = evaluate(bare, names)
@@ -200,6 +205,21 @@ def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
             says = "not empty" if value else "empty"
         return f"{place_of(bare, names)} is {says}", verdict
     return ast.unparse(substituted(node, names)), verdict
+
+
+def _evaluated(node: ast.expr, names: dict[str, Any]) -> ast.expr:
+    """A chain of comparisons with elements, as far as it is evaluated; else the node itself."""
+    match node:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare() as chain):
+            return ast.UnaryOp(node.op, _evaluated(chain, names))
+        case ast.Compare(left=left, ops=ops, comparators=parts) if any(
+                isinstance(one, ast.Subscript) or getattr(one, "attr", "") == "get"
+                for part in parts[1:] for one in ast.walk(part)):
+            for count in range(1, len(ops)):
+                part = ast.Compare(left, ops[:count], parts[:count])
+                if not evaluate(part, names):
+                    return part
+    return node
 
 
 class Place(NamedTuple):

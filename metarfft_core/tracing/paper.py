@@ -86,7 +86,10 @@ def tables(module: ast.Module) -> dict[str, object]:
 
 
 def reads(node: ast.stmt, known: set[str]) -> list[str]:
-    """The variables that a line reads, in the order of the text, without tables and functions."""
+    """The variables that a line reads, in the order of the text, without tables and functions.
+
+    A loop's targets are stated as its items, in every pass, so they are left out.
+    """
     match node:
         case ast.Return(value=None):  # no rule has one, but a text may
             return []
@@ -102,6 +105,8 @@ def reads(node: ast.stmt, known: set[str]) -> list[str]:
             parts = [value]
         case _:
             return []
+    known = known | {part.id for part in ast.walk(getattr(node, "target", ast.Tuple([])))
+                     if isinstance(node, ast.For) and isinstance(part, ast.Name)}
     called = {part.func.id for value in parts for part in ast.walk(value)
               if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
     names = [part for value in parts for part in ast.walk(value)
@@ -128,7 +133,10 @@ class Block(NamedTuple):
 
 def steps(rule: str, completion: str) -> tuple[list[Step], str | None]:
     """The steps of a completion in the paper's wording, as `parse.steps` gives them of the kit's,
-    and the answer that it ends with (else None); `rule` is the text of the rule."""
+    and the answer that it ends with (else None); `rule` is the text of the rule.
+
+    This wording does not state the range of a loop: it is made of the variables shown in a pass.
+    """
     found, last = blocks(rule, completion)
     answer = last.removeprefix(ANSWER) if last.startswith(ANSWER) else None
     return [block.step for block in found], answer
@@ -226,9 +234,9 @@ class _Reader:
         if isinstance(node.iter, ast.Call) and facts[0].kind == "state":
             try:
                 shown = ast.unparse(substituted(node.iter, names))
-                facts[0] = Fact("each", shown, f"{facts[0].left} = {facts[0].right}")
-            except Unclear as error:
-                facts[0] = Fact("text", str(error), "")
+            except Unclear:  # the range is looked up once, and a pass may change what it read
+                shown = ast.unparse(node.iter)
+            facts[0] = Fact("each", shown, f"{facts[0].left} = {facts[0].right}")
         return facts
 
     def said(self, node: ast.stmt) -> list[Fact]:

@@ -23,7 +23,8 @@ _TESTS = {"isalnum": ("a letter or digit", "letters and digits"),
           "islower": ("a lower-case letter", "lower-case letters")}
 _CALLS = {
     ("abs", 1): "the absolute value of {}", ("chr", 1): "the character with the code {}",
-    ("dict", 0): "an empty table", ("divmod", 2): "{} divided by {} with its remainder",
+    ("dict", 0): "an empty table", ("dict", 1): "a copy of {}",
+    ("divmod", 2): "{} divided by {} with its remainder",
     ("int", 1): "{} as a number", ("len", 1): "the length of {}", ("list", 1): "a list of {}",
     ("ord", 1): "the code of {}", ("str", 1): "{} as text", ("tuple", 1): "a tuple of {}",
     ("max", 2): "the larger of {} and {}", ("min", 2): "the smaller of {} and {}",
@@ -416,7 +417,7 @@ class Phrases:
             return f"{one} occurs in {two}" if holds else f"{one} does not occur in {two}"
         if _is_table(kind):
             return f"{two} has {'an' if holds else 'no'} entry for {one}"
-        if is_literal(container) and isinstance(container, (ast.List, ast.Tuple)):
+        if is_literal(container) and isinstance(container, ast.List | ast.Tuple) and container.elts:
             choices = [ast.unparse(part) for part in container.elts]
             return f"{one} is {no}{listed(choices, 'or' if holds else 'nor')}"
         return f"{one} is {no}in {two}"

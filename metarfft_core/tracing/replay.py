@@ -268,25 +268,27 @@ class _Walk:
             return
         targets = target.elts if isinstance(target, ast.Tuple) else [target]
         container = _popped(value)
-        call = None if container is None else place_at(container, names)
-        owner = call and call.value
+        source = None if container is None else place_at(container, names)
+        owner = source and source.value
+        computed = ""
         if function := self.helper(value):
             arguments = [evaluate(argument, names) for argument in value.args]
             parameters = [argument.arg for argument in function.args.args]
             result = self.call(function, dict(zip(parameters, arguments, strict=True)))
-            computed = ""
         else:
-            silent = call or isinstance(target, ast.Tuple) or looks_up(value) or is_literal(value)
-            computed = "" if silent else ast.unparse(substituted(value, names))
+            if not (source or isinstance(target, ast.Tuple) or looks_up(value)
+                    or is_literal(value)):
+                computed = ast.unparse(substituted(value, names))
             result = evaluate(value, names)
         places = [place_at(one, names) for one in targets]
         _assign(target, places, result)
         if computed:
-            stated.append(_calc(computed, result, places[0]))
+            stated.append(_calc(computed, result, target, places[0]))
         if not computed or isinstance(target, ast.Subscript):
             stated += [_state(place, place.value) for place in places]
-        if call and _variable(container) not in map(_variable, targets):
-            stated.append(_state(call, owner, owner))
+        if source and not any(isinstance(one, ast.Name) and one.id == _variable(container)
+                              for one in targets):  # else nothing names what is left of it
+            stated.append(_state(source, owner, owner))
         self.settle(node, stated)
 
     def helper(self, value: ast.expr) -> ast.FunctionDef | None:
@@ -304,7 +306,7 @@ class _Walk:
             owner[:] = result
             result = owner
         place.put(result)
-        stated = [_calc(computed, result, place, owner)]
+        stated = [_calc(computed, result, node.target, place, owner)]
         if isinstance(node.target, ast.Subscript):
             stated.append(_state(place, result, owner))
         self.settle(node, stated)
@@ -360,12 +362,10 @@ def _state(place: Place, value: Any, owner: Any = None) -> _Stated:
     return _Stated(Fact("state", place.text, repr(value)), place, value, owner)
 
 
-def _calc(computed: str, value: Any, place: Place, owner: Any = None) -> _Stated:
+def _calc(computed: str, value: Any, target: ast.expr, place: Place, owner: Any = None) -> _Stated:
     """The result of an expression; of an element, a state behind it tells the value."""
     fact = Fact("calc", computed, repr(value))
-    if isinstance(place.container, dict) and place.key == place.text:  # a variable
-        return _Stated(fact, place, value, owner)
-    return _Stated(fact)
+    return _Stated(fact, place, value, owner) if isinstance(target, ast.Name) else _Stated(fact)
 
 
 def _claimed(value: Any, fact: Fact, claim: Fact) -> Any:

@@ -9,7 +9,6 @@ puts the values straight into the site's template, at half the time.
 
 import ast
 import re
-from functools import cached_property
 from typing import NamedTuple
 
 from metarfft_core.tracing.sharing import Objects, Sharing
@@ -20,6 +19,7 @@ from metarfft_core.tracing.subset import (
     is_place,
     is_reading,
     mutating_call,
+    reads_element,
     root,
 )
 
@@ -68,14 +68,15 @@ def is_value(value: object) -> str:
     return repr(value)
 
 
-def write(module: ast.Module, recited: list[str], records: str) -> tuple[str, list[Site]]:
+def write(module: ast.Module, recited: list[str], records: str,
+          sharing: Sharing) -> tuple[str, list[Site]]:
     """The text of a module whose functions record, and the sites that it names `_s0`, `_s1`, ...
 
     `recited` are the lines that a trace recites for those of the module: the lines themselves, or
     sentences. `records` is "none" (only a step limit in every `while`), "data" or "text". Where
     there are records, each function takes two more arguments: their list and its `append`.
     """
-    writer = Writer(module, recited, records)
+    writer = Writer(module, recited, records, sharing)
     return writer.text(), writer.sites
 
 
@@ -160,11 +161,12 @@ _NO_LIST = "a list takes a list behind +=: take extend for anything else"
 class Writer:
     """Writes the functions of a module out again, with or without records."""
 
-    def __init__(self, module: ast.Module, recited: list[str], records: str):
+    def __init__(self, module: ast.Module, recited: list[str], records: str, sharing: Sharing):
         self.records = records
         self.recording = records != "none"
         self.recited = recited
         self.helpers = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self.sharing = sharing
         self.function_name = ""
         self.sites: list[Site] = []
         self.out: list[str] = []
@@ -178,10 +180,6 @@ class Writer:
             else:
                 self.emit(ast.unparse(node))
         return "\n".join(self.out) + "\n"
-
-    @cached_property
-    def sharing(self) -> Sharing:
-        return Sharing(self.module)
 
     # --- writing
 
@@ -204,6 +202,7 @@ class Writer:
         """Write the record of a site; `values` are code, in the order of the facts' `%s`."""
         if not self.recording:
             return
+        values = list(values)
         code = self.recited[node.lineno - 1].strip()
         worded = BETWEEN.join(
             left + JOIN[kind] + right if kind != "end" else "end" for kind, left, right in facts)
@@ -419,7 +418,9 @@ class Writer:
             values += self.before(shown.readings, changes)
             self.emit(f"_a{number} = {ast.unparse(argument)}")
             arguments.append(ast.Name(f"_a{number}"))
-            values.append(literal_code(arguments[-1]))
+            code = literal_code(arguments[-1])
+            values.append(self.taken(code) if self.recording and self.touches(changes, argument)
+                          else code)
             facts.append(("calc", shown.template, "%s"))
         method = ast.Attribute(container, call.func.attr)
         self.emit(ast.unparse(ast.Call(method, arguments, [])))
@@ -474,10 +475,7 @@ class Writer:
         Only the operands of and/or that were evaluated are shown.
         """
         if not isinstance(test, ast.BoolOp):
-            shown = _truth(test)
-            self.block(f"if {ast.unparse(test)}:", lambda: then(True, shown))
-            self.block("else:", lambda: then(False, shown))
-            return
+            return self.decide_one(test, then)
         stops = isinstance(test.op, ast.Or)  # the verdict that ends the evaluation
         word = " or " if stops else " and "
 
@@ -496,6 +494,22 @@ class Writer:
             self.decide(test.values[number], operand_done)
 
         go(0, [])
+
+    def decide_one(self, test: ast.expr, then, count: int = 1) -> None:
+        """The same without and/or. `count` are the comparisons of a chain that are evaluated: of
+        one with elements, only they are shown."""
+        negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        chain = test.operand if negated else test
+        if isinstance(chain, ast.Compare) and count < len(chain.ops) and any(
+                map(reads_element, chain.comparators[1:])):
+            part = ast.Compare(chain.left, chain.ops[:count], chain.comparators[:count])
+            shown = _truth(ast.UnaryOp(ast.Not(), part) if negated else part)
+            self.block(f"if {ast.unparse(part)}:", lambda: self.decide_one(test, then, count + 1))
+            self.block("else:", lambda: then(negated, shown))
+        else:
+            shown = _truth(test)
+            self.block(f"if {ast.unparse(test)}:", lambda: then(True, shown))
+            self.block("else:", lambda: then(False, shown))
 
     def write_for(self, node: ast.For) -> None:
         header = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"

@@ -8,6 +8,7 @@ import ast
 
 from metarfft_core.tracing import paper
 from metarfft_core.tracing.rewrite import Writer, escape, literal_code
+from metarfft_core.tracing.sharing import Sharing
 
 
 class PaperWriter(Writer):
@@ -16,8 +17,8 @@ class PaperWriter(Writer):
     In the text that it writes, `_w` holds the recited line and the variables that it reads.
     """
 
-    def __init__(self, module: ast.Module, recited: list[str]):
-        super().__init__(module, recited, "text")
+    def __init__(self, module: ast.Module, recited: list[str], sharing: Sharing):
+        super().__init__(module, recited, "text", sharing)
         self.headings = paper.headings(module)
         self.tables = set(paper.tables(module))
 
@@ -88,7 +89,7 @@ class PaperWriter(Writer):
         name = f"{paper.NOW}{escape(ast.unparse(target))} = " if target else paper.SO
         lines, kept, rest = [], [], list(values)
         for kind, left, right in facts:
-            count = left.count("%s") + right.count("%s")
+            count = (left + right).replace("%%", "").count("%s")
             used, rest = rest[:count], rest[count:]
             if kind == "test":
                 lines.append(paper.VERDICTS["choice"][right == "True"])
@@ -99,6 +100,6 @@ class PaperWriter(Writer):
         return lines, kept
 
 
-def write(module: ast.Module, recited: list[str]) -> str:
+def write(module: ast.Module, recited: list[str], sharing: Sharing) -> str:
     """The text of a module whose functions record what they do in the paper's wording."""
-    return PaperWriter(module, recited).text()
+    return PaperWriter(module, recited, sharing).text()

@@ -43,7 +43,7 @@ class Rule:
         self.wording = wording
         self.given = given
         module = subset.check(source)
-        sharing.check(module)
+        self._sharing = sharing.check(module)
         function: ast.FunctionDef = module.body[-1]
         self.name = function.name
         self.arguments = tuple(argument.arg for argument in function.args.args)
@@ -109,15 +109,19 @@ class Rule:
         lines = self.source.splitlines()
         for line, sentence in self.sentences.items():
             lines[line - 1] = sentence
-        return self._load(*rewrite.write(self._module, lines, "text"))
+        return self._load(*self._write(lines, "text"))
 
     @cached_property
     def _reciting_at_length(self):
-        return self._load(rewrite_paper.write(self._module, self.source.splitlines()), [])
+        lines = self.source.splitlines()
+        return self._load(rewrite_paper.write(self._module, lines, self._sharing), [])
 
     def _compile(self, records: str):
         """Write and compile a form of this rule, whose text passed the subset."""
-        return self._load(*rewrite.write(self._module, self.source.splitlines(), records))
+        return self._load(*self._write(self.source.splitlines(), records))
+
+    def _write(self, lines: list[str], records: str) -> tuple[str, list[Site]]:
+        return rewrite.write(self._module, lines, records, self._sharing)
 
     def _load(self, text: str, sites: list[Site]):
         """Compile what the writer wrote; the function that is the rule."""

@@ -230,9 +230,9 @@ class _Scope:
         return self.of(target.value) if isinstance(target, ast.Subscript) else set()
 
 
-def check(module: ast.Module) -> None:
+def check(module: ast.Module) -> Sharing:
     """Refuse a rule that may change one of its tables: the next question would be answered by what
-    is left of it. Raises RuleError with the line."""
+    is left of it. Raises RuleError with the line; returns what was found out."""
     sharing = Sharing(module)
     for function in sharing.functions.values():
         for node in ast.walk(function):
@@ -243,3 +243,4 @@ def check(module: ast.Module) -> None:
     for node, table in sharing.changed_tables():
         refuse(node, f"this may change the table {table}, and with it the next answer: change a "
                      "copy under another name")
+    return sharing

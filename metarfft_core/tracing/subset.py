@@ -83,6 +83,12 @@ def helper_of(node: ast.expr, helpers: Container[str]) -> str | None:
     return None
 
 
+def reads_element(node: ast.expr) -> bool:
+    """Does this look up an element? It may not even exist where Python does not evaluate it."""
+    return any(isinstance(part, ast.Subscript) or getattr(part, "attr", "") == "get"
+               for part in ast.walk(node))
+
+
 def mutating_call(node: ast.expr) -> ast.expr | None:
     """The container that a call such as `stack.pop()` changes, or None."""
     match node:
@@ -275,9 +281,18 @@ class _Checker:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             if isinstance(node.operand, (ast.BoolOp, ast.UnaryOp)):
                 refuse(node, "`not` stands before a single condition")
-            self.expression(node.operand)
+            self.condition(node.operand)
+        elif isinstance(node, ast.Compare):
+            self.comparison(node)
         else:
             self.expression(node)
+
+    def comparison(self, node: ast.Compare) -> None:
+        for op in node.ops:
+            if not isinstance(op, COMPARISONS):
+                refuse(node, f"{_name(op)} is not in the subset of rules")
+        for part in (node.left, *node.comparators):
+            self.expression(part)
 
     def expression(self, node: ast.expr) -> None:
         match node:
@@ -296,18 +311,14 @@ class _Checker:
                 self.expression(right)
             case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):
                 self.expression(operand)
-            case ast.Compare(left=left, ops=ops, comparators=parts):
-                for op in ops:
-                    if not isinstance(op, COMPARISONS):
-                        refuse(node, f"{_name(op)} is not in the subset of rules")
-                for part in (left, *parts):
-                    self.expression(part)
-                if any(map(_fails_late, parts[1:])):
-                    refuse(node, "an element stands at the front of a chain of comparisons, "
-                                 "because the rest is not always read")
+            case ast.Compare(comparators=parts):
+                self.comparison(node)
+                if any(map(reads_element, parts[1:])):
+                    refuse(node, "a chain of comparisons with an element behind the second place "
+                                 "belongs into a condition")
             case ast.BoolOp(values=values):
                 for value in values:
-                    if _fails_late(value):
+                    if reads_element(value):
                         refuse(node, "and/or beside an element belongs into a condition")
                     self.expression(value)
                 if any(map(_takes_length, values[1:])):
@@ -369,12 +380,6 @@ def _returns(statement: ast.stmt) -> bool:
         case ast.While(test=ast.Constant(value=True), body=body):
             return not any(isinstance(part, ast.Break) for one in body for part in ast.walk(one))
     return isinstance(statement, ast.Return)
-
-
-def _fails_late(node: ast.expr) -> bool:
-    """Does this look up an element, which fails where Python may not even read it?"""
-    return any(isinstance(part, ast.Subscript) or getattr(part, "attr", "") == "get"
-               for part in ast.walk(node))
 
 
 def _takes_length(node: ast.expr) -> bool:
