@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from metarfft_core.tasks.base import Task
 from metarfft_core.tracing import paper, parse
-from metarfft_core.tracing.rewrite import escape
+from metarfft_core.tracing.shown import escape
 from metarfft_core.tracing.steps import ANSWER, BEHIND, Fact
 
 SIZE_LIMIT = 20_000

@@ -2,6 +2,8 @@
 
     rule.py      Rule(source): checked, run, traced
     subset.py    the part of Python that a rule may use
+    sharing.py   which names may stand for the same list: a rule may not change its tables
+    shown.py     how a trace shows what a line reads
     rewrite.py   from a rule's text to a function that records what it executes
     steps.py     what a trace says, as data
     wording.py   from records to text

@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 from metarfft_core.tracing.sharing import Objects, Sharing
+from metarfft_core.tracing.shown import Shown, brace, escape, literal_code, place_of, show, truth
 from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
 from metarfft_core.tracing.subset import (
     helper_of,
@@ -22,8 +23,6 @@ from metarfft_core.tracing.subset import (
     reads_element,
     root,
 )
-
-_CONTAINERS = frozenset((str, list, dict, tuple))
 
 
 class StepLimit(RuntimeError):
@@ -61,13 +60,6 @@ class Site(NamedTuple):
         return Step(self.code, tuple(facts))
 
 
-def is_value(value: object) -> str:
-    """How a bare variable in a condition reads: empty, not empty, or the value itself."""
-    if value.__class__ in _CONTAINERS:
-        return "not empty" if value else "empty"
-    return repr(value)
-
-
 def write(module: ast.Module, recited: list[str], records: str,
           sharing: Sharing) -> tuple[str, list[Site]]:
     """The text of a module whose functions record, and the sites that it names `_s0`, `_s1`, ...
@@ -78,74 +70,6 @@ def write(module: ast.Module, recited: list[str], records: str,
     """
     writer = Writer(module, recited, records, sharing)
     return writer.text(), writer.sites
-
-
-class _Shown(NamedTuple):
-    """An expression in a trace: a template and the readings that fill it."""
-
-    template: str
-    readings: list[ast.expr]
-
-
-def escape(text: str) -> str:
-    return text.replace("%", "%%")
-
-
-def _brace(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _show(node: ast.expr) -> _Shown:
-    """An expression with every reading replaced by its value."""
-    readings: list[ast.expr] = []
-    mark = "_r"
-    while mark in ast.unparse(node):  # a text in it may hold anything
-        mark += "r"
-
-    class Substitute(ast.NodeTransformer):
-        def visit(self, part):
-            if is_reading(part):
-                readings.append(part)
-                return ast.Name(f"{mark}{len(readings) - 1}_")
-            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
-                part.args = [self.visit(argument) for argument in part.args]
-                return part
-            return self.generic_visit(part)
-
-    own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
-    text = escape(ast.unparse(Substitute().visit(own)))
-    text = re.sub(rf"({mark}\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
-    order = [int(number) for number in re.findall(rf"{mark}(\d+)_", text)]
-    return _Shown(re.sub(rf"{mark}\d+_", "%s", text), [readings[number] for number in order])
-
-
-def _truth(node: ast.expr) -> _Shown:
-    """A condition without and/or, as a trace shows it."""
-    bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
-    if not is_place(bare):
-        return _show(node)
-    place, indexes = _place(bare)
-    return _Shown(f"{place} is %s", [*indexes, ast.Call(ast.Name("_is"), [bare], [])])
-
-
-def _place(node: ast.expr) -> tuple[str, list[ast.expr]]:
-    """A variable or an element of one, its indexes as values: `nums[%s]` and [i]."""
-    if isinstance(node, ast.Name):
-        return node.id, []
-    base, indexes = _place(node.value)
-    if isinstance(node.slice, (ast.Constant, ast.Slice)):
-        return f"{base}[{escape(ast.unparse(node.slice))}]", indexes
-    return f"{base}[%s]", [*indexes, node.slice]
-
-
-def literal_code(node: ast.expr) -> str:
-    """The code of an expression's value as a literal."""
-    code = ast.unparse(node)
-    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
-        return code
-    if re.search(r"['\"\\{}]", code):
-        return f"repr({code})"
-    return f'f"{{{code}!r}}"'
 
 
 class _Changes(NamedTuple):
@@ -219,7 +143,7 @@ class Writer:
     def formatted(self, template: str, values) -> str:
         """The code of a template with the values in it, as one f-string."""
         template = template.replace("%%", "\0")  # so that "%%s" is no slot
-        parts = [_brace(part.replace("\0", "%").replace("\\", "\\\\").replace('"', '\\"')
+        parts = [brace(part.replace("\0", "%").replace("\\", "\\\\").replace('"', '\\"')
                         .replace("\n", "\\n")) for part in template.split("%s")]
         slots = []
         for code in values:
@@ -263,10 +187,10 @@ class Writer:
         if is_literal(value):
             self.record(node)
         elif is_place(value):
-            place, indexes = _place(value)
+            place, indexes = place_of(value)
             self.record(node, [("state", place, "%s")], map(literal_code, [*indexes, value]))
         else:
-            shown = _show(value)
+            shown = show(value)
             self.emit(f"_v = {ast.unparse(value)}")
             self.record(node, [("calc", shown.template, "%s")],
                         [*map(literal_code, shown.readings), literal_code(ast.Name("_v"))])
@@ -277,7 +201,7 @@ class Writer:
     def write_assign(self, node: ast.Assign) -> None:
         target, value = node.targets[0], node.value
         if isinstance(value, ast.IfExp):
-            def chosen(verdict: bool, shown: _Shown) -> None:
+            def chosen(verdict: bool, shown: Shown) -> None:
                 test = ("test", shown.template, str(verdict))
                 values = self.before(shown.readings, self.changes(node))
                 self.assign(node, target, value.body if verdict else value.orelse, [test], values)
@@ -285,7 +209,7 @@ class Writer:
             self.decide(value.test, chosen)
         elif isinstance(target, ast.Name) and is_literal(value):  # the line itself says it all
             self.emit(ast.unparse(node))
-            self.record(node, changes=[_brace(ast.unparse(node))])
+            self.record(node, changes=[brace(ast.unparse(node))])
         else:
             self.assign(node, target, value)
 
@@ -321,17 +245,17 @@ class Writer:
         """Record the values of `places` after a line, behind the given facts."""
         facts, values, changes = list(facts), list(values), []
         for place in places:
-            name, indexes = _place(place)
+            name, indexes = place_of(place)
             facts.append(("state", name, "%s"))
             parts = [literal_code(part) for part in (*indexes, place)]
             slots = tuple(f"{{{len(values) + number}}}" for number in range(len(parts)))
-            changes.append((_brace(name) + " = %s") % slots)
+            changes.append((brace(name) + " = %s") % slots)
             values += parts
         self.record(node, facts, values, changes)
 
     def compute(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
         """Write a line that computes `value` for its target, and its record."""
-        shown, changes = _show(value), self.changes(node)
+        shown, changes = show(value), self.changes(node)
         values = [*values, *self.before(shown.readings, changes)]
         target = self.fixed(target, changes)
         if isinstance(node, ast.AugAssign):
@@ -414,7 +338,7 @@ class Writer:
             if is_reading(argument) or is_literal(argument):
                 arguments.append(argument)
                 continue
-            shown = _show(argument)
+            shown = show(argument)
             values += self.before(shown.readings, changes)
             self.emit(f"_a{number} = {ast.unparse(argument)}")
             arguments.append(ast.Name(f"_a{number}"))
@@ -458,7 +382,7 @@ class Writer:
     def test(self, node: ast.If | ast.While, loops: bool) -> None:
         """Write the condition of a statement: `_c` is its verdict, and a record says why."""
 
-        def verdict(value: bool, shown: _Shown) -> None:
+        def verdict(value: bool, shown: Shown) -> None:
             self.emit(f"_c = {value}")
             fact = ("test", shown.template, str(value))
             self.record(node, [fact], map(literal_code, shown.readings), loops=loops)
@@ -479,13 +403,13 @@ class Writer:
         stops = isinstance(test.op, ast.Or)  # the verdict that ends the evaluation
         word = " or " if stops else " and "
 
-        def go(number: int, parts: list[_Shown]) -> None:
-            def operand_done(value: bool, shown: _Shown) -> None:
+        def go(number: int, parts: list[Shown]) -> None:
+            def operand_done(value: bool, shown: Shown) -> None:
                 if isinstance(test.values[number], ast.BoolOp):
                     shown = shown._replace(template=f"({shown.template})")
                 shown_now = [*parts, shown]
                 if value == stops or number == len(test.values) - 1:
-                    joined = _Shown(word.join(part.template for part in shown_now),
+                    joined = Shown(word.join(part.template for part in shown_now),
                                     [reading for part in shown_now for reading in part.readings])
                     then(value, joined)
                 else:
@@ -503,11 +427,11 @@ class Writer:
         if isinstance(chain, ast.Compare) and count < len(chain.ops) and any(
                 map(reads_element, chain.comparators[1:])):
             part = ast.Compare(chain.left, chain.ops[:count], chain.comparators[:count])
-            shown = _truth(ast.UnaryOp(ast.Not(), part) if negated else part)
+            shown = truth(ast.UnaryOp(ast.Not(), part) if negated else part)
             self.block(f"if {ast.unparse(part)}:", lambda: self.decide_one(test, then, count + 1))
             self.block("else:", lambda: then(negated, shown))
         else:
-            shown = _truth(test)
+            shown = truth(test)
             self.block(f"if {ast.unparse(test)}:", lambda: then(True, shown))
             self.block("else:", lambda: then(False, shown))
 
@@ -518,7 +442,7 @@ class Writer:
         values = [literal_code(target) for target in targets]
         is_range = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range"
         if is_range and self.recording:  # it is looked up once, whatever the passes change
-            shown = _show(node.iter)
+            shown = show(node.iter)
             readings = [self.taken(literal_code(reading)) for reading in shown.readings]
 
         def body():

@@ -7,8 +7,9 @@ with the variables that a line reads taken down before it is executed. `paper.py
 import ast
 
 from metarfft_core.tracing import paper
-from metarfft_core.tracing.rewrite import Writer, escape, literal_code
+from metarfft_core.tracing.rewrite import Writer
 from metarfft_core.tracing.sharing import Sharing
+from metarfft_core.tracing.shown import escape, literal_code
 
 
 class PaperWriter(Writer):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing import rewrite, rewrite_paper, sharing, subset, verbalise
+from metarfft_core.tracing import rewrite, rewrite_paper, sharing, shown, subset, verbalise
 from metarfft_core.tracing.kinds import Kind
 from metarfft_core.tracing.rewrite import Site, StepLimit
 from metarfft_core.tracing.steps import Step
@@ -126,7 +126,7 @@ class Rule:
     def _load(self, text: str, sites: list[Site]):
         """Compile what the writer wrote; the function that is the rule."""
         namespace = {f"_s{number}": site for number, site in enumerate(sites)}
-        namespace |= {"_is": rewrite.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit,
+        namespace |= {"_is": shown.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit,
                       "_list": list, "_RuleError": subset.RuleError}
         exec(compile(text, f"<rule {self.name}>", "exec"), namespace)
         return namespace[self.name]
