@@ -7,6 +7,9 @@ substituted values say what was read, is the arithmetic right, is the verdict ri
 what the line leaves behind, is the answer what the rule returns? After a false fact the walk goes
 on with what the text claims, so that each line is judged on its own; where the text leaves the
 rule altogether, the walk ends.
+
+Lists and dicts are objects here as they are in Python: a change through one name is seen through
+every other. As long as the claims are right the very objects are kept.
 """
 
 import ast
@@ -370,8 +373,8 @@ def _calc(computed: str, value: Any, target: ast.expr, place: Place, owner: Any 
 
 def _claimed(value: Any, fact: Fact, claim: Fact) -> Any:
     """What a text claims where the truth is `value`: the very same object if the claim is right."""
-    if claim.right == fact.right:
-        return value
+    if claim.right == fact.right or (fact.kind == "state" and claim.left != fact.left):
+        return value  # what is stated of another place is no claim about this one
     other = literal(claim.right)
     return value if same(other, value) else other
 
