@@ -6,11 +6,11 @@ The page is made from the registry alone and stands in docs/tasks.md; `metarfft 
 import re
 from pathlib import Path
 
-from metarfft_core import formats, tasks
+from metarfft_core import formats, places, tasks
 from metarfft_core.files import write_whole
 from metarfft_core.tasks.base import Task
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
+PAGE = places.ROOT / "docs" / "tasks.md"
 LENGTH = 3
 """The length of the instances on the page; the shortest of a task that cannot draw it."""
 COMMAND = "metarfft gallery"
@@ -39,7 +39,12 @@ def page() -> str:
 
 
 def write(path: Path = PAGE) -> Path:
-    """Write the page, whole; returns its path."""
+    """Write the page, whole; returns its path.
+
+    Raises ParamsError where it is to go into the project and there is no checkout.
+    """
+    if path == PAGE:
+        places.need_checkout("the page docs/tasks.md needs")
     write_whole(path, page())
     return path
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metarfft_core import archive, files, metrics, params
+from metarfft_core import archive, files, metrics, params, places
 from metarfft_core.params import METHODS, Params, ParamsError
 
 LISTED = 20
@@ -120,8 +120,8 @@ def open_run(source: Params | str | os.PathLike) -> Run:
     """
     if isinstance(source, Params):
         run, folder = source, source.folder
-    elif Path(source).is_dir():
-        run, folder = None, Path(source).resolve()
+    elif places.absolute(source).is_dir():
+        run, folder = None, places.absolute(source).resolve()
     else:
         run = params.load(source)
         folder = run.folder

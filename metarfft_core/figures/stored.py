@@ -12,9 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-import yaml
-
-from metarfft_core import evaluation, metrics, tasks, training
+from metarfft_core import evaluation, metrics, tasks, training, yaml_files
 from metarfft_core.figures.style import LABELS, NOT_RUN
 from metarfft_core.params import METHODS, Params
 
@@ -73,7 +71,7 @@ class Line:
 @cache
 def paper() -> dict:
     """The file of what the paper reports, read."""
-    return yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    return yaml_files.read(PAPER)
 
 
 def lines(spec: dict) -> list[Line]:
