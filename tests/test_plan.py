@@ -1,6 +1,7 @@
 """The plan of a run: tokens, steps, operations, memory and what is said where it does not fit."""
 
 import json
+import math
 import runpy
 import subprocess
 import sys
@@ -212,6 +213,19 @@ def test_equal_trained_tokens_take_more_steps(tiny):
     assert ruled.steps == 7
     assert direct.steps > 50
     assert direct.trained_tokens == pytest.approx(ruled.trained_tokens, rel=0.02)
+
+
+@pytest.mark.parametrize(("machine", "said"), [
+    ({"processes": 0}, "processes: expected a number of GPUs from 1, got 0"),
+    ({"processes": -1}, "processes: expected a number of GPUs from 1, got -1"),
+    ({"gpu_memory_gib": 0.0}, "gpu_memory: expected the GiB of a GPU, a finite number above 0"),
+    ({"gpu_memory_gib": -1.0}, "above 0, got -1"),
+    ({"gpu_memory_gib": math.nan}, "above 0, got nan"),
+    ({"gpu_memory_gib": math.inf}, "above 0, got inf")])
+def test_a_machine_that_there_cannot_be_is_refused(tiny, machine, said):
+    """A notebook that plans for such a machine gets the line that the command gives."""
+    with pytest.raises(params.ParamsError, match=said):
+        plan.plan(tiny_run(tiny), **machine)
 
 
 def test_an_estimate_is_near_the_count():
