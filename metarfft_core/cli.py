@@ -58,7 +58,7 @@ def _folder(text: str) -> Path:
     """Read an option that is a folder to write to, which need not be there."""
     path = _path(text)
     for part in (path, *path.parents):
-        if part.exists() and not part.is_dir():
+        if os.path.exists(part) and not os.path.isdir(part):
             raise argparse.ArgumentTypeError(f"expected a folder, but {part} is a file")
     return path
 
@@ -256,13 +256,13 @@ def _export(options: argparse.Namespace) -> None:
 
     run = params.load(options.params)
     if options.kind == "merged":
-        print(training.export(run, options.method, options.task, options.to, options.seed))
+        print(training.export(run, options.method, options.task, Path(options.to), options.seed))
     elif options.kind == "results":
-        print(archive.write(run, options.to))
+        print(archive.write(run, Path(options.to)))
     elif options.kind == "hub":
-        print(hub.write(run, options.to))
+        print(hub.write(run, Path(options.to)))
     else:
-        print(lm_eval.write(run, options.to, *([name] if name else () for name in (
+        print(lm_eval.write(run, Path(options.to), *([name] if name else () for name in (
             options.method, options.task))))
 
 

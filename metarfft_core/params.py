@@ -463,8 +463,10 @@ def from_notebook(namespace: dict[str, Any]) -> Params:
     Papermill puts every top-level key of a parameter file into a variable of that name. Where
     `name` was given, those variables are the whole file. Otherwise the file named by
     $METARFFT_PARAMS (else params/smoke.yaml) holds, and a variable that is not None replaces
-    its key. A variable that is no parameter was misspelt: papermill itself only warns. The paths in
-    environment variables are made whole here, for this notebook and the processes that it starts.
+    its key. A variable that is no parameter was misspelt: papermill itself only warns. A value here
+    is what papermill has read: of a file given with -f, `0100` arrives as 64. A relative path in
+    $METARFFT_OUTPUTS, $METARFFT_PARAMS or a variable like them lies in the project, from which
+    JupyterLab is started, not in the notebooks' folder (see `places`).
     """
     places.settle()
     given = {key: value for key, value in namespace.items()
@@ -482,8 +484,10 @@ def open_folder(run: Params) -> Path:
     """Make the run's folder and write its resolved parameters there.
 
     Returns the folder. Raises ParamsError where it cannot be written, or where it holds a run
-    made with other parameters (it names the keys that differ).
+    made with other parameters (it names the keys that differ). The paths in environment variables
+    are made whole here too: the run's processes and notebooks work in other folders than this one.
     """
+    places.settle()
     path = run.folder / "params.yaml"
     values = run.model_dump()
     if path.exists() and _holds_results(run.folder):

@@ -12,9 +12,9 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from metarfft_core import params, places
+from metarfft_core import params
 
-NOTEBOOKS = places.ROOT / "notebooks"
+NOTEBOOKS = params.ROOT / "notebooks"
 
 
 class NotebookError(RuntimeError):
@@ -27,7 +27,6 @@ def run(run: params.Params) -> Path:
     Raises ParamsError where the run's folder holds another run, NotebookError where a notebook
     failed or left a cell out; the executed notebooks stay in <folder>/notebooks either way.
     """
-    places.settle()  # a notebook works in another folder than this process
     folder = params.open_folder(run)
     (folder / "notebooks").mkdir(exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)

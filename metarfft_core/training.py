@@ -587,7 +587,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        places.settle()
         run = params.load(options.params)
         params.open_folder(run)
         train(run, options.stage, options.task, options.method, options.seed)
