@@ -225,7 +225,7 @@ class _Asker:
             self.next = time.monotonic() + 60 / self.settings.requests_per_minute
 
     def _error(self, status: int | None, error: streams.Error, asked: float = 0) -> Exception:
-        """What an error means: one by its HTTP status, or one inside of a stream."""
+        """What to raise for an error: one by its HTTP status, or one inside of a stream."""
         reason = f"HTTP {status}: " if status else "the server broke off: "
         reason += self._say(error.message)
         if error.filtered:
@@ -255,21 +255,23 @@ class _Asker:
         """What the server sends, until it ends or fails; what follows a definite end may fail."""
         import httpx
 
-        draft = streams.Draft()
+        draft, error = streams.Draft(), None
         try:
             async with asyncio.timeout(None) as limit:
                 async for payload in streams.payloads(response.aiter_bytes()):
                     if error := draft.take(payload):
-                        raise self._error(error.status, error)
+                        break
                     self.accepted |= draft.begun
                     if draft.definite:
                         limit.reschedule(asyncio.get_running_loop().time() + _LAST_WORDS)
-        except (httpx.RequestError, TimeoutError, ValueError, _Failure, _Refusal, ParamsError) as e:
-            if draft.definite:
-                return draft
-            if isinstance(e, ValueError) and not isinstance(e, ParamsError):
+        except ValueError:
+            if not draft.definite:
                 raise _Failure("the server sent what is no chat completion") from None
-            raise
+        except (httpx.RequestError, TimeoutError):
+            if not draft.definite:
+                raise
+        if error and not draft.definite:
+            raise self._error(error.status, error)
         return draft
 
     def _answer(self, draft: streams.Draft) -> Answer:
@@ -281,8 +283,8 @@ class _Asker:
         if ending == "failed":
             raise _Failure(f"the answer ended with finish reason {draft.finish_reason}")
         if ending == "unknown":  # a whole answer, and no word on its end
-            ending = "length" if (draft.completion_tokens or 0) >= self.settings.max_tokens \
-                else "stop"
+            cut = (draft.completion_tokens or 0) >= self.settings.max_tokens
+            ending = "length" if cut else "stop"
         refusal = self._say(f"finish reason {draft.finish_reason}") if ending == "refused" else ""
         # A server without a parser for it leaves the reasoning in the text.
         inside, _, text = draft.text.rpartition("</think>")

@@ -6,11 +6,12 @@ may come instead of a stream, a `message` instead of a `delta`, and an end has m
 
 import codecs
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, BeforeValidator, model_validator
 
 _ENDINGS = {
     "stop": {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"},
@@ -36,8 +37,8 @@ class Error(NamedTuple):
     @property
     def status(self) -> int | None:
         """The HTTP status that it gives itself, inside of a stream."""
-        numbers = [int(code) for code in self.codes if code.isdecimal() and len(code) == 3]
-        return next((number for number in numbers if 400 <= number < 600), None)
+        return min((int(code) for code in self.codes if re.fullmatch("[45][0-9][0-9]", code)),
+                   default=None)
 
     @property
     def filtered(self) -> bool:
@@ -68,6 +69,10 @@ class Error(NamedTuple):
             return cls(text)
 
 
+_Words = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
+"""A text; another thing in its place, as some servers send, says nothing."""
+
+
 class _Part(BaseModel):
     """A part of what a server sends, with its nulls left out."""
 
@@ -82,15 +87,15 @@ class _Part(BaseModel):
 class _Piece(_Part):
     """Mistral's: text, or what the model thinks."""
 
-    text: str = ""
+    text: _Words = ""
     thinking: "str | list[_Piece]" = ""
 
 
 class _Message(_Part):
     content: str | list[_Piece] = ""
-    refusal: str = ""  # OpenAI: what the model says in place of an answer
-    reasoning: str = ""  # vLLM
-    reasoning_content: str = ""  # DeepSeek
+    refusal: _Words = ""  # OpenAI: what the model says in place of an answer
+    reasoning: _Words = ""  # vLLM
+    reasoning_content: _Words = ""  # DeepSeek
 
     def texts(self) -> tuple[str, str]:
         """Its text and its reasoning."""
@@ -109,7 +114,7 @@ def _joined(pieces: list[_Piece]) -> str:
 class _Choice(_Part):
     delta: _Message = _Message()
     message: _Message = _Message()
-    finish_reason: str = ""
+    finish_reason: _Words = ""
     usage: Any = None  # Moonshot
 
 

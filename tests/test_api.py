@@ -153,6 +153,15 @@ def test_a_wrong_setting_stops_with_one_line(vllm, monkeypatch, changes, message
     assert "sk-" not in str(caught.value)
 
 
+def test_a_prompt_that_is_too_long_fails_alone(vllm):
+    """What does not fit the server's context is refused, in its words, and the others answered."""
+    answers = ask(settings(vllm), [*QUESTIONS[:2], "word " * 2000])
+    assert [answers[position].finish_reason == "refused" for position in range(3)] == [
+        False, False, True]
+    assert answers[2].refusal.startswith("HTTP 400: ")
+    assert "1024" in answers[2].refusal
+
+
 # ----------------------------------------------------------------------- a scripted server
 
 

@@ -101,6 +101,8 @@ FORMS = {
     "a plain body whose finish reason is null": json.dumps(body(None, content=TEXT)).encode(),
     "content in parts": events(
         delta(content=[{"type": "text", "text": TEXT}]), delta("stop"), USAGE),
+    "other things than words": events(
+        delta(content=TEXT, reasoning={"effort": "high"}, refusal=False), delta("stop"), USAGE),
     "usage in the choice": events(delta(content=TEXT),
                                   chunk(delta={}, finish_reason="stop", usage=COUNTS)),
     "usage in each chunk": events(
