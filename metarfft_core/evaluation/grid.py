@@ -5,7 +5,8 @@ its memory back. Every generation is a line of evaluation/<method>/<task>.jsonl,
 comes; <task>.json beside it says what it was made with. A killed evaluation goes on where it was.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
-(the decoding limit came first, whatever the text says so far). Accuracy is right / all.
+(the decoding limit came first, whatever the text says so far). Accuracy is right / all. A prompt
+that the server of an API model refused has the finish reason "refused" and the outcome "no_answer".
 """
 
 import argparse
@@ -58,6 +59,8 @@ def _literal(text: str) -> str | None:
 
 def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
     """The parsed answer (None where there is none) and the outcome of a generated text."""
+    if finish_reason == "refused":
+        return None, "no_answer"
     answer = formats.parse_answer(text)
     if finish_reason == "length":
         return answer, "cut"
@@ -189,14 +192,37 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
         done = {_key(row) for row in stored}
         missing = [row for row in rows if _key(row) not in done]
         print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate", flush=True)
-        _generate(run, missing, file)
-        outcomes = Counter(row["outcome"] for row in _stored(file))
-    if sum(outcomes.values()) != len(rows):
-        raise RuntimeError(f"{results} holds {sum(outcomes.values())} rows, expected {len(rows)}")
+        answered = any(row["finish_reason"] != "refused" for row in stored)
+        _generate(run, missing, file, answered)
+        stored = _stored(file)
+    if len(stored) != len(rows):
+        raise RuntimeError(f"{results} holds {len(stored)} rows, expected {len(rows)}")
+    outcomes = Counter(row["outcome"] for row in stored)
     files.write_json(results.with_suffix(".json"), {
         **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-        "gpu": _gpu(), "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES}})
+        "gpu": _gpu(), "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES},
+        **_flaws(stored)})
     return results
+
+
+def _flaws(rows: list[dict]) -> dict[str, int]:
+    """How many rows of an API model were refused and have no count of tokens, where any."""
+    counts = {"refused": sum(row["finish_reason"] == "refused" for row in rows),
+              "uncounted": sum(row["completion_tokens"] is None for row in rows)}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _say_flaws(results: Path) -> None:
+    """Name what an API model's finished results lack, on the output."""
+    about = files.read_json(results.with_suffix(".json"))
+    cell = f"{results.parent.name} on {results.stem}"
+    if count := about.get("refused"):
+        print(f"{cell}: the server refused {count} of {about['rows']} samples, which count as not "
+              f"right; to ask them again, delete their lines (finish_reason refused) in {results}, "
+              "and the .json beside it", flush=True)
+    if count := about.get("uncounted"):
+        print(f"{cell}: {count} of {about['rows']} answers came without a count of tokens, so "
+              "their cost is not known", flush=True)
 
 
 def _gpu() -> str | None:
@@ -224,12 +250,15 @@ def _stored(file: BinaryIO) -> list[dict]:
     return rows
 
 
-def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
-    """Generate and append the rows, each batch on the disk before the next one is begun."""
+def _generate(run: Params, rows: list[dict], file: BinaryIO, answered: bool) -> None:
+    """Generate and append the rows, each batch on the disk before the next one is begun.
+
+    `answered`: whether the model has answered other rows before.
+    """
     if not rows:
         return
     progress = None
-    for finished in _generations(run, rows):
+    for finished in _generations(run, rows, answered):
         if progress is None:  # the engine has started, which takes its own time
             progress = _Progress(rows)
             continue
@@ -238,15 +267,20 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
         file.write("".join(lines).encode())
         file.flush()
         os.fsync(file.fileno())
+        for position, generated in finished:
+            if generated.finish_reason == "refused":
+                print("  length {length}, index {index}: refused by the server, ".format(
+                    **rows[position]) + generated.refusal, flush=True)
         progress.report([(rows[position], generated) for position, generated in finished])
 
 
-def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]]]:
+def _generations(run: Params, rows: list[dict],
+                 answered: bool) -> Iterator[list[tuple[int, Any]]]:
     """What `engines.generate`, or the server of an API model, yields for these rows."""
     method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
     if own := _api(run, method):
-        yield from api.generate(own, prompts)
+        yield from api.generate(own, prompts, answered)
         return
     tokenizer = models.load_tokenizer(run.model.name)
     with training.weights(run, method, tasks.get(task).base.id, seed) as folder:
@@ -258,8 +292,9 @@ def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]
 
 def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:
     answer, outcome = score(generated.text, generated.finish_reason, row["gold_answer"])
-    thought = {"reasoning": generated.reasoning} if isinstance(generated, api.Answer) else {}
-    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **thought,
+    own = ({"reasoning": generated.reasoning, "refusal": generated.refusal}
+           if isinstance(generated, api.Answer) else {})
+    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **own,
             "finish_reason": generated.finish_reason,
             "completion_tokens": generated.completion_tokens, "answer": answer,
             "outcome": outcome}
@@ -273,10 +308,10 @@ class _Progress:
         self.done = self.done_gold = self.tokens = 0
         self.start = self.last = time.monotonic()
 
-    def report(self, finished: list[tuple[dict, engines.Generation]]) -> None:
+    def report(self, finished: list[tuple[dict, engines.Generation | api.Answer]]) -> None:
         self.done += len(finished)
         self.done_gold += sum(row["gold_tokens"] for row, _ in finished)
-        self.tokens += sum(generated.completion_tokens for _, generated in finished)
+        self.tokens += sum(generated.completion_tokens or 0 for _, generated in finished)
         now = time.monotonic()
         if now - self.last < _PROGRESS_EVERY and self.done < self.samples:
             return
@@ -319,6 +354,7 @@ def launch(run: Params) -> Path:
         results = path(run, *cell)
         manifest.setdefault(cell[0], {})[results.stem] = \
             files.read_json(results.with_suffix(".json"))
+        _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
     return folder
 
@@ -327,8 +363,9 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
     """Every stored row of the run, by method, task, seed, length and index, in the run's order.
 
     Columns: method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
-    prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome, and what an API
-    model's rows hold besides. Needs the run's evaluation folder alone. A part of the grid that is
+    prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome; of an API model
+    also reasoning and refusal (why its server refused the prompt, else ""), and its counts of
+    tokens may be missing. Needs the run's evaluation folder alone. A part of the grid that is
     not finished is left out with `partial`, else a ParamsError.
     """
     import pandas
