@@ -7,7 +7,7 @@ import pytest
 
 from metarfft_core import params
 from metarfft_core.analysis import run_folder
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 FOLDERS = sorted((ROOT / "outputs" / "reference").glob("*/"))
 every_result = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
