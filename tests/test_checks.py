@@ -38,6 +38,13 @@ class OwnTask:
 '''
 
 
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """The kit's tasks alone, as in a new process: each file declares a class of the same name."""
+    tasks.select()
+    monkeypatch.setattr(tasks.registry, "_TASKS", dict(tasks.registry._TASKS))
+
+
 def own(folder, rule, sampler="return {'n': length}", question="Count down from {n}."):
     """A file with a task whose rule and sampler have these lines."""
     def body(text):

@@ -219,7 +219,7 @@ def test_synthetic_samples_that_do_not_fit_are_left_out_and_counted(tmp_path, mo
 def test_a_task_without_exemplars_is_refused(monkeypatch):
     """A task that cannot draw a length below 5 is named before anything is built."""
     late = dataclasses.replace(tasks.get("nupa_length"), id="late", lengths=(5, 6))
-    monkeypatch.setitem(registry._REGISTRY, "late", late)
+    monkeypatch.setitem(registry._TASKS, "late", late)
     run = params.check(values(in_context={"tasks": ["late"], "lengths": [5]}))
     with pytest.raises(params.ParamsError, match=r"corpus\.in_context: task late has no exemplar"):
         corpus.check_context(run)
