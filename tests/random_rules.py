@@ -349,7 +349,13 @@ class _Function:
             return self.loop(f"for {', '.join(targets)} in {iterated}:", "",
                              dict(zip(targets, inner[1:], strict=True)))
         target = self.target(inner)
-        return self.loop(f"for {target} in {iterated}:", "", {target: inner})
+        first = ""
+        if iterated in self.names and kind[0] == "list" and self.maybe(0.4):  # it changes meanwhile
+            first = self.rng.choice((f"{iterated}.pop()", f"{iterated}.pop(0)",
+                                     f"{iterated}.remove({target})", f"{iterated}.reverse()",
+                                     f"{iterated} += {iterated}[3:]",
+                                     f"{iterated} = {iterated}[1:]"))
+        return self.loop(f"for {target} in {iterated}:", first, {target: inner})
 
     def count(self) -> None:
         """A loop over a range, its bounds possibly changed meanwhile."""

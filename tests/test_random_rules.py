@@ -234,6 +234,8 @@ def hold_against_python(part: int, count: int) -> None:
     rule smaller, a rule would take four times as long.
     """
 
+    seen = 0
+
     @seed(part)
     @settings(max_examples=count, deadline=None, database=None,
               phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -243,9 +245,12 @@ def hold_against_python(part: int, count: int) -> None:
         found = faults(rng, case)
         if found is None:
             reject()
+        nonlocal seen
+        seen += 1
         assert found == [], f"{case.source}\n{case.inputs}\n" + "\n".join(found)
 
     is_right()
+    assert seen >= count, f"only {seen} rules could be used"
 
 
 def test_random_rules():
