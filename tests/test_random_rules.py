@@ -160,11 +160,10 @@ def wrong_texts(rng: Random, task: Task, instance: Instance) -> list[str]:
                                 wording=wording)
     if diagnosis.kind != "right":
         found.append(f"{name}: {diagnosis}")
-    for one in (name, "rfft"):
-        changed = with_a_change(rng, texts[one].completion)
-        if changed and not checks.false_lines(task, instance, one,
-                                              texts[one]._replace(completion=changed)):
-            found.append(f"{one}: nobody sees what was changed: {changed}")
+    changed = with_a_change(rng, texts[name].completion)
+    if changed and not checks.false_lines(task, instance, name,
+                                          texts[name]._replace(completion=changed)):
+        found.append(f"{name}: nobody sees what was changed: {changed}")
     return found
 
 

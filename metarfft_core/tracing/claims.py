@@ -192,8 +192,9 @@ class AtLength(Lines):
             self.look(node, names)
 
     def look(self, node: ast.AST, names: dict[str, Any]) -> None:
-        self.looks.append([Fact("state", name, repr(names[name]))
-                           for name in paper.reads(node, self.tables) if name in names])
+        self.looks.append([Fact("state", name, repr(names[name])) if name in names
+                           else parse.fact(f"{name}{paper.UNSET}")
+                           for name in paper.reads(node, self.tables)])
 
     def enter(self, node: ast.AST) -> None:
         self.above.append(self.headings[node.lineno].each)
