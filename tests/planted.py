@@ -116,7 +116,7 @@ class Writer(Lines):
         self.passes: Counter = Counter()
         self.cut = False
 
-    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
+    def facts(self, code: str, expected: list[Fact], loops: bool, changed=()) -> list[Fact]:
         claims = expected
         if len(self.written) == self.place and self.slip:
             claims = self.slip(expected)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from metarfft_core.tracing.judge import paper, parse
 from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal, same
 from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
-from metarfft_core.tracing.wordings.paper import headings, reads, tables
+from metarfft_core.tracing.wordings.paper import UNSET, headings, reads, tables
 
 LINE_LIMIT = 50_000
 """The most lines of a rule that are followed."""
@@ -193,8 +193,9 @@ class AtLength(Lines):
             self.look(node, names)
 
     def look(self, node: ast.AST, names: dict[str, Any]) -> None:
-        self.looks.append([Fact("state", name, repr(names[name]))
-                           for name in reads(node, self.tables) if name in names])
+        self.looks.append([Fact("state", name, repr(names[name])) if name in names
+                           else parse.fact(f"{name}{UNSET}")
+                           for name in reads(node, self.tables)])
 
     def enter(self, node: ast.AST) -> None:
         self.above.append(self.headings[node.lineno].each)
