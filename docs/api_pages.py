@@ -23,9 +23,9 @@ def write() -> None:
     PAGES.mkdir()
     rooms = sorted(path for path in PACKAGE.iterdir() if _is_room(path))
     for room in rooms:
-        modules = [path for path in sorted(room.rglob("*.py")) if not set(path.parts) & {*LEFT_OUT}
-                   and path.stem != "__main__"] if room.is_dir() else [room]
-        names = sorted(_name(path) for path in modules)
+        paths = room.rglob("*.py") if room.is_dir() else [room]
+        names = sorted(_name(path) for path in paths if path.stem != "__main__"
+                       and not {*LEFT_OUT} & {*path.relative_to(PACKAGE).parts})
         (PAGES / f"{room.stem}.rst").write_text(
             _heading(room.stem, "=") + "\n".join(map(_module, names)), encoding="utf-8")
     contents = ".. toctree::\n   :maxdepth: 1\n\n" + "".join(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from metarfft_core import formats, tasks
 from metarfft_core.system.files import write_whole
+from metarfft_core.system.paths import ROOT
 from metarfft_core.tasks.definition import Task
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
+PAGE = ROOT / "docs" / "tasks.md"
 LENGTH = 3
 """The length of the instances on the page; the shortest of a task that cannot draw it."""
 COMMAND = "metarfft gallery"
