@@ -200,14 +200,14 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from metarfft_core.analysis import compare
+    from metarfft_core.analysis import compare, report
 
     if options.against is None:
-        print(compare.summary(options.params))
+        print(report.summary(options.params))
         return
     comparison = compare.compare(options.params, options.against)
-    print(compare.show(comparison))
-    print(f"\nThe samples that flipped stand beside {compare.write(comparison)}")
+    print(report.show(comparison))
+    print(f"\nThe samples that flipped stand beside {report.write(comparison)}")
 
 
 def _export(options: argparse.Namespace) -> None:

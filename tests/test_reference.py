@@ -6,7 +6,7 @@ import pandas
 import pytest
 
 from metarfft_core import params
-from metarfft_core.analysis import compare
+from metarfft_core.analysis import run_folder
 from metarfft_core.system.paths import ROOT
 
 FOLDERS = sorted((ROOT / "outputs" / "reference").glob("*/"))
@@ -17,7 +17,7 @@ every_result = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: fol
 def test_the_kept_results_are_those_of_the_preset(folder):
     """Their parameters are those of the file that has their name, and every cell is finished."""
     run = params.load(ROOT / "params" / f"{folder.name}.yaml")
-    kept = compare.open_run(folder)
+    kept = run_folder.open_run(folder)
     assert params.load(folder / "params.yaml").digest == run.digest
     assert len(kept.cells) == len(run.cells)
     assert all(cell["finished"] for cell in kept.cells.values())
@@ -30,7 +30,7 @@ def test_the_kept_results_are_those_of_the_preset(folder):
 def test_the_kept_figures_are_those_of_the_rows(folder):
     """The numbers beside the figure of accuracies, counted again from the kept rows."""
     counted = Counter((row["method"], row["task"], row["length"], row["outcome"] == "right")
-                      for rows in compare.open_run(folder).rows.values() for row in rows)
+                      for rows in run_folder.open_run(folder).rows.values() for row in rows)
     table = pandas.read_csv(folder / "figures" / "accuracy_by_length.csv")
     assert len(table) > 0
     for line in table.itertuples():
@@ -57,7 +57,7 @@ def test_the_readme_tells_the_kept_results():
     """Its table of right answers, counted again: the run's own seed, all tasks together."""
     folder = ROOT / "outputs" / "reference" / "laptop"
     run = params.load(folder / "params.yaml")
-    kept = compare.open_run(folder).rows
+    kept = run_folder.open_run(folder).rows
     told = {}
     for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
         method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
@@ -74,7 +74,7 @@ def test_the_readme_tells_the_share_beyond_the_trained_lengths(folder):
     """Right answers of Meta-RFFT and vanilla RFFT, seeds averaged and tasks counted once, as the
     README says them of each kept run."""
     run = params.load(folder / "params.yaml")
-    kept, shares = compare.open_run(folder).rows, []
+    kept, shares = run_folder.open_run(folder).rows, []
     for method in ("meta_rfft", "vanilla_rfft"):
         asked = pandas.DataFrame(kept[method])
         asked = asked[asked.task.isin(run.corpus.adaptation.tasks)

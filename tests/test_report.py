@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from metarfft_core import corpus, evaluation, params, training
-from metarfft_core.analysis import archive, compare
+from metarfft_core.analysis import archive, compare, report, run_folder
 from metarfft_core.evaluation import metrics
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
@@ -109,7 +109,7 @@ def test_a_report_reads_the_rows_that_the_evaluation_stored():
     run = parameters("one")
     write_all(run, SHARES)
     stored = evaluation.read(run)
-    found = compare.open_run(run).rows
+    found = run_folder.open_run(run).rows
     keys = ["method", "task", "seed", "length", "index", "outcome"]
     assert list(found) == ["direct", "vanilla_rfft"]
     assert (sorted(tuple(row[key] for key in keys) for rows in found.values() for row in rows)
@@ -120,7 +120,7 @@ def test_a_report_reads_the_rows_that_the_evaluation_stored():
                                                 if key != "seed"}) + "\n" for row in old))
     about = files.read_json(path.with_suffix(".json"))
     files.write_json(path.with_suffix(".json"), about | {"sha256": files.sha256(path)})
-    assert compare.open_run(run).rows == found
+    assert run_folder.open_run(run).rows == found
 
 
 def test_parameters_are_compared_leaf_by_leaf():
@@ -234,7 +234,7 @@ def test_the_samples_that_flipped_are_listed_and_counted():
                       ("direct", "out of distribution"): (0, 1), ("vanilla_rfft", "all"): (0, 1),
                       ("vanilla_rfft", "in distribution"): (0, 1),
                       ("vanilla_rfft", "out of distribution"): (0, 0)}
-    folder = compare.write(comparison)
+    folder = report.write(comparison)
     assert folder == one.folder / "reports" / "two"
     with open(folder / "flips.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -242,7 +242,7 @@ def test_the_samples_that_flipped_are_listed_and_counted():
     assert [(line["first_answer"], line["other_answer"]) for line in lines] == [
         ("8", "7"), ("7", "8"), ("8", "7")]
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert text == compare.show(comparison)
+    assert text == report.show(comparison)
     assert text.count("| right -> wrong |") == 2  # the head of a table, and the flip
     assert text.count("| wrong -> right |") == 3
 
@@ -260,7 +260,7 @@ def test_the_cells_that_differ_are_counted_and_named():
     comparison = compare.compare(one, two)
     [line] = [line for *cell, line in comparison.cells if line.first or line.other]
     assert (line.first, line.other) == (SAMPLES, 0)
-    text = " ".join(compare.show(comparison).split())
+    text = " ".join(report.show(comparison).split())
     assert "holds 0 in 11 of 12 cells" in text
     assert "| direct | lc_2544 | 0 | 2 | 1.000 [" in text
 
@@ -288,7 +288,7 @@ def test_runs_of_other_seeds_are_compared_unpaired():
                for side in rows]
     assert line.difference[1:] == metrics.bootstrap_difference(
         *answers, metrics.accuracy, 100, 0.95, 0, paired=False)
-    assert "unpaired" in compare.show(comparison)
+    assert "unpaired" in report.show(comparison)
 
 
 def test_other_prompts_are_other_samples():
@@ -344,7 +344,7 @@ def test_missing_parts_are_named():
     params.open_folder(two)
     comparison = compare.compare(one, two)
     lines = {tuple(cell.strip() for cell in line.strip("| ").split("|"))
-             for line in compare.show(comparison).splitlines()}
+             for line in report.show(comparison).splitlines()}
     assert ("corpus", "finished", "not run") in lines
     assert ("RF-pretraining", "finished", "not run") in lines
     assert ("adaptation", "4 of 4 finished", "not run") in lines
@@ -355,7 +355,7 @@ def test_missing_parts_are_named():
     assert comparison.pairs == comparison.flips == []
     turned = compare.compare(two, one)
     assert [line.first for line in turned.figures] == [None] * 3
-    assert "not run" in compare.summary(two)
+    assert "not run" in report.summary(two)
 
 
 def test_a_run_folder_may_lie_anywhere(outputs, tmp_path_factory):
@@ -371,7 +371,7 @@ def test_a_run_folder_may_lie_anywhere(outputs, tmp_path_factory):
     found = compare.compare(given, elsewhere)
     assert found.figures == expected.figures
     assert found.first.folder == one.folder
-    assert compare.write(found) == one.folder / "reports" / "kept"
+    assert report.write(found) == one.folder / "reports" / "kept"
 
 
 def test_what_is_no_run_is_refused(outputs):
@@ -379,13 +379,13 @@ def test_what_is_no_run_is_refused(outputs):
     run = parameters("one")
     write_all(run, SHARES)
     with pytest.raises(ParamsError, match=r"there is no params\.yaml"):
-        compare.open_run(outputs)
+        run_folder.open_run(outputs)
     with pytest.raises(ParamsError, match=r"there is no params\.yaml"):
-        compare.open_run(parameters("never"))
+        run_folder.open_run(parameters("never"))
     with pytest.raises(ParamsError, match="made with other parameters"):
-        compare.open_run(parameters("one", adaptation__learning_rate=1e-5))
+        run_folder.open_run(parameters("one", adaptation__learning_rate=1e-5))
     with pytest.raises(ParamsError, match="No such file"):
-        compare.open_run(outputs / "nothing.yaml")
+        run_folder.open_run(outputs / "nothing.yaml")
 
 
 def test_changed_results_are_refused():
@@ -408,14 +408,14 @@ def test_what_a_model_writes_keeps_the_tables():
             write_cell(run, method, task, seed, lambda length, index, answer=answer: answer)
     comparison = compare.compare(one, two)
     assert len(comparison.flips) == 4 * 36
-    text = compare.show(comparison)
+    text = report.show(comparison)
     table = [line for line in text.splitlines() if "| right -> wrong | 7 " in line]
     assert all(r" a\|b c [31m 999" in line for line in table)
     assert {line.replace(r"\|", "").count("|") for line in table} == {10}
     assert max(map(len, table)) < 200
-    assert len(table) == 2 * compare.LISTED  # of two methods
-    assert f"{4 * 36 - 2 * compare.LISTED} more stand in flips.csv" in text
-    with open(compare.write(comparison) / "flips.csv", encoding="utf-8", newline="") as file:
+    assert len(table) == 2 * report.LISTED  # of two methods
+    assert f"{4 * 36 - 2 * report.LISTED} more stand in flips.csv" in text
+    with open(report.write(comparison) / "flips.csv", encoding="utf-8", newline="") as file:
         assert {line["other_answer"] for line in csv.DictReader(file)} == {odd}
 
 
@@ -423,7 +423,7 @@ def test_a_summary_says_what_made_a_run():
     """Every part of one run's provenance stands in its summary, and that it is a smoke run."""
     run = parameters("one")
     write_all(run, SHARES)
-    text = compare.summary(run.folder)
+    text = report.summary(run.folder)
     for expected in ("SMOKE RUN", str(run.folder), "c0ffee", run.digest, "SmolLM2 555555555555",
                      "NVIDIA A100", "3.11.7", "transformers", "4 of 4 finished"):
         assert expected in text

@@ -24,6 +24,7 @@ from metarfft_core.analysis.stored import (
 )
 from metarfft_core.params import Params
 from metarfft_core.system import files
+from metarfft_core.system.markdown import table
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
     "reproduced", "in line", "undecided", "differs", "not run")
@@ -179,16 +180,16 @@ def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:
              DEFINITIONS, _runs(runs)]
     for name, spec in paper()["numbers"].items():
         rows = [_row(claim) for claim in claims if claim.table == name]
-        parts.append(f"## {spec['title']}\n\n" + _markdown(
-            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why"], rows))
+        parts.append(f"## {spec['title']}\n\n" + table(
+            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why"], rows,
+            aligned=False))
     return "\n".join(parts)
 
 
 def _runs(runs: Sequence[Params]) -> str:
     rows = [[run.name, run.model.name, run.digest, commit(run),
              "left out: a smoke run" if run.smoke else ""] for run in runs]
-    return "## Runs\n\n" + (_markdown(["run", "model", "parameters", "commit", ""], rows)
-                            if rows else "None.\n")
+    return "## Runs\n\n" + table(["run", "model", "parameters", "commit", ""], rows, aligned=False)
 
 
 def _row(claim: Claim) -> list[str]:
@@ -197,8 +198,3 @@ def _row(claim: Claim) -> list[str]:
     run = f"{claim.run} ({claim.model})" if claim.run else ""
     return [claim.group, claim.line, claim.metric, f"{claim.paper:g}", ours, run, claim.verdict,
             claim.why]
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

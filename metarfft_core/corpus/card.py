@@ -14,6 +14,7 @@ import yaml
 from metarfft_core import corpus, tasks
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system.files import read_json, write_whole
+from metarfft_core.system.markdown import table
 
 COLUMNS = {
     "task": "Id of the task, or of the synthetic rule.",
@@ -164,8 +165,9 @@ data = load_dataset("path/to/this/folder", "{split}-{format}", split="{SPLITS[sp
 
 
 def _columns() -> str:
-    return "## Columns\n\n" + _table(["column", "what it holds"],
-                                      ([f"`{name}`", text] for name, text in COLUMNS.items()))
+    return "## Columns\n\n" + table(
+        ["column", "what it holds"], ([f"`{name}`", text] for name, text in COLUMNS.items()),
+        aligned=False)
 
 
 def _splits(manifest: dict) -> str:
@@ -179,7 +181,8 @@ def _splits(manifest: dict) -> str:
     return (f"## Configurations\n\nTokens are those of {model}, chat template and end token "
             "included: the mean and, in brackets, the maximum over the first samples of each "
             "length.\n\n"
-            + _table(["configuration", "split", "what it is for", "samples", "tokens"], rows))
+            + table(["configuration", "split", "what it is for", "samples", "tokens"], rows,
+                    aligned=False))
 
 
 def _tokens(shards: list[dict]) -> str:
@@ -212,7 +215,7 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
             if left_out else "")
     head = ["task", "samples by length", "duplicates", "overlaps", "commonest answer", "yes",
             *(f"tokens {format}" for format in formats)]
-    return f"### {split}\n\n{_table(head, rows)}{note}"
+    return f"### {split}\n\n{table(head, rows, aligned=False)}{note}"
 
 
 def _counts(parts: list[dict]) -> list[str]:
@@ -258,15 +261,9 @@ def _sources(manifest: dict) -> str:
         summary = re.sub(r"leetcode\.com/problems/([\w-]+)",
                          r"[\1](https://leetcode.com/problems/\1)", " ".join(task.summary.split()))
         rows.append([task.id, task.name, task.source, summary, task.length_definition])
-    text = _table(["task", "name", "source", "what it is", "what length counts"], rows)
+    text = table(["task", "name", "source", "what it is", "what length counts"], rows,
+                 aligned=False)
     if len(ids) < len(shards):
         text += ("\nThe synthetic rules are loops over two lists, drawn at random out of the "
                  "paper's snippets; their length is that of the longer list.\n")
     return "## Sources\n\n" + text
-
-
-def _table(head: list[str], rows) -> str:
-    """A Markdown table; a bar in a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n"
-                   for line in lines)

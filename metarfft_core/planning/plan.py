@@ -33,7 +33,7 @@ GENERATION = 0.10
 PROCESSES = (1, 2, 4, 8, 16, 32)
 """The numbers of GPUs that are tried where none is given, and to say what would fit."""
 
-_PAPER = Path(__file__).parent / "data" / "paper_training.yaml"
+_PAPER = Path(__file__).parent.parent / "data" / "paper_training.yaml"
 _MEMORY = (*memory.PARTS, "total", "validation")
 _STEPS = 40  # batches that are packed to find the fullest micro batch
 _GIB, _GB = 2**30, 1e9

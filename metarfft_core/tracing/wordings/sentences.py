@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.wordings import kinds
-from metarfft_core.tracing.wordings.phrases import Phrases, listed, same, summands
+from metarfft_core.tracing.wordings.phrases import Phrases
+from metarfft_core.tracing.wordings.values import listed, same, summands
 
 NONE: Mapping = MappingProxyType({})
 

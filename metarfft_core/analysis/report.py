@@ -1,0 +1,156 @@
+"""What made a run, or how two runs differ, as Markdown.
+
+`write` keeps a comparison in <folder of the first run>/reports/<name of the other>.
+"""
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from metarfft_core import params
+from metarfft_core.analysis.compare import ABSENT, Comparison
+from metarfft_core.analysis.run_folder import Row, RunFolder, facts, open_run
+from metarfft_core.params import Params, ParamsError
+from metarfft_core.system import files
+from metarfft_core.system.markdown import table
+
+LISTED = 20
+"""Flipped samples of each method that the report lists; flips.csv holds them all."""
+
+WIDEST = 40
+"""Characters of an answer that the report shows."""
+
+FLIP_COLUMNS = ("method", "task", "seed", "length", "index", "flip", "gold_answer",
+                "first_outcome", "first_answer", "other_outcome", "other_answer")
+
+
+def write(comparison: Comparison) -> Path:
+    """Write report.md and flips.csv; returns their folder, reports/<the other's> in the first's.
+
+    An earlier report on the same two is replaced.
+    """
+    folder = comparison.first.folder / "reports" / comparison.other.folder.name
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FLIP_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(comparison.flips)
+    files.write_whole(folder / "flips.csv", text.getvalue())
+    files.write_whole(folder / "report.md", show(comparison))
+    return folder
+
+
+def summary(source: Params | str | os.PathLike) -> str:
+    """What made the results of one run, and how far it is, as Markdown; see `open_run`."""
+    run = open_run(source)
+    lines = [("folder", str(run.folder)), *_parts(run).items(), *facts(run).items()]
+    return f"# {run.name}\n\n{_smoke(run)}{table(['', 'this run'], lines)}"
+
+
+def show(comparison: Comparison) -> str:
+    """The whole comparison as Markdown that reads well in a terminal too."""
+    first, other = comparison.first, comparison.other
+    runs = [("run", first.name, other.name), ("folder", str(first.folder), str(other.folder)),
+            *((part, state, _parts(other)[part]) for part, state in _parts(first).items())]
+    made = [(what, one, "the same" if one == two else two)
+            for what, one, two in comparison.provenance]
+    sides = ["first", "other"]
+    sections = [
+        f"# {first.name} against {other.name}\n", _smoke(first, other) + table(["", *sides], runs),
+        "## Parameters that differ\n", table(["parameter", *sides], comparison.parameters),
+        "## What made them\n", table(["", *sides], made),
+        "## Figures of merit\n", _figures_text(comparison),
+        "## Samples that both answered\n", _pairs_text(comparison),
+        "## Cells\n", _cells_text(comparison),
+        "## Flipped samples\n", _flips_text(comparison)]
+    return "\n".join(sections)
+
+
+def _parts(run: RunFolder) -> dict[str, str]:
+    """How much of each part of a run is finished."""
+    trained = sum(name.startswith("adapt/") for name in run.manifests)
+    evaluated = sum(cell["finished"] for cell in run.cells.values())
+    try:
+        expected = params.check(run.parameters)
+        of = [f" of {len(expected.trainings)}", f" of {len(expected.cells)}"]
+    except ParamsError:  # a run of a kit with other parameters
+        of = ["", ""]
+    return {"corpus": "finished" if "corpus" in run.manifests else "not run",
+            "RF-pretraining": "finished" if "pretrain" in run.manifests else "not run",
+            "adaptation": f"{trained}{of[0]} finished" if trained else "not run",
+            "evaluation": f"{evaluated}{of[1]} finished" if evaluated else "not run"}
+
+
+def _smoke(*runs: RunFolder) -> str:
+    smoke = dict.fromkeys(run.name for run in runs if run.parameters["smoke"])
+    return f"SMOKE RUN ({', '.join(smoke)}): says nothing about the methods.\n\n" if smoke else ""
+
+
+def _figures_text(comparison: Comparison) -> str:
+    lines = []
+    for one in comparison.figures:
+        digits = 2 if one.figure.startswith("Max_Len") else 3
+        over = {"paired": f"{one.samples[0]:,} answers of each, paired",
+                "unpaired": "{:,} and {:,} answers, unpaired".format(*one.samples),
+                ABSENT: "nothing in common"}[one.basis]
+        values = (_interval(value, digits) for value in (one.first, one.other, one.difference))
+        lines.append((one.method, one.figure, *values, over))
+    settings = comparison.first.parameters["evaluation"]
+    return (table(["method", "figure", "first", "other", "first less other", "over"], lines)
+            + f"\n{settings['confidence']:.0%} bootstrap intervals, "
+            f"{settings['bootstrap_samples']:,} draws, over the samples and, where there are"
+            " several,\nthe seeds; a cell where all or none are right has no spread in them. Both"
+            " runs' figures\nare over what they have in common: the same samples (paired), else the"
+            " same tasks and\nlengths (unpaired).\n")
+
+
+def _interval(value: tuple[float, float, float] | None, digits: int) -> str:
+    if value is None:
+        return ABSENT
+    middle, low, high = (f"{number:.{digits}f}" for number in value)
+    return f"{middle} [{low}, {high}]"
+
+
+def _pairs_text(comparison: Comparison) -> str:
+    lines = [(method, one.group, f"{one.both + one.first + one.other + one.neither:,}",
+              f"{one.first:,}", f"{one.other:,}",
+              _interval((one.difference, one.low, one.high), 3),
+              ABSENT if one.p is None else f"{one.p:.2g}")
+             for method, one in comparison.pairs]
+    return (table(["method", "lengths", "samples", "right -> wrong", "wrong -> right",
+                    "first less other", "p"], lines)
+            + "\nThe same task, length, index, prompt and seed. right -> wrong: right in the first"
+            " run, not\nin the other. Newcombe's interval of the difference of accuracy, or the"
+            " bootstrap's over\nseveral seeds; p: exact McNemar test, one seed only.\n")
+
+
+def _cells_text(comparison: Comparison) -> str:
+    apart = [(method, task, seed, one.group.removeprefix("length "),
+              _interval((one.difference, one.low, one.high), 3))
+             for method, task, seed, one in comparison.cells if not one.low <= 0 <= one.high]
+    total = len(comparison.cells)
+    header = ["method", "task", "seed", "length", "first less other"]
+    return (f"The interval of the difference holds 0 in {total - len(apart):,} of {total:,} cells"
+            " (a method on a task at a\nlength, with a seed)."
+            + (f" It does not in these:\n\n{table(header, apart)}" if apart else "\n"))
+
+
+def _flips_text(comparison: Comparison) -> str:
+    listed = [flip for method in dict.fromkeys(flip["method"] for flip in comparison.flips)
+              for flip in [one for one in comparison.flips if one["method"] == method][:LISTED]]
+    lines = [(one["method"], one["task"], one["seed"], one["length"], one["index"], one["flip"],
+              _short(one["gold_answer"]), _answer(one, "first"), _answer(one, "other"))
+             for one in listed]
+    more = len(comparison.flips) - len(lines)
+    return (table(["method", "task", "seed", "length", "index", "flip", "gold", "first", "other"],
+                   lines)
+            + (f"\n{more:,} more stand in flips.csv.\n" if more else ""))
+
+
+def _answer(flip: Row, side: str) -> str:
+    outcome, answer = flip[f"{side}_outcome"], flip[f"{side}_answer"]
+    return _short(answer) if outcome in ("right", "wrong") else outcome
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[:WIDEST - 3]}..."
