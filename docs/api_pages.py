@@ -32,7 +32,7 @@ def write() -> None:
         f"   {room.stem}\n" for room in rooms)
     (PAGES / "index.rst").write_text(
         _heading("API", "=") + "Made from the docstrings. A page for each folder or file of\n"
-        "`metarfft_core`; what a folder offers to others can be imported from the folder itself.\n\n"
+        "`metarfft_core`. What a folder offers can be imported from the folder itself.\n\n"
         + contents, encoding="utf-8")
 
 

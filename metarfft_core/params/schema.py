@@ -164,8 +164,9 @@ class Corpus(Section):
     """
 
     workers: Count  # processes that build the corpus; they change the time, never the data
+    # How rfft says a trace: in the kit's words, or in the paper's longer ones.
     wording: Annotated[Literal["kit", "paper"],
-                       Field(exclude_if=lambda wording: wording == "kit")] = "kit"  # how rfft words a trace
+                       Field(exclude_if=lambda wording: wording == "kit")] = "kit"
     pretrain: Samples  # what RF-pretraining is trained on
     validation: Held  # of the pre-training tasks; the paper stops early on length 31
     adaptation: Samples  # what each adaptation is trained on; no task of RF-pretraining
