@@ -30,8 +30,8 @@ default_role = "literal"  # docstrings mark code with single backticks
 
 nitpicky = True
 # Of these the site could only know the names by fetching the inventories of other sites.
-_ELSEWHERE = ("annotated_types ast collections datasets matplotlib nbformat numpy os pandas pathlib "
-              "peft pydantic random torch transformers trl typing")
+_ELSEWHERE = ("annotated_types ast collections datasets matplotlib nbformat numpy os pandas "
+              "pathlib peft pydantic random torch transformers trl typing")
 nitpick_ignore_regex = [("py:.*", rf"({'|'.join(_ELSEWHERE.split())})\..*"),
                         ("py:class", "DataFrame|pd.DataFrame|Axes|Figure|NoneType")]
 

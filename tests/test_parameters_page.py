@@ -7,7 +7,7 @@ import pytest
 from metarfft_core.params import reference
 from metarfft_core.params.schema import Params
 
-SECTIONS = reference._sections(Params)
+SECTIONS = reference.sections(Params)
 every_section = pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
 
 

@@ -44,7 +44,7 @@ def page() -> str:
         [7b.yaml](../params/7b.yaml) and [32b.yaml](../params/32b.yaml), and
         [Deviations](deviations.md) says which of them the paper does not state.
         """)]
-    for section in _sections(Params):
+    for section in sections(Params):
         rows = [f"| `{name}` | {_type(field)} | {_default(field)} | {meanings(section)[name]} |"
                 for name, field in section.model_fields.items()]
         parts.append("\n".join([f"## {section.__name__}", "", inspect.cleandoc(section.__doc__),
@@ -56,21 +56,21 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _sections(section: type[Section]) -> list[type[Section]]:
+def sections(section: type[Section]) -> list[type[Section]]:
     """A section and all that stand in it, each once, in the order of the file."""
     found = [section]
     for field in section.model_fields.values():
-        for inner in _inside(field.annotation):
-            found += [one for one in _sections(inner) if one not in found]
+        for inner in inside(field.annotation):
+            found += [one for one in sections(inner) if one not in found]
     return found
 
 
-def _inside(annotation: Any) -> Iterator[type[Section]]:
+def inside(annotation: Any) -> Iterator[type[Section]]:
     """The sections that a type names, such as the one in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):
-        yield from _inside(part)
+        yield from inside(part)
 
 
 def meanings(section: type[Section]) -> dict[str, str]:
@@ -84,7 +84,7 @@ def meanings(section: type[Section]) -> dict[str, str]:
 
 def _summary(field: FieldInfo) -> str:
     """What the section that a key holds is, for a key without a comment of its own."""
-    inner = next(_inside(field.annotation), None)
+    inner = next(inside(field.annotation), None)
     return inspect.cleandoc(inner.__doc__).partition("\n")[0] if inner else ""
 
 
