@@ -25,10 +25,14 @@ smoke: env
 
 # The tests of a file stay in one process: what they share is made once. The notebooks build on each
 # other. nbval cannot inject parameters, and it runs a notebook in the notebook's own folder: hence
-# the variable, with a whole path.
+# the variable, with a whole path. The notebooks run where a test failed too; Ctrl-C ends both.
 test: env
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
-	METARFFT_PARAMS="$(CURDIR)/params/test.yaml" $(VENV)/bin/python -m pytest $(NBVAL) notebooks
+	@trap 'exit 130' INT; tests=passed; notebooks=passed; \
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile || tests=failed; \
+	METARFFT_PARAMS="$(CURDIR)/params/test.yaml" $(VENV)/bin/python -m pytest $(NBVAL) notebooks \
+	    || notebooks=failed; \
+	echo "tests: $$tests"; echo "notebooks: $$notebooks"; \
+	[ $$tests = passed ] && [ $$notebooks = passed ]
 
 lab: env
 	$(VENV)/bin/jupyter-lab notebooks

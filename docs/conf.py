@@ -39,6 +39,7 @@ html_theme = "pydata_sphinx_theme"
 html_theme_options = {"header_links_before_dropdown": 7, "show_prev_next": False}
 html_title = "metarfft"
 html_show_sourcelink = False
+html_sidebars = {"docs/architecture": [], "CONTRIBUTING": [], "CHANGELOG": []}  # nothing below them
 html_extra_path = ["site"]  # index.html, which leads to the README
 
 CONTENTS = {"README": (), "docs/results": (), "docs/notebooks": (), "docs/guides": (),

@@ -38,11 +38,11 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         return command
 
-    listing = add("tasks", _tasks, "list the tasks with source, split and lengths")
+    listing = add("tasks", _tasks, "list the tasks: id, source, split, lengths, name")
     listing.add_argument("--split", help="pretrain or downstream")
     listing.add_argument("--source", help="leetcode, nupa, bbh or symbolic")
     sample = add("sample", _sample, "print the prompt and the completion of one sample")
-    sample.add_argument("task", help="a task's id, such as nupa_add")
+    sample.add_argument("task", help="a task's name or id: add_integer, nupa_add")
     sample.add_argument("--length", type=int, default=3,
                         help="in the units of the task (%(default)s)")
     sample.add_argument("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)")

@@ -15,6 +15,7 @@ import urllib.request
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import greedy
 import pytest
 
 from metarfft_core import formats, models, params, tasks
@@ -103,24 +104,35 @@ def answers(vllm):
         return _ask(_settings(vllm), QUESTIONS)
 
 
+def _assert_alike(found, expected):
+    """Answers to the questions are those expected, or both are greedy where rounding decides."""
+    folder = models.resolve(models.EMBEDDED)
+    tokenizer = models.load_tokenizer(folder)
+    prompts, outputs = models.encode_prompts(tokenizer, QUESTIONS), []
+    for position, one in found.items():
+        if any(getattr(one, name) != getattr(expected[position], name)
+               for name in ("text", "finish_reason", "completion_tokens")):
+            outputs += [(position, models.encode_completion(tokenizer, other.text), other)
+                        for other in (one, expected[position])]
+    assert [len(ids) - (other.finish_reason == "length") for _, ids, other in outputs] == [
+        other.completion_tokens for _, _, other in outputs]  # the end token is no part of a cut one
+    greedy.assert_greedy(folder, [prompts[position] for position, _, _ in outputs],
+                         [tuple(ids[:other.completion_tokens]) for _, ids, other in outputs])
+
+
 def test_a_server_answers_what_the_kit_generates(answers):
     """A vLLM server gets the same prompt tokens as engines.generate and gives the same texts,
-    one of which may differ where two tokens are nearly equally likely.
-    """
+    or texts that part where rounding decides."""
     folder = models.resolve(models.EMBEDDED)
     prompts = models.encode_prompts(models.load_tokenizer(folder), QUESTIONS)
     generated = {}
     for finished in engines.generate(folder, prompts, [24] * 6, "transformers", 6):
         generated |= dict(finished)
     assert answers.keys() == generated.keys()
-    same = 0
     for position, answer in answers.items():
         assert answer.prompt_tokens == len(prompts[position])
         assert answer.reasoning == ""
-        assert answer.text[:8] == generated[position].text[:8]
-        same += all(getattr(answer, name) == getattr(generated[position], name)
-                    for name in ("text", "finish_reason", "completion_tokens"))
-    assert same >= 5, (answers, generated)
+    _assert_alike(answers, generated)
     assert {answer.finish_reason for answer in answers.values()} == {"stop", "length"}
 
 
@@ -142,7 +154,7 @@ def test_what_is_missing_can_be_asked_later(vllm, answers):
     rest = _ask(settings, [QUESTIONS[position] for position in missing])
     found |= {missing[position]: answer for position, answer in rest.items()}
     assert found.keys() == answers.keys()
-    assert sum(found[position] == answers[position] for position in range(6)) >= 5
+    _assert_alike(found, answers)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -342,11 +354,13 @@ def test_no_server_is_one_line():
 
 
 def test_requests_keep_the_rate(server):
-    """Nine requests at ten a second take eight tenths of a second, in the order of the prompts."""
+    """Nine requests at ten a second take eight tenths of a second or more, in the order of the
+    prompts."""
     prompts = [f"prompt {number}" for number in range(9)]
+    start = time.monotonic()  # not the first arrival, which a busy machine may delay
     _ask(_settings(server.address, requests_per_minute=600, concurrency=9), prompts)
     assert [request.prompt for request in server.requests] == prompts
-    assert server.requests[-1].time - server.requests[0].time > 0.5
+    assert server.requests[-1].time - start >= 0.8
 
 
 def test_requests_keep_the_concurrency(server):
@@ -362,15 +376,17 @@ def test_requests_keep_the_concurrency(server):
 
 
 def test_a_run_that_is_left_ends_at_once(server):
-    """Leaving the iterator drops what is under way, and answers that came stay."""
+    """Leaving the iterator drops what is under way, instead of waiting until it is given up, and
+    answers that came stay."""
     server.replies = {"slow": [hang]}
-    answers = api.generate(_settings(server.address), ["slow", "quick"])
+    settings = _settings(server.address)
+    answers = api.generate(settings, ["slow", "quick"])
     assert next(answers) == []
     [[position, answer]] = next(answers)
     assert (position, answer.text) == (1, "You said quick")
     start = time.monotonic()
     answers.close()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < settings.timeout / 2
 
 
 def test_the_request_is_greedy_and_holds_the_prompt_alone(server):

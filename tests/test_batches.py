@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+import rounding
 import torch
 from tiny_model import tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
@@ -82,33 +83,51 @@ def test_a_step_has_the_samples_of_its_batch_on_any_number_of_processes():
                 range(16 * step, 16 * step + 16))
 
 
-def test_the_loss_without_padding_is_the_padded_one(tiny, encoded):
-    """Samples laid end to end have the loss of the same samples in rows with padding, by
-    transformers' own logits, and their gradients, to 1e-5 relative: none sees another."""
-    tokenizer = models.load_tokenizer(str(tiny))
-    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
-    places = [0, 9, 12, 17, 19]
-    collate = DataCollatorForLanguageModeling(tokenizer.pad_token_id, padding_free=True)
-    laid = collate([batches.packed(encoded, [places])[0]])
-    assert laid["input_ids"].shape == (1, sum(encoded[place]["tokens"] for place in places))
-    loss, counted = _summed_loss(model, laid)
-    loss.backward()
-    gradient = model.model.layers[0].self_attn.q_proj.weight.grad.clone()
-
-    model.zero_grad()
-    samples = [encoded[place] for place in places]
+def padded_loss(model, samples):
+    """The summed loss of the completions in rows with padding, by transformers' own logits, and
+    the gradient of one weight."""
     width = max(one["tokens"] for one in samples)
     ids = torch.tensor([one["input_ids"] + [2] * (width - one["tokens"]) for one in samples])
     mask = torch.tensor([[1] * one["tokens"] + [0] * (width - one["tokens"]) for one in samples])
     scores = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
-    expected = -sum(scores[row, at - 1, one["input_ids"][at]]
-                    for row, one in enumerate(samples)
-                    for at in range(one["tokens"] - one["completion_tokens"], one["tokens"]))
-    expected.backward()
+    trained = [(row, at) for row, one in enumerate(samples)
+               for at in range(one["tokens"] - one["completion_tokens"], one["tokens"])]
+    rows, places = torch.tensor(trained).T
+    loss = -scores[rows, places - 1, ids[rows, places]].sum()
+    return loss.item(), gradient_of(model, loss)
+
+
+def gradient_of(model, loss):
+    """The gradient of the first projection of queries."""
+    [gradient] = torch.autograd.grad(loss, [model.model.layers[0].self_attn.q_proj.weight])
+    return gradient
+
+
+def test_the_loss_without_padding_is_the_padded_one(tiny, encoded):
+    """Samples laid end to end have the loss of the same samples in rows with padding, and its
+    gradient, to ten times what leaving the padding out changes; seeing each other they would not.
+    """
+    tokenizer = models.load_tokenizer(str(tiny))
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    places = [0, 9, 12, 17, 19]
+    samples = [encoded[place] for place in places]
+    expected, slope = padded_loss(model, samples)
+    alone = [padded_loss(model, [one]) for one in samples]
+    near = rounding.measured(sum(loss for loss, _ in alone), expected)
+    near_slope = rounding.measured(sum(gradient for _, gradient in alone), slope)
+
+    collate = DataCollatorForLanguageModeling(tokenizer.pad_token_id, padding_free=True)
+    laid = collate([batches.packed(encoded, [places])[0]])
+    assert laid["input_ids"].shape == (1, sum(one["tokens"] for one in samples))
+    loss, counted = _summed_loss(model, laid)
     assert counted == sum(one["completion_tokens"] for one in samples)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    torch.testing.assert_close(gradient, model.model.layers[0].self_attn.q_proj.weight.grad,
-                               rtol=1e-4, atol=1e-6)
+    assert loss.item() == pytest.approx(expected, rel=near)
+    assert (gradient_of(model, loss) - slope).abs().max() < near_slope * slope.abs().max()
+
+    laid["position_ids"] = torch.arange(laid["input_ids"].numel())[None]
+    loss, _ = _summed_loss(model, laid)
+    assert loss.item() != pytest.approx(expected, rel=10 * near)
+    assert (gradient_of(model, loss) - slope).abs().max() > 10 * near_slope * slope.abs().max()
 
 
 def test_equal_tokens_take_as_many_steps_as_reach_them():

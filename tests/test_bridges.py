@@ -188,9 +188,12 @@ def test_the_tasks_are_what_the_run_evaluates(run, exported):
 
 
 def test_a_part_of_the_tasks_is_written_on_demand(run, tmp_path):
-    """Of named methods and tasks nothing else is written; unknown ones are refused."""
+    """Of named methods and tasks nothing else is written, under their ids; unknown ones are
+    refused."""
     folder = lm_eval.write(run, tmp_path / "some", methods=["direct"], tasks=["lc_461"])
     assert sorted(path.name for path in folder.rglob("*.*")) == ["lc_461.parquet", "lc_461.yaml"]
+    folder = lm_eval.write(run, tmp_path / "named", ["meta_rfft"], ["hamming_distance_cf"])
+    assert [path.name for path in folder.rglob("*.yaml")] == ["lc_461_cf.yaml"]
     with pytest.raises(ParamsError, match="method: this run evaluates direct, meta_rfft, base_1"):
         lm_eval.write(run, tmp_path / "other", methods=["scratchpad"])
     with pytest.raises(ParamsError, match=r"task: this run evaluates lc_125, .*; got 'lc_258'"):

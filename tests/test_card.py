@@ -108,7 +108,7 @@ def test_the_configurations_are_counted(built):
     ("pretrain", "rfft"), ("adaptation", "direct"), ("evaluation", "scratchpad")])
 def test_a_recount_finds_what_the_card_says(built, split, format):
     """Samples, duplicates, overlaps and answers of each task are those of its rows."""
-    rows = {row["task"]: row for row in table(split, built)}
+    rows = {row["task"].rpartition("(")[2].rstrip(")"): row for row in table(split, built)}
     known = set(corpus.read(built, "adaptation", "rfft")["inputs"])
     for task, row in rows.items():
         data = list(corpus.read(built, split, format, task))
@@ -137,14 +137,15 @@ def test_counts_by_length_and_tokens(built):
         tokens = [count(one["prompt"], one["completion"])
                   for one in corpus.read(built, "adaptation", format)]
         mean, maximum = re.fullmatch(r"([\d,]+) \(([\d,]+)\)", row[f"tokens {format}"]).groups()
-        assert int(mean) == pytest.approx(sum(tokens) / len(tokens), abs=0.6)
+        # Rounded twice: to tenths in the manifest, then to whole tokens.
+        assert int(mean) == pytest.approx(sum(tokens) / len(tokens), abs=0.05 + 0.5)
         assert int(maximum) == max(tokens)
 
 
 def test_synthetic_rules_are_one_row(built):
     """All shards of synthetic rules stand together, behind the tasks."""
     rows = table("in_context", built)
-    assert [row["task"] for row in rows] == ["lc_896", "synthetic rules"]
+    assert [row["task"] for row in rows] == ["Monotonic array (lc_896)", "synthetic rules"]
     counts = re.findall(r"(\d+)(?:-(\d+))?: (\d+)", rows[1]["samples by length"])
     assert sum(int(count) * (int(last or first) - int(first) + 1)
                for first, last, count in counts) == 1003
@@ -152,14 +153,15 @@ def test_synthetic_rules_are_one_row(built):
 
 def test_a_task_with_nothing_left_is_shown_as_such(built):
     """A task whose lengths were all left out has no counts, and the card says where to look."""
-    [row] = [row for row in table("validation", built) if row["task"] == "lc_1275"]
+    [row] = [row for row in table("validation", built) if "lc_1275" in row["task"]]
     assert (row["samples by length"], row["tokens rfft"], row["commonest answer"]) == ("-",) * 3
     assert "model's context does not hold them: 1 (`left_out` in `manifest.json`)" in text(built)
 
 
 def test_sources_name_and_link_the_problems(built):
     """Every task of the corpus stands once under Sources, a LeetCode problem with its link."""
-    rows = {row["task"]: row for row in table("Sources", built)}
+    rows = {row["id"]: row for row in table("Sources", built)}
+    assert rows["lc_1275"]["task"] == "Find winner on a tic-tac-toe game"
     assert set(rows) == {"lc_1275", "lc_896", "bbh_navigate", "lc_2544"}
     assert "[monotonic-array](https://leetcode.com/problems/monotonic-array)" in (
         rows["lc_896"]["what it is"])

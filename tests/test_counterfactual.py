@@ -1,6 +1,7 @@
 """The counterfactual tasks: the same questions and instances, another rule, other answers."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 from oracles import ORACLES
@@ -21,13 +22,27 @@ def test_the_downstream_tasks_have_one():
 
 
 def test_they_are_no_tasks_of_the_paper():
-    """No selection holds a counterfactual, but each is found by its id."""
+    """No selection holds a counterfactual, but each is found by its id and by its names."""
     assert not [task for task in tasks.select() if task.split == "counterfactual"]
     assert len(tasks.select()) == len(tasks.IDS)
     for task in ALL:
-        assert tasks.get(f"{task.id}_cf") is task.counterfactual
+        for key in (f"{task.id}_cf", f"{task.name}_cf", f"{task.name}_counterfactual"):
+            assert tasks.get(key) is task.counterfactual
         assert task.counterfactual.split == "counterfactual"
         assert task.counterfactual.counterfactual is None
+
+
+@every_task
+def test_a_counterfactual_knows_the_task_whose_rule_it_changes(task):
+    """Both have the known task as their base, and only one is a counterfactual; the title says
+    which. A changed copy of the known task is a task of its own."""
+    other = task.counterfactual
+    assert (task.is_counterfactual, other.is_counterfactual) == (False, True)
+    assert task.base is other.base is task
+    assert other.title == f"{task.title}, counterfactual"
+    copied = replace(task, id="copied")
+    assert copied.base is copied
+    assert not copied.is_counterfactual
 
 
 @every_task

@@ -1,5 +1,6 @@
 """The set-up: locked versions agree everywhere, and what the README names exists."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -149,6 +150,34 @@ def test_pre_commit_needs_nothing_but_the_environment():
         assert program == f".venv/bin/{here.name}"
         assert hook["language"] == "system"
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("tests", "notebooks"), [(0, 0), (1, 0), (0, 1), (2, 1)])
+def test_make_test_runs_the_notebooks_whatever_the_tests_gave(tmp_path, tests, notebooks):
+    """Both are started, in turn; the last two lines say what each gave; make fails where one did.
+
+    The Makefile is the real one; only the Python of its environment is a script that notes what it
+    is asked to run and ends with the given status.
+    """
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"""#!/bin/sh
+echo "$METARFFT_PARAMS $*" >> "{tmp_path}/calls"
+case "$*" in *--nbval-lax*) exit {notebooks};; *) exit {tests};; esac
+""")
+    python.chmod(0o755)
+    (tmp_path / "installed-cpu").touch()
+    plain = {name: value for name, value in os.environ.items()
+             if name not in ("MAKEFLAGS", "MFLAGS", "METARFFT_PARAMS")}  # of an outer make test
+    done = subprocess.run(["make", "-C", str(ROOT), "test", f"VENV={tmp_path}", "LOCK=cpu"],
+                          capture_output=True, text=True, env=plain)
+    first, second = (tmp_path / "calls").read_text().splitlines()
+    assert first == " -m pytest --numprocesses 2 --dist loadfile"
+    assert re.fullmatch(rf"{ROOT}/params/test.yaml -m pytest --nbval-lax .* notebooks", second)
+    said = ["failed" if status else "passed" for status in (tests, notebooks)]
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("make")]
+    assert lines[-2:] == [f"tests: {said[0]}", f"notebooks: {said[1]}"]
+    assert (done.returncode != 0) == ("failed" in said)
 
 
 def test_citation_names_the_kit_and_the_paper():

@@ -12,7 +12,7 @@ import time
 import made_up_run
 import pytest
 
-from metarfft_core import corpus, evaluation, models, params, training
+from metarfft_core import corpus, evaluation, models, params, tasks, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.paths import ROOT
@@ -131,6 +131,14 @@ def test_the_grid_is_the_evaluation_split(finished):
         assert row["completion_tokens"] <= row["limit"]
         assert (row["outcome"] == "cut") == (row["finish_reason"] == "length")
     assert {row["finish_reason"] for row in rows} == {"stop", "length"}
+
+
+def test_a_task_is_evaluated_by_its_name(finished):
+    """The name of a task leads to the file and the samples of its id."""
+    name = tasks.get(TASK).name
+    assert evaluation.path(finished, "direct", name) == evaluation.path(finished, "direct", TASK)
+    assert evaluation.plan(finished, "direct", name) == evaluation.plan(finished, "direct", TASK)
+    assert evaluation.is_finished(finished, "direct", name)
 
 
 def test_outcomes_can_be_recomputed_from_the_stored_texts(finished):

@@ -10,7 +10,7 @@ from itertools import combinations
 import made_up_run
 import pytest
 
-from metarfft_core import evaluation, figures, params
+from metarfft_core import evaluation, figures, params, tasks
 from metarfft_core.analysis import diagnoses
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
@@ -217,10 +217,15 @@ def test_only_a_smoke_run_is_marked(run):
 
 
 def test_the_figure_shows_each_task_method_and_trained_length(run):
-    """A panel a task, a labelled line a method through its accuracies, the trained part shaded."""
+    """A panel a task, its title above and its id in smaller letters, a labelled line a method
+    through its accuracies, the trained part shaded."""
     frame = figures.accuracy_table(run, evaluation.read(run))
     figure = figures.draw_accuracy(run, frame)
-    assert [axes.get_title().split("\n")[0] for axes in figure.axes] == TASKS
+    titles = [(axes.get_title(), axes.texts[0].get_text()) for axes in figure.axes]
+    assert titles == [("Integer length", "nupa_length"),
+                      ("Find the sequence of ...", "lc_3324")]
+    for axes in figure.axes:
+        assert axes.texts[0].get_fontsize() < axes.title.get_fontsize()
     for task, axes in zip(TASKS, figure.axes, strict=True):
         lines = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
         for method in run.adaptation.methods:
@@ -243,9 +248,25 @@ def test_other_methods_and_tasks_can_be_drawn(run):
     paths = figures.accuracy_figure(run, ["meta_1shot"], TASKS[1:], "in_context")
     assert paths["png"].name == "in_context.png"
     frame = figures.accuracy_table(run, evaluation.read(run))
-    figure = figures.draw_accuracy(run, frame, ["meta_1shot"], TASKS[1:])
-    [axes] = figure.axes
-    assert [line.get_label() for line in axes.get_lines()] == [figures.LABELS["meta_1shot"]]
+    for task in (TASKS[1], tasks.get(TASKS[1]).name):
+        [axes] = figures.draw_accuracy(run, frame, ["meta_1shot"], [task]).axes
+        assert axes.texts[0].get_text() == TASKS[1]
+        assert [line.get_label() for line in axes.get_lines()] == [figures.LABELS["meta_1shot"]]
+
+
+def test_losses_and_costs_show_titles(run):
+    """A panel of losses has the task's title above the stage and the id in small letters; a row of
+    the token costs has the title alone, cut where it is long."""
+    import pandas
+
+    above = [(axes.get_title(), *(text.get_text() for text in axes.texts))
+             for axes in figures.draw_loss(run, figures.loss_table(run)).axes]
+    assert above == [("RF-pretraining",), ("Integer length", "adaptation, nupa_length"),
+                     ("Find the sequence of ...", "adaptation, lc_3324")]
+    cost = pandas.DataFrame({"task": [*TASKS, "lc_461"], "length": 1, "mean": [7, 8, 9], "max": 9})
+    axes = figures.draw_tokens(run, cost).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "Integer length", "Find the sequence of strings ...", "Hamming distance"]
 
 
 def test_the_loops_are_counted_by_what_the_traces_show(run):
@@ -291,7 +312,7 @@ def test_counterfactuals_are_not_among_the_loops(tmp_path, monkeypatch):
     run = made_up_run.make(made_up_run.preset(
         "test", name="changed", adaptation__further=[], evaluation__in_context=[],
         evaluation__counterfactual=["meta_rfft"]), lambda *_: 0.5, traces=True)
-    assert any(task.endswith("_cf") for _, task, _ in run.cells)
+    assert any(tasks.get(task).is_counterfactual for _, task, _ in run.cells)
     counted = pandas.read_csv(figures.loop_figure(run)["csv"]).groupby("method").rows.sum()
     shares = pandas.read_csv(figures.error_figure(run)["csv"]).groupby("method").rows.sum()
     assert counted["meta_rfft"] == counted["vanilla_rfft"] == shares["meta_rfft"]

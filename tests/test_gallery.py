@@ -30,17 +30,18 @@ def test_command_writes_the_page(tmp_path, monkeypatch, capsys):
 
 
 def test_page_has_a_section_for_each_task():
-    """The table of contents and the sections have the paper's tasks, each once, in its order."""
-    ids = [task.id for task in tasks.select()]
-    assert re.findall(r"^\| \[(\w+)\]\(#(\w+)\)", PAGE, re.MULTILINE) == [(id, id) for id in ids]
-    assert list(SECTIONS) == ids
+    """The table of contents and the sections have the paper's tasks, each once, in its order; the
+    contents link title, name and id to the anchor of the id."""
+    assert re.findall(r"^\| \[(.+)\]\(#(\w+)\) \| (\w+) \| (\w+) \|", PAGE, re.MULTILINE) == [
+        (task.title, task.id, task.name, task.id) for task in tasks.select()]
+    assert list(SECTIONS) == [task.id for task in tasks.select()]
 
 
 @pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
 def test_section(task):
     """A section shows question, rule, length, and a whole completion in each format."""
     section = SECTIONS[task.id]
-    assert f"## {task.id}: {task.name}\n" in section
+    assert f"## {task.title} (`{task.name}`, `{task.id}`)\n" in section
     assert task.summary in section
     assert task.length_definition in section
     assert f"```python\n{task.rule_source}```" in section
@@ -51,4 +52,5 @@ def test_section(task):
     assert names == ["the rule in sentences", "direct", "scratchpad", "rfft", "rfft_nl"]
     assert section.count("</details>") == len(names)
     assert section.count("```") % 2 == 0
-    assert (f"`{task.id}_cf`" in section) == (task.counterfactual is not None)
+    assert ("\nCounterfactual `" in section) == (task.counterfactual is not None)
+    assert not task.counterfactual or f"`{task.counterfactual.id}`" in section

@@ -2,17 +2,19 @@
 
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy
 import pytest
+import rounding
 import torch
 from gguf import GGUFReader
 from gguf.quants import dequantize
 from safetensors.torch import load_file, save_file
-from tiny_model import write_tiny
+from tiny_model import PRODUCTS, TERMS, write_tiny
 from transformers import AutoModelForCausalLM
 
 from metarfft_core import models
@@ -23,6 +25,10 @@ TEXTS = [("Q: 12345?", "So the answer is 5"),
          ("rule:\ndef f(x):\n    return x\n\nQ: f([1, 2])?", "1. x\n  y\nSo the answer is 'é'"),
          ("<|im_end|> a  b 日本", "\n\nSo the answer is [1, -20]")]
 
+RANK = 4
+SAME = rounding.float32(2 * PRODUCTS, TERMS)
+"""Of float32 logits: an adapter adds two products to each layer, in a row of their own."""
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
@@ -31,7 +37,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(tiny, tmp_path_factory):
-    return models.pissa_start(tiny, 4, tmp_path_factory.mktemp("pissa") / "start")
+    return models.pissa_start(tiny, RANK, tmp_path_factory.mktemp("pissa") / "start")
 
 
 def logits(model, ids=range(100, 140)):
@@ -132,24 +138,38 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_pissa_adapter_is_the_best_approximation_of_its_rank(tiny, start):
-    """Every layer's adapter is the truncated decomposition that numpy finds, the output's none."""
+    """Every layer's adapter is the truncated decomposition that numpy finds in float64, to what
+    float32 leaves of one; the output's none."""
     base, adapter = load_file(tiny / "model.safetensors"), load_file(
         start / "adapter" / "adapter_model.safetensors")
     layers = [name for name in base if name.endswith("_proj.weight")]
     assert len(adapter) == 2 * len(layers) == 28
     for name in layers:
         u, s, v = numpy.linalg.svd(base[name].double().numpy())
-        expected = u[:, :4] * s[:4] @ v[:4]
+        expected = u[:, :RANK] * s[:RANK] @ v[:RANK]
         prefix = "base_model.model." + name.removesuffix(".weight")
         product = adapter[f"{prefix}.lora_B.weight"] @ adapter[f"{prefix}.lora_A.weight"]
-        numpy.testing.assert_allclose(product.numpy(), expected, atol=1e-5)
+        assert (numpy.linalg.norm(product.numpy() - expected)
+                < rounding.truncated(s, max(expected.shape), RANK))
+
+
+def assert_once_rounded(got, expected, rounded):
+    """Each layer's weights are those expected, but for one rounding to bfloat16 of `rounded`, and
+    for that of a product in float32."""
+    for name, weight in rounding.linear(expected).items():
+        limit = (rounding.once_in_bfloat16(rounding.linear(rounded)[name])
+                 + rounding.float32(1, RANK) * weight.norm())
+        assert ((rounding.linear(got)[name] - weight).abs() <= limit).all(), name
 
 
 def test_pissa_starts_as_the_base_model(tiny, start):
-    """Residual and adapter together compute what the base computes, but for bfloat16 rounding."""
-    base = logits(load(tiny))
-    together = logits(models.load_pissa(start, torch.float32))
-    assert (base - together).abs().max() < 0.01 * base.abs().max()
+    """Residual and adapter are together the base's weights, but for the residual's rounding to
+    bfloat16, and compute with them, to float32's rounding."""
+    model = models.load_pissa(start, torch.float32)
+    together = logits(model)
+    whole = model.merge_and_unload()
+    assert_once_rounded(whole, load(tiny), load(start / "residual"))
+    assert rounding.apart(logits(whole), together) < SAME
 
 
 def test_pissa_start_is_computed_once(tiny, start):
@@ -182,7 +202,8 @@ def test_the_pissa_start_of_another_base_is_refused(tiny, start, tmp_path):
 
 
 def test_merged_model_computes_what_base_and_adapter_compute(start, tmp_path):
-    """Merging a changed adapter keeps the logits to 1% of their range, and they did change."""
+    """A changed adapter is merged into weights that differ from the exact ones by one rounding to
+    bfloat16; their logits are ten times nearer to its own than those before the change."""
     model = models.load_pissa(start, torch.float32)
     before = logits(model)
     torch.manual_seed(1)
@@ -194,8 +215,10 @@ def test_merged_model_computes_what_base_and_adapter_compute(start, tmp_path):
     trained = logits(model)
     merged = models.merge_pissa(start, tmp_path)
     assert {parameter.dtype for parameter in merged.parameters()} == {torch.bfloat16}
-    assert (logits(merged) - trained).abs().max() < 0.01 * trained.abs().max()
-    assert (trained - before).abs().max() > 0.1 * trained.abs().max()
+    whole = model.merge_and_unload()
+    assert rounding.apart(logits(whole), trained) < SAME
+    assert_once_rounded(merged, whole, whole)
+    assert 10 * rounding.apart(logits(merged), trained) < rounding.apart(before, trained)
 
 
 def test_change_of_weights_is_measured_in_the_merged_product(tiny, start, tmp_path):
@@ -207,5 +230,8 @@ def test_change_of_weights_is_measured_in_the_merged_product(tiny, start, tmp_pa
     kept = sum((numpy.linalg.svd(tensor.double().numpy(), compute_uv=False)[:4] ** 2).sum()
                for name, tensor in base.items() if name.endswith("_proj.weight"))
     norm = sum((tensor.double() ** 2).sum().item() for tensor in base.values())
+    # Added up in float32: torch halves what it adds until few are left, so that a sum of positive
+    # numbers is off by as many units as there are halvings. The values kept are LAPACK's.
+    limit = rounding.FLOAT32 * (TERMS + math.log2(max(map(torch.numel, base.values()))))
     assert models.change_pissa(tiny, start, tmp_path) == pytest.approx((kept / norm) ** 0.5,
-                                                                       rel=1e-3)
+                                                                       rel=limit)

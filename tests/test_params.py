@@ -188,9 +188,9 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
     ("evaluation.engine", "vlm", "evaluation.engine: input should be 'vllm' or 'transformers'"),
     ("evaluation.confidence", 95, "evaluation.confidence: input should be less than 1, got 95"),
     ("corpus.pretrain.tasks", ["sr_coin_flp"], "corpus.pretrain.tasks: no task 'sr_coin_flp'; the "
-                                               "nearest are sr_coin_flip"),
+                                               "nearest are coin_flip (sr_coin_flip)"),
     ("corpus.pretrain.tasks", "pretraining", "corpus.pretrain.tasks: expected pretrain, downstream "
-                                             "or a list of task ids, got 'pretraining'"),
+                                             "or a list of tasks, got 'pretraining'"),
     ("corpus.pretrain.tasks", [], "corpus.pretrain.tasks: expected at least one task"),
     ("corpus.adaptation.tasks", ["lc_258", "lc_258"],
      "corpus.adaptation.tasks: expected at least one task, none twice, got ['lc_258', 'lc_258']"),
@@ -431,6 +431,38 @@ def test_further_trainings_are_more_cells_of_the_grid():
         ("lc_2544", "vanilla_rfft", 1), ("lc_2544", "vanilla_rfft", 2), ("lc_2544", "meta_rfft", 1),
         ("lc_2544", "meta_rfft", 2), ("lc_2544", "meta_rfft_nl", 0)]
     assert {(task, method, seed) for method, task, seed in run.cells} == set(run.trainings)
+
+
+def test_names_of_tasks_are_the_same_parameters_as_their_ids():
+    """A file with names of tasks, wherever it lists tasks, has the digest of one with ids, and its
+    stored form holds ids."""
+    values = plain("adaptation.further", [
+        {"methods": ["vanilla_rfft"], "tasks": ["lc_2544"], "seeds": [3]}])
+    values["corpus"]["pretrain"] = {"tasks": ["lc_1275", "bbh_navigate"], "lengths": [2],
+                                    "samples_per_length": 2}
+    values["corpus"]["in_context"] = {"tasks": ["lc_896"], "lengths": [2], "samples_per_length": 2,
+                                      "synthetic_samples": 0}
+    values["corpus"]["validation"]["lengths"] = [3]
+    text = yaml.safe_dump(values)
+    named = text
+    for id in ("lc_2544", "lc_1275", "bbh_navigate", "lc_896"):
+        assert id in named
+        named = named.replace(id, tasks.get(id).name)
+    by_id, by_name = params.check(values), params.check(yaml.safe_load(named))
+    assert named != text
+    assert by_name.digest == by_id.digest
+    assert by_name.model_dump() == by_id.model_dump()
+    assert by_name.cells == by_id.cells
+
+
+@pytest.mark.parametrize(("named", "message"), [
+    (["lc_258", "add_digits"], r"none twice, got \['lc_258', 'lc_258'\]"),
+    (["add_digit"], r"nearest are add_digits \(lc_258\)"),
+    (["add_digits_cf"], r"without a changed rule .* got Add digits, counterfactual \(lc_258_cf\)")])
+def test_a_list_of_tasks_holds_each_known_task_once(named, message):
+    """A task under two names, an unknown name and a counterfactual are refused in a list."""
+    with pytest.raises(params.ParamsError, match=message):
+        params.check(plain("corpus.adaptation.tasks", named))
 
 
 def test_counterfactual_and_1shot_cells_follow_the_trained_ones():

@@ -4,21 +4,22 @@ import json
 import shutil
 
 import pytest
+import rounding
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from tiny_model import tiny_run, write_tiny
+from tiny_model import PRODUCTS, TERMS, tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 
 from metarfft_core import corpus, models, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system.paths import ROOT
-from metarfft_core.training import checkpoints
+from metarfft_core.training import checkpoints, worker
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice
-TOLERANCE = 0.01
-"""Of the logits, relative to their norm. The residual and the merged weights are bfloat16, each
-rounded once."""
+RANK = 4
+SAME = rounding.float32(2 * PRODUCTS, TERMS)
+"""Of float32 logits: an adapter adds two products to each layer, in a row of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -40,32 +41,48 @@ def logits(model):
     return model.float().eval()(torch.arange(40)[None] * 37 % 4000, use_cache=False).logits
 
 
-def distance(got, expected):
-    return ((got - expected).norm() / expected.norm()).item()
-
-
 def load(path, dtype=torch.float32):
     return AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
 
 
-def test_merged_lora_and_adapter_give_the_trained_logits(trained):
-    """The model as it was trained, the merged weights, the plain LoRA on the base and the PiSSA
-    adapter loaded by peft on the base have the same logits, which are far from the base's."""
+def test_merged_lora_and_adapter_are_the_trained_weights_rounded_once(trained):
+    """The merged weights, the plain LoRA on the base and the PiSSA adapter loaded by peft on the
+    base have the trained model's weights, but for one rounding to bfloat16: of the merged weights,
+    or of the residual, which was trained on as rounded. Each computes with them, to float32's
+    rounding, and its logits are ten times nearer to the trained ones than the base's are.
+    """
     run, base, folder, start = trained
     config = models.load_pissa(start, torch.float32).peft_config["default"]
-    residual = load(start / "residual")
-    expected = logits(PeftModel.from_pretrained(residual, folder / "adapter", config=config))
-    assert distance(logits(load(base)), expected) > 10 * TOLERANCE
     with training.weights(run, "vanilla_rfft", "lc_2544") as merged:
-        ways = {"merged": logits(load(merged))}
-    ways["lora"] = logits(PeftModel.from_pretrained(load(base), folder / "lora"))
-    ways["adapter"] = logits(PeftModel.from_pretrained(load(base), folder / "adapter"))
-    for name, got in ways.items():
-        assert distance(got, expected) < TOLERANCE, name
+        ways = {"merged": load(merged)}
+    ways["lora"] = PeftModel.from_pretrained(load(base), folder / "lora")
+    ways["adapter"] = PeftModel.from_pretrained(load(base), folder / "adapter")
+    ways["trained"] = PeftModel.from_pretrained(load(start / "residual"), folder / "adapter",
+                                                config=config)
+    found, weights = {}, {}
+    for name, model in ways.items():
+        found[name] = logits(model)
+        plain = model.merge_and_unload() if isinstance(model, PeftModel) else model
+        assert rounding.apart(logits(plain), found[name]) < SAME, name
+        weights[name] = rounding.linear(plain)
+    residual, original = rounding.linear(load(start / "residual")), rounding.linear(load(base))
+    for layer, expected in weights.pop("trained").items():
+        values = torch.linalg.svdvals(original[layer].double())
+        again = rounding.truncated(values, max(expected.shape), RANK)  # peft decomposes it anew
+        for name, rounded, more in (("merged", expected, 0), ("lora", residual[layer], 0),
+                                    ("adapter", residual[layer], again)):
+            limit = (rounding.once_in_bfloat16(rounded) + more
+                     + rounding.float32(1, 2 * RANK) * expected.norm())
+            assert ((weights[name][layer] - expected).abs() <= limit).all(), (name, layer)
+    expected = found.pop("trained")
+    nearest = rounding.apart(logits(load(base)), expected) / 10
+    assert {name for name, got in found.items()
+            if rounding.apart(got, expected) > nearest} == set()
 
 
 def test_the_plain_lora_is_pefts_own_conversion(trained, tmp_path):
-    """The exported LoRA adds to the base what peft's conversion of the adapter adds, to 1e-4."""
+    """The exported LoRA adds to the base what peft's conversion of the adapter adds, to the
+    rounding of float32."""
     _, base, folder, start = trained
     model = models.load_pissa(start, torch.float32)
     own = load_file(folder / "adapter" / "adapter_model.safetensors")
@@ -76,7 +93,7 @@ def test_the_plain_lora_is_pefts_own_conversion(trained, tmp_path):
                           path_initial_model_for_weight_conversion=str(start / "adapter"))
     theirs = logits(PeftModel.from_pretrained(load(base), tmp_path / "peft"))
     ours = logits(PeftModel.from_pretrained(load(base), folder / "lora"))
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    assert rounding.apart(ours, theirs) < SAME
 
 
 def test_adapters_hold_every_layer_once_and_say_what_they_are(trained):
@@ -136,7 +153,7 @@ def test_a_damaged_checkpoint_is_named_and_refused(trained, tmp_path, monkeypatc
     monkeypatch.setenv("METARFFT_OUTPUTS", str(outputs))
     folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        patch.setattr(worker, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError, match="killed"):
             training.train(run, "adapt", "lc_2544", "direct")
     checkpoint = checkpoints.last(folder / "checkpoints")

@@ -4,7 +4,6 @@ import json
 import runpy
 import subprocess
 import sys
-import time
 
 import pytest
 from tiny_model import tiny_run, write_tiny
@@ -26,10 +25,8 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["7b", "32b"])
 def large(request):
-    """The plan of a large run, and the seconds that it took; one sample of each length."""
-    run = params.load(ROOT / "params" / f"{request.param}.yaml")
-    start = time.process_time()
-    return plan.plan(run, samples=1), time.process_time() - start
+    """The plan of a large run, by one sample of each length."""
+    return plan.plan(params.load(ROOT / "params" / f"{request.param}.yaml"), samples=1)
 
 
 def changed(run, section, **values):
@@ -120,39 +117,36 @@ def test_full_fine_tuning_is_spread_over_a_node(lean):
 
 
 def test_large_runs_are_planned(large):
-    """7B and 32B are planned within a minute, with the paper's GPUs, steps and hours."""
-    made, seconds = large
-    assert seconds < 60
-    pretrain = row(made, "pretrain")
+    """7B and 32B are planned with the paper's GPUs, steps and hours."""
+    pretrain = row(large, "pretrain")
     assert (pretrain.processes, pretrain.steps, pretrain.paper_low) in \
         {(8, 800, 144.0), (32, 700, 713.6)}
     assert pretrain.samples == 256 * pretrain.steps
-    adaptations = made.stages[made.stages.stage == "adapt"]
-    assert len(adaptations) == len(made.run.trainings)
+    adaptations = large.stages[large.stages.stage == "adapt"]
+    assert len(adaptations) == len(large.run.trainings)
     assert set(adaptations.steps) == {156}
-    assert made.stages.fits.all()
-    assert not made.problems
+    assert large.stages.fits.all()
+    assert not large.problems
 
 
 def test_large_runs_are_shown(large):
     """The text holds every stage and method, and says whether tokens were counted."""
-    made, _ = large
-    text = plan.show(made)
-    assert ("ESTIMATED" in text) != made.counted
+    text = plan.show(large)
+    assert ("ESTIMATED" in text) != large.counted
     assert "Everything fits." in text
     for name in ("RF-pretraining", *(f"adaptation, {method}" for method in
-                                     made.run.adaptation.methods), "evaluation, in sum"):
+                                     large.run.adaptation.methods), "evaluation, in sum"):
         assert name in text
     assert all(len(line) < 400 for line in text.splitlines())
 
 
 def test_hours_follow_from_operations(large):
     """GPU hours are operations over the stated share of the peak."""
-    made, _ = large
-    pretrain = row(made, "pretrain")
-    weight = 6 if made.run.pretraining.method == "full" else 4
-    each = pretrain.flops / pretrain.tokens / made.shape.parameters
-    assert each == pytest.approx(weight, rel=0.02)  # and an adapter's
+    pretrain = row(large, "pretrain")
+    settings, parameters = large.run.pretraining, large.shape.parameters
+    weight = 6 if settings.method == "full" else 4
+    adapter = 6 * large.shape.adapter(settings.rank) if settings.rank else 0
+    assert pretrain.flops / pretrain.tokens == pytest.approx(weight * parameters + adapter)
     seconds = (pretrain.flops + pretrain.validation_flops) / (0.40 * 989e12)
     assert pretrain.gpu_hours == pytest.approx(seconds / 3600)
 
@@ -172,7 +166,7 @@ def test_operations_are_those_of_the_log(tiny, method):
         model = get_peft_model(model, LoraConfig(r=run.pretraining.rank,
                                                  target_modules="all-linear"))
     pretrain = row(plan.plan(run), "pretrain")
-    assert pretrain.flops == pytest.approx(trainer.flops(model) * pretrain.tokens, rel=1e-3)
+    assert pretrain.flops == pytest.approx(trainer.flops(model) * pretrain.tokens)
 
 
 def test_tokens_are_those_of_the_corpus(tiny, monkeypatch, tmp_path):
@@ -200,7 +194,8 @@ def test_general_data_counts_with_its_share(tiny, tmp_path):
     made = row(plan.plan(tiny_run(tiny, mix=mix)), "pretrain")
     other = models.token_counter(str(tiny))(line["prompt"], line["completion"])
     expected = 0.75 * alone.tokens / alone.samples + 0.25 * other
-    assert made.tokens / made.samples == pytest.approx(expected, rel=1e-4)
+    # Both plans give whole tokens.
+    assert made.tokens == pytest.approx(expected * made.samples, abs=0.5 + 0.5 * 0.75)
     with pytest.raises(params.ParamsError, match=r"nowhere\.jsonl"):
         plan.plan(tiny_run(tiny, mix=mix | {"file": str(tmp_path / "nowhere.jsonl")}))
 
@@ -214,7 +209,9 @@ def test_equal_trained_tokens_take_more_steps(tiny):
     direct, ruled = row(equal, "adapt", "direct"), row(equal, "adapt", "vanilla_rfft")
     assert ruled.steps == 7
     assert direct.steps > 50
-    assert direct.trained_tokens == pytest.approx(ruled.trained_tokens, rel=0.02)
+    # It takes whole steps: the last one may go beyond.
+    assert ruled.trained_tokens <= direct.trained_tokens + 1
+    assert direct.trained_tokens - ruled.trained_tokens < direct.trained_tokens / direct.steps + 1
 
 
 def test_an_estimate_is_near_the_count():

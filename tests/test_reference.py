@@ -66,7 +66,8 @@ def test_the_page_of_results_tells_the_kept_results():
             told[method] = list(map(int, cells))
     assert told == {method: [sum(
         row["outcome"] == "right" for row in kept[method]
-        if (row["length"], row["seed"]) == (length, run.seed) and not row["task"].endswith("_cf"))
+        if (row["length"], row["seed"]) == (length, run.seed)
+        and row["task"] in run.corpus.adaptation.tasks)
         for length in run.corpus.evaluation.lengths] for method in run.adaptation.methods}
 
 

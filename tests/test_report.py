@@ -262,7 +262,7 @@ def test_the_cells_that_differ_are_counted_and_named():
     assert (line.first, line.other) == (SAMPLES, 0)
     text = " ".join(report.show(comparison).split())
     assert "holds 0 in 11 of 12 cells" in text
-    assert "| direct | lc_2544 | 0 | 2 | 1.000 [" in text
+    assert "| direct | Alternating digit sum (lc_2544) | 0 | 2 | 1.000 [" in text
 
 
 def test_a_run_against_itself_differs_in_nothing():

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tokenize
+from typing import ClassVar
 
 import pytest
 from oracles import EDGES, ORACLES
@@ -192,10 +193,42 @@ def test_share_of_yes(task):
         assert 0.35 <= sum(answers) / 300 <= 0.65, length
 
 
-def test_unknown_task():
-    """An id that does not exist is a KeyError that names the nearest ids."""
-    with pytest.raises(KeyError, match="nupa_add"):
-        tasks.get("nupa_ad")
+@pytest.mark.parametrize("key", ["nupa_ad", "add_intger"])
+def test_unknown_task(key):
+    """An id or a name that does not exist is a KeyError that names the nearest tasks by both."""
+    with pytest.raises(KeyError, match=r"nearest are add_integer \(nupa_add\), "):
+        tasks.get(key)
+
+
+@every_task
+def test_a_task_is_found_by_its_name(task):
+    """The paper's name finds the task as its id does, and no id or name means two tasks."""
+    name = FACTS[task.id]["name"]
+    assert tasks.get(name) is tasks.get(task.id) is task
+    assert tasks.id_of(name) == task.id
+    others = [one for one in ALL if one is not task]
+    assert not set(task.keys) & {key for one in others for key in one.keys}
+
+
+def test_titles_are_for_people():
+    """A title has the words of the name, its capitals are those of the language, each is unique."""
+    for task in ALL:
+        words = task.title.lower().replace("-", " ").split()
+        assert set(words) <= set(task.name.split("_")), task.title
+        assert task.title[0].isupper()
+    assert len({task.title for task in ALL}) == len(ALL)
+    assert [tasks.get(id).title for id in (
+        "lc_461", "lc_1275", "lc_557", "lc_705", "nupa_add", "nupa_get_digit",
+        "bbh_dyck_languages")] == [
+        "Hamming distance", "Find winner on a tic-tac-toe game", "Reverse words in a string III",
+        "Design HashSet", "Add integer", "Get digit", "Dyck languages"]
+    assert tasks.label("add_integer") == tasks.label("nupa_add") == "Add integer (nupa_add)"
+
+
+def test_what_is_no_task_keeps_its_own_name():
+    """The look-ups for stored results pass on what no task is called."""
+    assert tasks.find("airline") is None
+    assert tasks.id_of("airline") == tasks.label("airline") == "airline"
 
 
 @pytest.mark.parametrize("key", ["split", "source"])
@@ -263,3 +296,99 @@ def test_declared_twice():
     """An id can be taken once."""
     with pytest.raises(ValueError, match="nupa_add is declared twice"):
         tasks.task("nupa_add", source="nupa", length="x")(type("Again", (), {}))
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """A registry of the test's own, which begins with the kit's tasks."""
+    tasks.select()
+    monkeypatch.setattr(tasks.registry, "_TASKS", dict(tasks.registry._TASKS))
+
+
+class Doubled:
+    """A task of the test."""
+
+    question = "Double {n}."
+    counterfactual: ClassVar = {"return n + n": "return n + n + 1"}
+
+    def rule(n):
+        return n + n
+
+    def sample(rng, length):
+        return {"n": length}
+
+
+class CoinFlip:
+    """A task of the test, named as one of the kit's is."""
+
+    question = "Keep {n}."
+
+    def rule(n):
+        return n
+
+    def sample(rng, length):
+        return {"n": length}
+
+
+class Kept:
+    """A task of the test without a counterfactual."""
+
+    question = "Keep {n}."
+
+    def rule(n):
+        return n
+
+    def sample(rng, length):
+        return {"n": length}
+
+
+def register(id, cls=Doubled):
+    """Declare a task as the decorator in a user's file does."""
+    return tasks.task(id, source="own", length="n")(cls)
+
+
+@pytest.mark.parametrize(("id", "cls", "said"), [
+    ("own", CoinFlip, r"coin_flip already means coin_flip \(sr_coin_flip\)"),
+    ("coin_flip", Doubled, r"coin_flip already means coin_flip \(sr_coin_flip\)"),
+    ("lc_461_cf", Doubled, "lc_461_cf is declared twice"),
+    ("add_integer_cf", Doubled, r"add_integer_cf already means add_integer_counterfactual"),
+    ("sr_coin_flip", CoinFlip, "sr_coin_flip is declared twice")])
+def test_a_task_of_ones_own_takes_no_name_of_the_kits(registry, id, cls, said):
+    """An id or a name that already means a task is refused, and nothing is entered."""
+    before = dict(tasks.registry._TASKS)
+    with pytest.raises(ValueError, match=said):
+        register(id, cls)
+    assert before == tasks.registry._TASKS
+
+
+def test_two_tasks_of_ones_own_need_two_names(registry):
+    """A second id for a class of the same name is refused; the first task stays."""
+    first = register("one")
+    with pytest.raises(ValueError, match=r"doubled already means doubled \(one\)"):
+        register("two")
+    assert tasks.get("doubled") is first
+    assert tasks.find("two") is None
+
+
+def test_a_notebook_may_declare_its_own_task_again(registry, monkeypatch):
+    """The new declaration takes the place of the old one under all ids and names, also where the
+    class has another name or no counterfactual any more."""
+    for cls in (Doubled, Kept):
+        monkeypatch.setattr(cls, "__module__", "__main__")
+    first, again = register("own"), register("own")
+    assert tasks.get("own") is tasks.get("doubled") is again
+    assert again is not first
+    assert tasks.get("own_cf") is again.counterfactual
+    with pytest.raises(ValueError, match="own_cf is declared twice"):
+        register("own_cf", Kept)
+    assert register("own", Kept) is tasks.get("own") is tasks.get("kept")
+    assert tasks.find("doubled") is tasks.find("own_cf") is None
+
+
+def test_tasks_of_a_file_are_held_against_a_library_that_is_not_loaded_yet():
+    """A name of the kit's is refused in the first declaration of a process, too."""
+    program = ("from metarfft_core import tasks\n"
+               "class CoinFlip:\n    question = rule = sample = None\n"
+               "tasks.task('lc_461', source='own', length='n')(CoinFlip)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "task lc_461 is declared twice: hamming_distance, CoinFlip" in done.stderr

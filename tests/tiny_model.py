@@ -8,6 +8,11 @@ SETTINGS = {
     "method": "pissa", "rank": 4, "learning_rate": 5.0e-3, "batch_size": 4, "micro_batch_size": 2,
     "steps": 8, "epochs": 2, "scheduler": "linear", "warmup_ratio": 0.25, "weight_decay": 0.0,
     "max_grad_norm": 1.0, "evaluate_every": 3, "save_every": 2}
+PRODUCTS = 2 * 6 + 1
+"""Matrix products in a row from tokens to logits: in each layer a projection, the scores, what they
+weigh, the attention's output and two of the MLP; then the output layer."""
+TERMS = 128
+"""Of the longest sum in them, but for the scores' sums over longer texts."""
 
 
 def write_tiny(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import io
 import os
 from pathlib import Path
 
-from metarfft_core import params
+from metarfft_core import params, tasks
 from metarfft_core.analysis.compare import ABSENT, Comparison
 from metarfft_core.analysis.run_folder import Row, RunFolder, facts, open_run
 from metarfft_core.params import Params, ParamsError
@@ -125,7 +125,7 @@ def _pairs_text(comparison: Comparison) -> str:
 
 
 def _cells_text(comparison: Comparison) -> str:
-    apart = [(method, task, seed, one.group.removeprefix("length "),
+    apart = [(method, tasks.label(task), seed, one.group.removeprefix("length "),
               _interval((one.difference, one.low, one.high), 3))
              for method, task, seed, one in comparison.cells if not one.low <= 0 <= one.high]
     total = len(comparison.cells)
@@ -138,8 +138,9 @@ def _cells_text(comparison: Comparison) -> str:
 def _flips_text(comparison: Comparison) -> str:
     listed = [flip for method in dict.fromkeys(flip["method"] for flip in comparison.flips)
               for flip in [one for one in comparison.flips if one["method"] == method][:LISTED]]
-    lines = [(one["method"], one["task"], one["seed"], one["length"], one["index"], one["flip"],
-              _short(one["gold_answer"]), _answer(one, "first"), _answer(one, "other"))
+    lines = [(one["method"], tasks.label(one["task"]), one["seed"], one["length"], one["index"],
+              one["flip"], _short(one["gold_answer"]), _answer(one, "first"),
+              _answer(one, "other"))
              for one in listed]
     more = len(comparison.flips) - len(lines)
     return (table(["method", "task", "seed", "length", "index", "flip", "gold", "first", "other"],

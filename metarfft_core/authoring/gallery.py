@@ -32,10 +32,13 @@ def page() -> str:
         "behind ` # ` stands what it did; `rfft_nl` recites the rule's numbered sentences in the "
         "same way. A counterfactual changes lines of the rule and nothing else; it serves for "
         "evaluation only.", "",
-        "| task | name | source | split | lengths | length is |", "|---|---|---|---|---|---|",
+        "A task has a title, a name and an id. Commands and parameter files take name or id; "
+        "stored results hold the id.", "",
+        "| task | name | id | source | split | lengths | length is |", f"|{'---|' * 7}",
     ]
-    rows = [f"| [{task.id}](#{task.id}) | {task.name} | {task.source} | {task.split} | "
-            f"{_lengths(task)} | {_cell(task.length_definition)} |" for task in every]
+    rows = [f"| [{task.title}](#{task.id}) | {task.name} | {task.id} | {task.source} | "
+            f"{task.split} | {_lengths(task)} | {_cell(task.length_definition)} |"
+            for task in every]
     return "\n".join([*head, *rows, ""]) + "".join(map(_section, every))
 
 
@@ -57,7 +60,8 @@ def _section(task: Task) -> str:
     """One task's part of the page."""
     length = LENGTH if LENGTH in task.lengths else task.lengths[0]
     instance = task.sample(length=length, seed=0, index=0)
-    parts = [f'\n<a id="{task.id}"></a>\n\n## {task.id}: {task.name}\n',
+    parts = [f'\n<a id="{task.id}"></a>\n\n## {task.title} '
+             f'(`{task.name}`, `{task.id}`)\n',
              f"{task.summary}\n",
              f"{task.source}, {task.split}. Length: {task.length_definition}, {_lengths(task)}.\n",
              f"Question, at length {length}:\n", _fence(task.ask(instance.inputs)),

@@ -21,6 +21,7 @@ import yaml
 from metarfft_core import __version__, evaluation
 from metarfft_core.bridges import new_folder
 from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.tasks import id_of
 
 COLUMNS = ("task", "length", "index", "prompt", "gold_answer", "limit")
 """What a sample of a task holds; `limit` is the kit's own decoding limit, in tokens."""
@@ -38,12 +39,14 @@ def write(run: Params, folder: Path, methods: Collection[str] = (),
           tasks: Collection[str] = ()) -> Path:
     """Write what `run` evaluates, or `methods` and `tasks` of it, to a new folder; returns it.
 
+    `tasks` are ids or names; the folder holds ids.
     Two methods of one format have the same prompts: their tasks differ in name alone. Raises
     ParamsError where the run evaluates no such method or task, its corpus is not built, `folder`
     is not empty, or one decoding limit does not do for all samples of a task.
     """
     cells = list(dict.fromkeys((method, task) for method, task, _ in run.cells
                                if method in METHODS))
+    tasks = [id_of(task) for task in tasks]
     for key, given, held in (("method", methods, dict.fromkeys(cell[0] for cell in cells)),
                              ("task", tasks, dict.fromkeys(cell[1] for cell in cells))):
         for name in given:

@@ -49,7 +49,6 @@ SYNTHETIC = "synthetic-"
 TRIES = 20
 """A held-out length is drawn at most this often for each of its samples in search of new inputs."""
 
-_CHANGED = "_cf"  # behind the id of a task: its counterfactual
 _PROBES = 5  # samples of the longest length that are counted before anything is built
 _COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
 _MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
@@ -155,8 +154,8 @@ def _finished(run: Params, folder: Path) -> bool:
 def files(run: Params, split: str, format: str, task: str | None = None) -> list[Path]:
     """The Parquet files of a split in a format: of one task, or of all in the run's order.
 
-    In the split `in_context` a part of the synthetic rules counts as a task.
-    Raises ParamsError where the corpus is not built or holds no such split, format or task.
+    `task` is an id or a name. In the split `in_context` a part of the synthetic rules counts as a
+    task. Raises ParamsError where the corpus is not built or holds no such split, format or task.
     """
     if not (run.folder / "corpus" / "manifest.json").exists():
         raise ParamsError(f"the corpus of run {run.name} is not built: there is no "
@@ -166,6 +165,7 @@ def files(run: Params, split: str, format: str, task: str | None = None) -> list
     _require("format", format, splits[split].formats)
     held = splits[split].shards
     if task is not None:
+        task = tasks.id_of(task)
         _require("task", task, tuple(held))
     return [_shard(run, split, format, one) for one in held if task in (None, one)]
 
@@ -238,8 +238,7 @@ def check_context(run: Params) -> None:
 
 def _write_shards(run: Params) -> None:
     """Write the shards that lack, a task at a time in each worker, and report the progress."""
-    every = dict.fromkeys(name.removesuffix(_CHANGED) for split in _splits(run).values()
-                          for name in split.shards)
+    every = dict.fromkeys(_base(name) for split in _splits(run).values() for name in split.shards)
     progress = _Progress(run)
     workers = ProcessPoolExecutor(min(run.corpus.workers, len(every)), get_context("spawn"),
                                   initializer=_start_worker)
@@ -285,16 +284,21 @@ class _Progress:
                   f"{left * seconds / self.written:,.0f} s left", flush=True)
 
 
-def _write_task(run: Params, shard: str) -> tuple[int, int, int]:
+def _base(shard: str) -> str:
+    """The shard that a worker writes together with this one: of a counterfactual, its task's."""
+    task = tasks.find(shard)
+    return task.base.id if task else shard
+
+
+def _write_task(run: Params, base: str) -> tuple[int, int, int]:
     """Write what lacks of a task and its counterfactual, or of a part of the synthetic rules.
 
     Returns the shards found, the shards written and the samples in those.
     """
     found = written = samples = 0
-    for name, split in _splits(run).items():
-        held = shard + _CHANGED if split.counterfactual else shard
-        if held not in split.shards:
-            continue
+    every = [(name, split, held) for name, split in _splits(run).items()
+             for held in split.shards if _base(held) == base]
+    for name, split, held in every:
         paths = {format: _shard(run, name, format, held) for format in split.formats}
         if all(path.exists() for path in paths.values()):
             found += len(paths)
@@ -374,7 +378,7 @@ def _trained_inputs(run: Params, split: _Split, task: Task) -> set[str]:
     if split.trained is None:
         return set()
     format = _splits(run)[split.trained].formats[0]
-    path = _shard(run, split.trained, format, task.id.removesuffix(_CHANGED))
+    path = _shard(run, split.trained, format, task.base.id)
     return set(pq.read_table(path, columns=["inputs"], partitioning=None)["inputs"].to_pylist())
 
 

@@ -17,7 +17,7 @@ from metarfft_core.system.files import read_json, write_whole
 from metarfft_core.system.markdown import table
 
 COLUMNS = {
-    "task": "Id of the task, or of the synthetic rule.",
+    "task": "Id of the task (see Sources), or of the synthetic rule.",
     "length": "Length of the instance, in the task's own unit (see Sources).",
     "index": "Number of the draw: seed, stream, task, length and index give the sample again.",
     "stream": "A part of that key: the name of the split, `evaluation` for each that begins so.",
@@ -50,12 +50,12 @@ _SYNTHETIC = "synthetic rules"
 
 _MAKING = """## How the samples were made
 
-A sample is drawn from a seed of its own, `Random(f"{seed}/{stream}/{task}/{length}/{index}")` (a
-counterfactual task, `<task>_cf`, draws as its task does), so it can be drawn again alone, on any
-machine. The rule of a task is an ordinary Python function; the answer is what it returns, and the
-completion is what an instrumented run of it recites: no line of it is written by hand or by a
-model. Inputs that stand in the training data are kept out of the other splits wherever a task has
-enough of them, and counted below where it has not.
+A sample is drawn from a seed of its own, `Random(f"{seed}/{stream}/{task}/{length}/{index}")`, so
+it can be drawn again alone, on any machine; a counterfactual task draws under the id of the task
+whose rule it changes. The rule of a task is an ordinary Python function; the answer is what it
+returns, and the completion is what an instrumented run of it recites: no line of it is written by
+hand or by a model. Inputs that stand in the training data are kept out of the other splits wherever
+a task has enough of them, and counted below where it has not.
 """
 
 _TASKS = """## Tasks of each split
@@ -198,7 +198,7 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
     """A table of the tasks of a split: how many samples, how different, how long."""
     groups: dict[str, list[str]] = {}
     for shard in manifest["counts"][split]:
-        label = _SYNTHETIC if shard.startswith(corpus.SYNTHETIC) else shard
+        label = _SYNTHETIC if shard.startswith(corpus.SYNTHETIC) else tasks.label(shard)
         groups.setdefault(label, []).append(shard)
     formats = _formats(manifest, split)
     rows = []
@@ -260,8 +260,8 @@ def _sources(manifest: dict) -> str:
     for task in map(tasks.get, ids):
         summary = re.sub(r"leetcode\.com/problems/([\w-]+)",
                          r"[\1](https://leetcode.com/problems/\1)", " ".join(task.summary.split()))
-        rows.append([task.id, task.name, task.source, summary, task.length_definition])
-    text = table(["task", "name", "source", "what it is", "what length counts"], rows,
+        rows.append([task.title, task.id, task.name, task.source, summary, task.length_definition])
+    text = table(["task", "id", "name", "source", "what it is", "what length counts"], rows,
                  aligned=False)
     if len(ids) < len(shards):
         text += ("\nThe synthetic rules are loops over two lists, drawn at random out of the "

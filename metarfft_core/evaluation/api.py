@@ -85,7 +85,7 @@ def generate(settings: Api, prompts: list[str]) -> Iterator[list[tuple[int, Answ
     """Ask a server greedily; yield (position in `prompts`, answer) as they come.
 
     The prompts become user messages as they are. What comes together is one list; the first list
-    is empty, as that of generation.generate. Not to be called where an event loop runs (such as
+    is empty, as that of engines.generate. Not to be called where an event loop runs (such as
     a notebook's own process). Raises ParamsError, before the first request, where the key is
     missing, and at once where the server refuses a request for good; ServerError at the end where
     samples got no answer in all their attempts, or when too many in a row did not.

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import corpus, formats, models, params, training
+from metarfft_core import corpus, formats, models, params, tasks, training
 from metarfft_core.evaluation import api, engines
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
@@ -72,9 +72,12 @@ def recompute(rows: Iterable[Mapping]) -> list[str]:
 
 
 def path(run: Params, method: str, task: str, seed: int | None = None) -> Path:
-    """The JSONL file of one method on one task; `seed` is the run's where it is not given."""
+    """The JSONL file of one method on one task; `seed` is the run's where it is not given.
+
+    Here and below `task` is an id or a name; what is stored holds the id.
+    """
     suffix = "" if seed in (None, run.seed) else f"-seed{seed}"
-    return run.folder / "evaluation" / method / f"{task}{suffix}.jsonl"
+    return run.folder / "evaluation" / method / f"{tasks.id_of(task)}{suffix}.jsonl"
 
 
 def _api(run: Params, method: str) -> params.Api | None:
@@ -87,7 +90,8 @@ def _asked(run: Params, method: str, task: str) -> tuple[str, str, str]:
         return "evaluation", "direct", task
     if METHODS[method].in_context:
         return "evaluation_1shot", METHODS[method].format, task
-    split = "evaluation_counterfactual" if task.endswith("_cf") else "evaluation"
+    changed = tasks.get(task).is_counterfactual
+    split = "evaluation_counterfactual" if changed else "evaluation"
     return split, METHODS[method].format, task
 
 
@@ -99,6 +103,7 @@ def plan(run: Params, method: str, task: str, seed: int | None = None) -> list[d
     that is less; an API model has a limit of its own. Raises ParamsError where a prompt and its
     gold completion do not fit.
     """
+    task = tasks.id_of(task)
     asked, own = _asked(run, method, task), _api(run, method)
     count = models.token_counter(run.model.name)
     rows = []
@@ -136,7 +141,7 @@ def header(run: Params, method: str, task: str, seed: int | None = None) -> dict
 def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
     """A hash that stands for the model: of its training's manifest, or of the base's weights."""
     if METHODS[method].adapted:
-        folder = training.stage_folder(run, "adapt", task.removesuffix("_cf"), method, seed)
+        folder = training.stage_folder(run, "adapt", tasks.get(task).base.id, method, seed)
     elif METHODS[method].start == "pretrained":
         folder = training.stage_folder(run, "pretrain")
     else:
@@ -244,7 +249,7 @@ def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]
         yield from api.generate(own, prompts)
         return
     tokenizer = models.load_tokenizer(run.model.name)
-    with training.weights(run, method, task.removesuffix("_cf"), seed) as folder:
+    with training.weights(run, method, tasks.get(task).base.id, seed) as folder:
         yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),
                                        [row["limit"] for row in rows], run.evaluation.engine,
                                        run.evaluation.batch_size,
@@ -355,7 +360,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Evaluate the whole grid, or one method on one task.")
     parser.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
     parser.add_argument("--method")
-    parser.add_argument("--task", help="a task's id; with --method, and only with it")
+    parser.add_argument("--task", help="a task's name or id; with --method, and only with it")
     parser.add_argument("--seed", type=int, help="of the training; the run's by default")
     options = parser.parse_args(arguments)
     if (options.method is None) != (options.task is None):
@@ -367,7 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             params.open_folder(run)
             seed = run.seed if options.seed is None else options.seed
-            cell = (options.method, options.task, seed)
+            cell = (options.method, tasks.id_of(options.task), seed)
             if cell not in run.cells:
                 raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
             evaluate(run, *cell)

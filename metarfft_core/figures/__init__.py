@@ -27,6 +27,7 @@ from metarfft_core.figures.single import (
     draw_accuracy,
     draw_loss,
     draw_table_2,
+    draw_tokens,
     loss_figure,
     loss_table,
     table_2,
@@ -36,8 +37,8 @@ from metarfft_core.figures.style import SMOKE_MARK
 from metarfft_core.params import LABELS, Params, ParamsError
 
 __all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages",
-           "draw_accuracy", "draw_loss", "draw_table_2", "error_figure", "loop_figure",
-           "loss_figure", "loss_table", "paper", "table_2", "token_figure"]
+           "draw_accuracy", "draw_loss", "draw_table_2", "draw_tokens", "error_figure",
+           "loop_figure", "loss_figure", "loss_table", "paper", "table_2", "token_figure"]
 
 
 def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, dict[str, Path]]:

@@ -9,6 +9,7 @@ from metarfft_core.analysis import diagnoses
 from metarfft_core.figures.curves import draw_means, length_ticks
 from metarfft_core.figures.style import (
     Block,
+    Title,
     finish,
     legend,
     look,
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-ERROR_TITLE = "relative error\nof the loop count"
+ERROR_TITLE = Title("relative error\nof the loop count")
 LOOP_NOTES = "shaded: the lengths trained on; lines with bars: the mean and its 95% interval"
 
 _FILLS = {"right": ("0.88", ""), "loops_right": (8, ""), "too_few": (0, "////"),
           "too_many": (3, "....")}
+
+
 def loop_figure(run: Params) -> dict[str, Path]:
     """Draw how the loops of the traces went, by length: the paper's Figure 4 for one run.
 
@@ -36,7 +39,7 @@ def loop_figure(run: Params) -> dict[str, Path]:
     frame = diagnoses.loop_table(_some(run))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
     with style():
-        titles = [*(textwrap.fill(LABELS[method], 20) for method in methods), ERROR_TITLE]
+        titles = [*(Title(textwrap.fill(LABELS[method], 20)) for method in methods), ERROR_TITLE]
         figure, [panels] = page([Block(None, titles)], run.smoke)
         for method, axes in zip(methods, panels, strict=False):
             draw_classes(axes, frame[frame["method"] == method])
@@ -71,7 +74,7 @@ def error_figure(run: Params) -> dict[str, Path]:
     frame = diagnoses.error_table(_some(run))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
     with style():
-        figure, [[axes]] = page([Block(None, ["first divergence"])], run.smoke, height=3.0)
+        figure, [[axes]] = page([Block(None, [Title("first divergence")])], run.smoke, height=3.0)
         kinds = [kind for kind in errors.KINDS if kind != "right"]
         width = 0.8 / len(methods)
         for place, method in enumerate(methods):

@@ -26,6 +26,7 @@ from metarfft_core.figures.curves import draw_accuracies, draw_losses, draw_mean
 from metarfft_core.figures.style import (
     Block,
     Look,
+    Title,
     finish,
     legend,
     look,
@@ -83,7 +84,7 @@ class Kind(NamedTuple):
 
     columns: tuple[str, ...]  # of its numbers, beside group, line, run and model
     collect: Callable[[Group, dict, Sequence[Stored]], "DataFrame"]
-    panels: Callable[[Group, dict], dict[str, str]]  # the title of each panel, by its key
+    panels: Callable[[Group, dict], dict[str, Title]]  # that of each panel, by its key
     draw: Callable[["Axes", str, Group, "DataFrame"], bool]  # False where there is nothing
     axes: Callable[[dict], tuple[str, str]]  # what is drawn over what
     notes: Callable[["DataFrame", list[Params]], str]
@@ -162,7 +163,7 @@ def _collect_accuracy(group: Group, spec: dict, known: Sequence[Stored]) -> "Dat
     return _frame(parts)
 
 
-def _task_panels(group: Group, spec: dict) -> dict[str, str]:
+def _task_panels(group: Group, spec: dict) -> dict[str, Title]:
     """A panel for each task: of the paper's models every one, of others those with results."""
     ids = next(iter(group.lines)).tasks
     return {task: task_title(task) for task in ids
@@ -220,8 +221,8 @@ def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
     return _frame(parts)
 
 
-def _metric_panels(group: Group, spec: dict) -> dict[str, str]:
-    return {metric: metric for metric in METRICS}
+def _metric_panels(group: Group, spec: dict) -> dict[str, Title]:
+    return {metric: Title(metric) for metric in METRICS}
 
 
 def _draw_steps(axes: "Axes", metric: str, group: Group, frame: "DataFrame") -> bool:
@@ -240,8 +241,8 @@ def _collect_loops(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
     return _frame(parts)
 
 
-def _loop_panels(group: Group, spec: dict) -> dict[str, str]:
-    return {line.method: line.label for line in group.lines} | {"error": loops.ERROR_TITLE}
+def _loop_panels(group: Group, spec: dict) -> dict[str, Title]:
+    return {line.method: Title(line.label) for line in group.lines} | {"error": loops.ERROR_TITLE}
 
 
 def _draw_loops(axes: "Axes", key: str, group: Group, frame: "DataFrame") -> bool:

@@ -17,17 +17,20 @@ from metarfft_core.figures.curves import draw_accuracies, draw_losses
 from metarfft_core.figures.style import (
     PAGE,
     Block,
+    Title,
     finish,
     interval,
     legend,
     look,
     page,
     save,
+    short_title,
     style,
     table,
     task_title,
 )
 from metarfft_core.params import LABELS, Params, ParamsError
+from metarfft_core.tasks import id_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,9 +42,10 @@ def accuracy_figure(run: Params, methods: Sequence[str] | None = None,
                     name: str = "accuracy_by_length") -> dict[str, Path]:
     """Draw accuracy by length, a panel a task and a line a method, with intervals.
 
-    Without `methods` and `tasks`: what the run adapts, on the tasks that it adapts to. The lengths
-    that the adaptation trained on are shaded. The CSV holds every row of the run. Returns the
-    paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not finished.
+    Without `methods` and `tasks` (ids or names): what the run adapts, on the tasks that it adapts
+    to. The lengths that the adaptation trained on are shaded. The CSV holds every row of the run.
+    Returns the paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not
+    finished.
     """
     frame = accuracy_table(run, evaluation.read(run))
     with style():
@@ -84,7 +88,7 @@ def _bounds(run: Params, group: "DataFrame", right: int, total: int) -> tuple[fl
 def draw_accuracy(run: Params, frame: "DataFrame", methods: Sequence[str] | None = None,
                   tasks: Sequence[str] | None = None) -> "Figure":
     """The figure of `accuracy_figure`, from the lines of `accuracy_table`."""
-    ids = list(tasks or run.corpus.adaptation.tasks)
+    ids = [id_of(task) for task in tasks or run.corpus.adaptation.tasks]
     methods = list(methods or run.adaptation.methods)
     frame = frame[frame["task"].isin(ids) & frame["method"].isin(methods)]
     figure, [panels] = page([Block(None, [task_title(task) for task in ids])], run.smoke)
@@ -216,8 +220,8 @@ def draw_loss(run: Params, frame: "DataFrame") -> "Figure":
     frame = frame[frame["seed"].isna() | (frame["seed"] == run.seed)]
     pretraining = frame[frame["stage"] == "pretrain"]
     adapted = [task for task in run.corpus.adaptation.tasks if (frame["task"] == task).any()]
-    titles = [f"adaptation\n{task}" for task in adapted]
-    titles = titles if pretraining.empty else ["RF-pretraining", *titles]
+    titles = [task_title(task, "adaptation") for task in adapted]
+    titles = titles if pretraining.empty else [Title("RF-pretraining"), *titles]
     figure, [panels] = page([Block(None, titles)], run.smoke)
     if not pretraining.empty:
         draw_losses(panels[0], [("RF-pretraining", look("pretrain"), pretraining)])
@@ -237,7 +241,14 @@ def token_figure(run: Params, frame: "DataFrame") -> dict[str, Path]:
     """Draw what samples cost: a row a task, a column a length, the mean tokens in each cell.
 
     `frame` is that of `costs.tokens`. A cell is grey where a sample does not fit the context.
+    Returns the paths by "pdf", "png" and "csv".
     """
+    with style():
+        return save(run.folder / "figures", "tokens", draw_tokens(run, frame), frame, [run])
+
+
+def draw_tokens(run: Params, frame: "DataFrame") -> "Figure":
+    """The figure of `token_figure`."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from seaborn import heatmap
@@ -246,13 +257,12 @@ def token_figure(run: Params, frame: "DataFrame") -> dict[str, Path]:
     longest = frame.pivot(index="task", columns="length", values="max")
     grid = grid.loc[grid.max(axis=1).sort_values().index]
     fits = longest.loc[grid.index] <= run.model.context
-    with style():
-        figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
-        axes = figure.add_subplot()
-        heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",
-                annot_kws={"size": 5}, yticklabels=True,
-                cbar_kws={"label": "tokens of prompt and completion (mean)"})
-        axes.set_facecolor("0.85")
-        axes.set(xlabel="length", ylabel="")
-        axes.tick_params(axis="y", labelsize=5)
-        return save(run.folder / "figures", "tokens", figure, frame, [run])
+    figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
+    axes = figure.add_subplot()
+    heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",
+            annot_kws={"size": 5}, yticklabels=[short_title(task, 40) for task in grid.index],
+            cbar_kws={"label": "tokens of prompt and completion (mean)"})
+    axes.set_facecolor("0.85")
+    axes.set(xlabel="length", ylabel="")
+    axes.tick_params(axis="y", labelsize=5)
+    return figure

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SMOKE_MARK = "SMOKE RUN: says nothing about the methods"
+_SMALL = {"color": "0.4", "fontsize": 6}
 _SMOKE = {"color": "#b00020", "weight": "bold", "fontsize": 8}
 COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
 _DPI = 200
@@ -64,20 +65,29 @@ def style() -> Iterator[None]:
         yield
 
 
-def task_title(task: str) -> str:
-    """The id of a task and, below, its name as far as a panel holds it."""
-    try:
-        name = tasks.get(task).name
-    except KeyError:  # of one's own, and not declared here
-        return task
-    return f"{task}\n" + textwrap.shorten(name.replace("_", " "), 26, placeholder=" ...")
+class Title(NamedTuple):
+    """What stands above a panel."""
+
+    text: str
+    small: str = ""  # a line in small letters, between the text and the panel
+
+
+def short_title(task: str, width: int) -> str:
+    """The title of a task in at most `width` letters; the id of one that is not declared here."""
+    found = tasks.find(task)
+    return textwrap.shorten(found.title, width, placeholder=" ...") if found else task
+
+
+def task_title(task: str, small: str = "") -> Title:
+    """The title of a task, as far as a panel holds it, and its id in small letters."""
+    return Title(short_title(task, 30), f"{small}, {task}" if small else task)
 
 
 class Block(NamedTuple):
     """The panels of one model: a heading (None where it is alone) and a title for each panel."""
 
     heading: str | None
-    titles: Sequence[str]
+    titles: Sequence[Title]
     empty: bool = False  # nothing was run
 
 
@@ -108,12 +118,23 @@ def page(blocks: Sequence[Block], smoke: bool, height: float = 1.7
             axes.remove()
         panels.append(list(grid[:len(block.titles)]))
         for axes, title in zip(grid, block.titles, strict=False):
-            axes.set_title(title.split("\n")[0] if block.empty else title)
             if block.empty:
+                axes.set_title(title.text)
                 say_not_run(axes)
+            else:
+                _set_title(axes, title)
     if smoke:
         mark(figure)
     return figure, panels
+
+
+def _set_title(axes: "Axes", title: Title) -> None:
+    if not title.small:
+        axes.set_title(title.text)
+        return
+    axes.set_title(title.text, pad=_SMALL["fontsize"] + 6)  # points
+    axes.annotate(title.small, (0.5, 1), (0, 3), xycoords="axes fraction",
+                  textcoords="offset points", ha="center", va="bottom", **_SMALL)
 
 
 def say_not_run(axes: "Axes") -> None:

@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "parameters.md"
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
-             schema.TaskIds: "`pretrain`, `downstream`, or a list of task ids"}
+             schema.TaskIds: "`pretrain`, `downstream`, or a list of tasks by id or name"}
 
 
 def page() -> str:

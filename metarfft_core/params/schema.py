@@ -89,17 +89,22 @@ def _expand_tasks(value: Any) -> Any:
     """Turn the name of a split into the ids of its tasks."""
     if isinstance(value, str):
         if value not in ("pretrain", "downstream"):
-            raise ValueError(f"expected pretrain, downstream or a list of task ids, got {value!r}")
+            raise ValueError(f"expected pretrain, downstream or a list of tasks, got {value!r}")
         return [task.id for task in tasks.select(split=value)]
     return value
 
 
-def _check_tasks(ids: list[str]) -> list[str]:
-    for task_id in ids:
-        try:
-            tasks.get(task_id)
-        except KeyError as error:
-            raise ValueError(error.args[0]) from None
+def _check_tasks(keys: list[str]) -> list[str]:
+    """Turn ids and names into ids, so that both are the same parameters."""
+    try:
+        named = [tasks.get(key) for key in keys]
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+    changed = [task.label for task in named if task.is_counterfactual]
+    if changed:
+        raise ValueError("expected tasks without a changed rule (evaluation.counterfactual asks "
+                         f"those), got {', '.join(changed)}")
+    ids = [task.id for task in named]
     if not ids or len(set(ids)) < len(ids):
         raise ValueError(f"expected at least one task, none twice, got {ids}")
     return ids
@@ -364,13 +369,14 @@ class Params(Section):
     def cells(self) -> list[tuple[str, str, int]]:
         """(method, task, seed) of everything that is evaluated, in its order.
 
-        The counterfactual of a task is a task of its own, `<id>_cf`.
+        The counterfactual of a task is a task of its own.
         """
         order = list(METHODS)
         trained = sorted(((method, task, seed) for task, method, seed in self.trainings),
                          key=lambda cell: order.index(cell[0]))
-        changed = [(method, f"{task}_cf", seed) for method, task, seed in trained
-                   if method in self.evaluation.counterfactual and tasks.get(task).counterfactual]
+        changed = [(method, other.id, seed) for method, task, seed in trained
+                   if method in self.evaluation.counterfactual
+                   and (other := tasks.get(task).counterfactual)]
         others = [*self.evaluation.in_context, *(one.name for one in self.evaluation.api)]
         return trained + changed + [(method, task, self.seed) for method in others
                                     for task in self.corpus.adaptation.tasks]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from metarfft_core import models, training
+from metarfft_core import models, tasks, training
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.planning import counting, memory
 from metarfft_core.planning.counting import Counter, Look, Pool, Sample
@@ -422,6 +422,7 @@ def _by_task(adaptations: "pd.DataFrame") -> str:
     cells = first.assign(cell=[f"{_short(tokens)} / {60 * hours:.2g}" for tokens, hours
                                in zip(first.tokens, first.gpu_hours, strict=True)])
     table = cells.pivot(index="task", columns="method", values="cell").fillna("")
+    table.index = table.index.map(tasks.label)
     return table[list(first.method.unique())].rename_axis(index=None, columns=None).to_string()
 
 

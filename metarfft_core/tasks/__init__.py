@@ -1,17 +1,28 @@
 """The tasks of the paper's Table 1, and the way to declare further ones.
 
     from metarfft_core import tasks
-    tasks.get("lc_258")                        KeyError names the nearest ids
-    tasks.get("lc_258_cf")                     its counterfactual: the same with a changed rule
+    tasks.get("hamming_distance")              by name, or by id: tasks.get("lc_461")
+    tasks.get("hamming_distance").counterfactual    the same task with a changed rule
     tasks.select(split="downstream")           a list, in the paper's order
 
     definition.py  what a task is: a rule, a sampler and a question
-    registry.py    the tasks by their ids
+    registry.py    the tasks by their ids and names
     library/       the 86 tasks, in files by what they work on
     synthetic.py   random rules out of the paper's 22 snippets
 """
 
 from metarfft_core.tasks.definition import Instance, Task, declare
-from metarfft_core.tasks.registry import IDS, SOURCES, SPLITS, get, select, task
+from metarfft_core.tasks.registry import (
+    IDS,
+    SOURCES,
+    SPLITS,
+    find,
+    get,
+    id_of,
+    label,
+    select,
+    task,
+)
 
-__all__ = ["IDS", "SOURCES", "SPLITS", "Instance", "Task", "declare", "get", "select", "task"]
+__all__ = ["IDS", "SOURCES", "SPLITS", "Instance", "Task", "declare", "find", "get",
+           "id_of", "label", "select", "task"]

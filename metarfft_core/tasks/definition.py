@@ -18,6 +18,7 @@ LONGEST = 60
 """The longest instance that a task without a bound of its own draws."""
 KINDS_LENGTHS, KINDS_DRAWS = 5, 4
 """How many lengths, and instances of each, tell of what kinds a rule's arguments are."""
+_CHANGED = "_cf"  # behind an id or a name: the counterfactual
 
 
 class Instance(NamedTuple):
@@ -35,10 +36,11 @@ class Instance(NamedTuple):
 class Task:
     """A task: `rule_source` is the text of its rule, all else is derived from it.
 
-    `length_definition` says what length counts; `lengths` are those that `sample` can draw.
-    `counterfactual`, where there is one, is the same task with a changed rule: same question, same
-    instances, other answers. It shows whether a model follows the rule that is written or the one
-    that it remembers.
+    Stored results hold `id`, commands and parameter files take `name` as well, and people read
+    `title`. `length_definition` says what length counts; `lengths` are those that `sample` can
+    draw. `counterfactual`, where there is one, is the same task with a changed rule: same question,
+    same instances, other answers. It shows whether a model follows the rule that is written or the
+    one that it remembers.
     """
 
     id: str
@@ -52,12 +54,37 @@ class Task:
     rule_source: str
     sampler: Callable[[Random, int], dict[str, Any]]
     step_limit: int = STEP_LIMIT
-    seed_key: str = ""  # draws the instances of this task; its own id where empty
+    title: str = ""  # made from the name where it is not given
     counterfactual: "Task | None" = None
+    unchanged: "Task | None" = None  # of a counterfactual: the task whose rule it changes
     wording: dict[str, str] = field(default_factory=dict)  # of single lines, see sentences.py
+
+    def __post_init__(self):
+        self.title = self.title or self.name.replace("_", " ").capitalize()
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
+
+    @property
+    def is_counterfactual(self) -> bool:
+        """Whether its rule is the changed one of another task."""
+        return self.unchanged is not None
+
+    @property
+    def base(self) -> "Task":
+        """The known task of a counterfactual; any other task itself."""
+        return self.unchanged or self
+
+    @property
+    def label(self) -> str:
+        """Title and id, for a text that shows people which task stored results are of."""
+        return f"{self.title} ({self.id})"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Everything that the task is found by: its id and its names."""
+        short = (f"{self.base.name}{_CHANGED}",) if self.is_counterfactual else ()
+        return self.id, self.name, *short
 
     @cached_property
     def rule(self) -> Rule:
@@ -85,7 +112,7 @@ class Task:
         if length not in self.lengths:
             raise ValueError(f"task {self.id} cannot draw length {length!r}: it allows "
                              f"{self.lengths[0]} to {self.lengths[-1]}")
-        rng = Random(f"{seed}/{stream}/{self.seed_key or self.id}/{length}/{index}")
+        rng = Random(f"{seed}/{stream}/{self.base.id}/{length}/{index}")
         inputs = self.sampler(rng, length)
         if tuple(inputs) != self.rule.arguments:
             raise RuleError(f"{self.id}: the sampler gives {tuple(inputs)}, the rule takes "
@@ -102,7 +129,7 @@ class Task:
 
 
 def declare(cls: type, id: str, source: str, split: str, length: str,
-            lengths: tuple[int, ...] | None) -> Task:
+            lengths: tuple[int, ...] | None, title: str = "") -> Task:
     """Build a task from a class that holds `question`, `rule`, `sample`, tables and helpers.
 
     The class is only a way to write them down together: upper-case attributes are the rule's
@@ -119,7 +146,7 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
         id=id, name=name, source=source, split=split, length_definition=length,
         lengths=lengths or tuple(range(1, LONGEST + 1)),
         summary=inspect.cleandoc(cls.__doc__ or ""), question=cls.question,
-        rule_source=_rule_source(cls, name), sampler=cls.sample,
+        rule_source=_rule_source(cls, name), sampler=cls.sample, title=title,
         wording=getattr(cls, "wording", {}),
     )
     try:
@@ -144,10 +171,11 @@ def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
         lines[found[0]] = lines[found[0]].replace(old, new)
     if not changes:
         return None
-    changed = replace(task, id=f"{task.id}_cf", name=f"{task.name}_counterfactual",
-                      split="counterfactual", rule_source="\n".join(lines) + "\n",
-                      seed_key=task.id, wording={line: words for line, words
-                                                 in task.wording.items() if line not in changes})
+    changed = replace(task, id=f"{task.id}{_CHANGED}", name=f"{task.name}_counterfactual",
+                      title=f"{task.title}, counterfactual", split="counterfactual",
+                      unchanged=task, rule_source="\n".join(lines) + "\n",
+                      wording={line: words for line, words in task.wording.items()
+                               if line not in changes})
     Rule(changed.rule_source)
     return changed
 

@@ -1,4 +1,4 @@
-"""The tasks by their ids, in the order of the paper's Table 1."""
+"""The tasks by their ids and names, in the order of the paper's Table 1."""
 
 import difflib
 from functools import cache
@@ -25,37 +25,83 @@ IDS = (
     "bbh_object_counting", "bbh_reverse_list", "bbh_word_sorting", "sr_coin_flip", "sr_last_letter",
 )
 
-_REGISTRY: dict[str, Task] = {}
+_TASKS: dict[str, Task] = {}
+"""The tasks by everything that they are found by: ids and names."""
 
 
 def task(id: str, *, source: str, length: str, split: str = "pretrain",
-         lengths: tuple[int, ...] | None = None):
-    """Class decorator that declares a task under `id` (see `definition.declare`).
+         lengths: tuple[int, ...] | None = None, title: str = ""):
+    """Class decorator that declares a task under `id`, named after the class.
 
-    `length` says what length counts; `lengths` are those that can be drawn (1 to 60 unless
-    given). A name that is taken is refused with ValueError; only a notebook may declare a task
-    of its own again, when its cell is run again.
+    `length` says what length counts; `lengths` are those that can be drawn (1 to 60 unless given);
+    `title` is what figures and tables show (made from the name unless given). ValueError refuses an
+    id or a name that is taken. Only a notebook may declare a task of its own again, when its cell
+    is run again. See `definition.declare` for the class.
     """
     def decorate(cls: type) -> Task:
-        if id in _REGISTRY and not (cls.__module__ == "__main__" and id not in IDS):
-            raise ValueError(f"task {id} is declared twice: {_REGISTRY[id].name}, {cls.__name__}")
-        declared = declare(cls, id, source, split, length, lengths)
-        _REGISTRY[id] = declared
-        if declared.counterfactual:
-            _REGISTRY[declared.counterfactual.id] = declared.counterfactual
+        if not cls.__module__.startswith(f"{library.__name__}."):
+            _load()  # a user's own task is held against all of the kit's
+        known = _TASKS.get(id)
+        again = (known and known.id == id and not known.is_counterfactual
+                 and id not in IDS and cls.__module__ == "__main__")
+        if known and known.id == id and not again:
+            raise ValueError(f"task {id} is declared twice: {known.name}, {cls.__name__}")
+        declared = declare(cls, id, source, split, length, lengths, title)
+        _register(declared, known if again else None)
         return declared
 
     return decorate
 
 
-def get(id: str) -> Task:
-    """The task of that id; KeyError names the nearest ids."""
-    _load()
-    if id not in _REGISTRY:
-        near = difflib.get_close_matches(str(id), _REGISTRY, n=3, cutoff=0.3)
-        raise KeyError(f"no task {id!r}; the nearest are {', '.join(near) or 'none'} "
+def _register(declared: Task, replaced: Task | None) -> None:
+    """Enter a task and its counterfactual in the place of an earlier declaration of it.
+
+    Raises ValueError, and changes nothing, where another task is found by one of their keys.
+    """
+    old = _with_counterfactual(replaced) if replaced else []
+    kept = {key: one for key, one in _TASKS.items() if one not in old}
+    for one in _with_counterfactual(declared):
+        for key in one.keys:
+            taken = kept.setdefault(key, one)
+            if taken is not one:
+                raise ValueError(f"task {declared.id}: {key} already means {taken.name} "
+                                 f"({taken.id}); choose another id, or another name of the class")
+    _TASKS.clear()
+    _TASKS.update(kept)
+
+
+def _with_counterfactual(task: Task) -> list[Task]:
+    return [task, task.counterfactual] if task.counterfactual else [task]
+
+
+def get(key: str) -> Task:
+    """The task of that id or name; KeyError names the nearest ones."""
+    found = find(key)
+    if found is None:
+        near = difflib.get_close_matches(str(key), _TASKS, n=9, cutoff=0.3)
+        shown = ", ".join(f"{one.name} ({one.id})"
+                          for one in list(dict.fromkeys(map(_TASKS.get, near)))[:3])
+        raise KeyError(f"no task {key!r}; the nearest are {shown or 'none'} "
                        "(metarfft tasks lists them all)")
-    return _REGISTRY[id]
+    return found
+
+
+def find(key: str) -> Task | None:
+    """The task of that id or name; None where there is none."""
+    _load()
+    return _TASKS.get(key)
+
+
+def id_of(key: str) -> str:
+    """The id of the task of that id or name; `key` itself where there is none."""
+    found = find(key)
+    return found.id if found else key
+
+
+def label(key: str) -> str:
+    """Title and id of the task of that id or name; `key` itself where there is none."""
+    found = find(key)
+    return found.label if found else key
 
 
 def select(*, split: str | None = None, source: str | None = None) -> list[Task]:
@@ -67,7 +113,7 @@ def select(*, split: str | None = None, source: str | None = None) -> list[Task]
         if value is not None and value not in allowed:
             raise ValueError(f"{key}: allowed are {', '.join(allowed)}; got {value!r}")
     _load()
-    chosen = [_REGISTRY[id] for id in IDS if id in _REGISTRY]
+    chosen = [_TASKS[id] for id in IDS if id in _TASKS]
     return [one for one in chosen
             if split in (None, one.split) and source in (None, one.source)]
 

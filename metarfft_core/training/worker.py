@@ -25,7 +25,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import models, params
+from metarfft_core import models, params, tasks
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
@@ -49,7 +49,8 @@ _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine":
 class Job:
     """One training of a run: RF-pretraining, or the adaptation to a task with a method.
 
-    `seed` decides the order of an adaptation's samples; it is the run's own where it is not given.
+    `task` may be given as a name; it becomes the id. `seed` decides the order of an adaptation's
+    samples; it is the run's own where it is not given.
     """
 
     run: Params
@@ -61,6 +62,8 @@ class Job:
     def __post_init__(self):
         if self.stage not in STAGES:
             raise ParamsError(f"stage: expected {' or '.join(STAGES)}, got {self.stage!r}")
+        if self.task is not None:
+            object.__setattr__(self, "task", tasks.id_of(self.task))
         given = (self.task, self.method, self.seed)
         if self.stage == "pretrain":
             if given != (None, None, None):

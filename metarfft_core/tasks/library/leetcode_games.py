@@ -110,7 +110,7 @@ class FindTheWinnerOfTheCircularGame:
 
 
 @task("lc_1275", source="leetcode", length="number of moves (1..9 only)",
-      lengths=tuple(range(1, 10)))
+      lengths=tuple(range(1, 10)), title="Find winner on a tic-tac-toe game")
 class FindWinnerOnATicTacToeGame:
     """The state of a game of noughts and crosses
     (leetcode.com/problems/find-winner-on-a-tic-tac-toe-game)."""
@@ -273,7 +273,7 @@ class BaseballGame:
         return {"operations": operations}
 
 
-@task("lc_705", source="leetcode", length="number of operations")
+@task("lc_705", source="leetcode", length="number of operations", title="Design HashSet")
 class DesignHashset:
     """A set of keys with three operations (leetcode.com/problems/design-hashset)."""
 

@@ -190,7 +190,7 @@ class FurthestPointFromOrigin:
         return {"moves": "".join(rng.choices("LR_", k=length))}
 
 
-@task("lc_551", source="leetcode", length="length of s")
+@task("lc_551", source="leetcode", length="length of s", title="Student attendance record I")
 class StudentAttendanceRecordI:
     """Days absent and late (leetcode.com/problems/student-attendance-record-i)."""
 

@@ -92,7 +92,7 @@ class ReplaceAllQuestionMarks:
         return {"s": text}
 
 
-@task("lc_541", source="leetcode", length="length of s")
+@task("lc_541", source="leetcode", length="length of s", title="Reverse string II")
 class ReverseStringIi:
     """Every other group of letters reversed (leetcode.com/problems/reverse-string-ii)."""
 

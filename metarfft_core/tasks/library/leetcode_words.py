@@ -40,7 +40,7 @@ class CrawlerLogFolder:
         return {"logs": logs}
 
 
-@task("lc_824", source="leetcode", length="number of words")
+@task("lc_824", source="leetcode", length="number of words", title="Goat Latin")
 class GoatLatin:
     """A sentence in a made-up language (leetcode.com/problems/goat-latin)."""
 
@@ -395,7 +395,7 @@ class NumberOfSegmentsInAString:
         return {"s": text if rng.random() < 0.3 else text.rstrip()}
 
 
-@task("lc_557", source="leetcode", length="length of s")
+@task("lc_557", source="leetcode", length="length of s", title="Reverse words in a string III")
 class ReverseWordsInAStringIii:
     """Each word backwards (leetcode.com/problems/reverse-words-in-a-string-iii)."""
 

@@ -4,7 +4,8 @@ from metarfft_core.tasks.library import sampling
 from metarfft_core.tasks.registry import task
 
 
-@task("nupa_get_digit", source="nupa", split="downstream", length="number of digits of num")
+@task("nupa_get_digit", source="nupa", split="downstream", length="number of digits of num",
+      title="Get digit")
 class GetDigitInteger:
     """The digit at a place of a number (NUPA, get digit, integers)."""
 
@@ -52,7 +53,8 @@ class AddInteger:
         return {"num1": num1, "num2": num2}
 
 
-@task("nupa_digit_max", source="nupa", split="downstream", length="the larger number of digits")
+@task("nupa_digit_max", source="nupa", split="downstream", length="the larger number of digits",
+      title="Digit max")
 class DigitMaxInteger:
     """The larger digit at each place of two numbers (NUPA, digit max, integers)."""
 
@@ -77,7 +79,8 @@ class DigitMaxInteger:
         return {"num1": num1, "num2": num2}
 
 
-@task("nupa_length", source="nupa", split="downstream", length="number of digits of num")
+@task("nupa_length", source="nupa", split="downstream", length="number of digits of num",
+      title="Integer length")
 class LengthInteger:
     """The number of digits of a number (NUPA, length, integers)."""
 
