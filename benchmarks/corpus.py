@@ -19,7 +19,7 @@ import time
 
 from metarfft_core import corpus, models, params
 from metarfft_core.system import files
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 
 def parameters(samples: int, synthetic: int, workers: int) -> params.Params:

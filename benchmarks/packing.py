@@ -23,7 +23,7 @@ import tempfile
 import time
 
 from metarfft_core import corpus, models, params, training
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches
 
 CUT = 1024

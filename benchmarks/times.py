@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from metarfft_core import params
 from metarfft_core.planning import plan
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 COMMANDS = {
     "a sample": ["sample", "nupa_add", "--length", "3", "--format", "rfft"],

@@ -3,15 +3,18 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from metarfft_core import __version__
+from metarfft_core.system import places
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 where a run failed, 2 for a user's error."""
     options = _parser().parse_args(arguments)
     try:
+        places.settle()
         options.command(options)
     except BrokenPipeError:  # the reader of a long listing has closed it
         sys.stderr.close()
@@ -27,8 +30,42 @@ def _fail(error: object, status: int) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says a user's error in one line, as the commands do."""
+
+    def error(self, message: str):
+        self.exit(_fail(f"{message} ({self.prog} --help says more)", 2))
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """Read an option that is a whole number from `least`."""
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
+        return int(text)
+
+    return read
+
+
+def _path(text: str) -> Path:
+    """Read an option that is a path: whole, for processes that work in other folders."""
+    try:
+        return places.absolute(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _folder(text: str) -> Path:
+    """Read an option that is a folder to write to, which need not be there."""
+    path = _path(text)
+    for part in (path, *path.parents):
+        if os.path.exists(part) and not os.path.isdir(part):
+            raise argparse.ArgumentTypeError(f"expected a folder, but {part} is a file")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="metarfft", description="Meta Rule-Following Fine-Tuning, reproducibly.")
     parser.add_argument("--version", action="version", version=f"metarfft {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -43,18 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--source", help="leetcode, nupa, bbh or symbolic")
     sample = add("sample", _sample, "print the prompt and the completion of one sample")
     sample.add_argument("task", help="a task's name or id: add_integer, nupa_add")
-    sample.add_argument("--length", type=int, default=3,
+    sample.add_argument("--length", type=_whole(1), default=3,
                         help="in the units of the task (%(default)s)")
     sample.add_argument("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)")
-    sample.add_argument("--seed", type=int, default=0)
-    sample.add_argument("--index", type=int, default=0, help="which sample of that length")
+    sample.add_argument("--seed", type=_whole(0), default=0)
+    sample.add_argument("--index", type=_whole(0), default=0, help="which sample of that length")
     add("gallery", _gallery, "write docs/tasks.md, the page that shows every task")
     check = add("check", _check, "check the tasks that a file of yours declares, or all tasks")
-    check.add_argument("file", nargs="?", metavar="FILE.py", help="it is run to be read; without "
-                       "it the kit's own tasks are checked")
-    check.add_argument("--lengths", type=int, nargs="+", metavar="N",
+    check.add_argument("file", nargs="?", type=_path, metavar="FILE.py",
+                       help="it is run to be read; without it the kit's own tasks are checked")
+    check.add_argument("--lengths", type=_whole(1), nargs="+", metavar="N",
                        help="in the units of the tasks (a few from 1 to 30)")
-    check.add_argument("--samples", type=int, default=5, help="for each length (%(default)s)")
+    check.add_argument("--samples", type=_whole(1), default=5, help="for each length (%(default)s)")
     _add_stages(add)
     _add_results(add)
     return parser
@@ -68,25 +105,28 @@ def _add_stages(add) -> None:
         return command
 
     planning = of_run("plan", _plan, "what a run costs: tokens, steps, memory, GPU hours")
-    planning.add_argument("--processes", type=int, help="GPUs of the RF-pretraining")
+    planning.add_argument("--processes", type=_whole(1), help="GPUs of the RF-pretraining")
     planning.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB",
                           help="of each GPU (%(default)s)")
     of_run("fetch", _fetch, "bring the model to this machine, for runs without a network")
     of_run("build", _build, "write the corpus of a run")
     looking = of_run("preview", _preview, "show which tokens of a sample are trained on")
-    looking.add_argument("--number", type=int, default=0, help="of the sample, in training order")
+    looking.add_argument("--number", type=_whole(0), default=0,
+                         help="of the sample, in training order")
     training = of_run("train", _train, "one training of a run; without --task all adaptations")
-    training.add_argument("--launch", metavar="FILE", help="a configuration of accelerate's")
+    training.add_argument("--launch", type=_path, metavar="FILE",
+                          help="a configuration of accelerate's")
     for command in (looking, training):
         command.add_argument("--stage", required=True, help="pretrain or adapt")
         command.add_argument("--task", help="of an adaptation")
         command.add_argument("--method", help="of an adaptation")
-        command.add_argument("--seed", type=int, help="of an adaptation; the run's by default")
+        command.add_argument("--seed", type=_whole(0),
+                             help="of an adaptation; the run's by default")
     of_run("evaluate", _evaluate, "generate and score what a run has not evaluated yet")
     running = of_run("run", _run, "run the numbered notebooks in order, into outputs/<name>")
-    running.add_argument("--pretrain-on", metavar="FILE",
+    running.add_argument("--pretrain-on", type=_path, metavar="FILE",
                          help="a configuration of accelerate's for RF-pretraining")
-    running.add_argument("--adapt-on", metavar="FILE", help="one for the adaptations")
+    running.add_argument("--adapt-on", type=_path, metavar="FILE", help="one for the adaptations")
 
 
 def _add_results(add) -> None:
@@ -94,7 +134,7 @@ def _add_results(add) -> None:
     drawing = add("figures", _figures, "draw the paper's figures and tables, and judge its claims")
     drawing.add_argument("--params", required=True, nargs="+", metavar="FILE",
                          help="the parameter files of the runs that take part")
-    drawing.add_argument("--to", default="outputs/paper", metavar="DIR")
+    drawing.add_argument("--to", type=_folder, metavar="DIR", help="paper, beside the runs")
     reporting = add("report", _report, "what made a run, or how two runs differ")
     reporting.add_argument("--params", required=True, metavar="RUN",
                            help="a parameter file or the folder of a run")
@@ -105,10 +145,10 @@ def _add_results(add) -> None:
                         choices=("merged", "lm-eval", "hub", "results"),
                         help="merged weights of an adaptation, a task folder for lm-eval, a data "
                              "set for the Hub, or what of a run is small enough to be kept")
-    export.add_argument("--to", required=True, metavar="DIR")
+    export.add_argument("--to", type=_folder, required=True, metavar="DIR")
     for name in ("task", "method"):
         export.add_argument(f"--{name}", help="of the adaptation; of lm-eval's tasks, if not all")
-    export.add_argument("--seed", type=int)
+    export.add_argument("--seed", type=_whole(0))
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -147,8 +187,12 @@ def _plan(options: argparse.Namespace) -> None:
     from metarfft_core import params
     from metarfft_core.planning import plan
 
-    print(plan.show(plan.plan(params.load(options.params), options.processes,
-                              options.gpu_memory)))
+    made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
+    print(plan.show(made), flush=True)
+    if made.problems:
+        raise RuntimeError(f"the plan names {len(made.problems)} "
+                           + ("problem" if len(made.problems) == 1 else "problems")
+                           + ": the run cannot be made like this")
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -175,7 +219,7 @@ def _train(options: argparse.Namespace) -> None:
     if not every:
         training.Job(run, options.stage, options.task, options.method, options.seed)
     if options.launch:
-        os.environ[training.launch_variable(options.stage)] = options.launch
+        os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(run)
     if every:
         training.launch_adaptations(run)
@@ -193,7 +237,8 @@ def _figures(options: argparse.Namespace) -> None:
     from metarfft_core import figures, params
     from metarfft_core.analysis import verdicts
 
-    runs, folder = [params.load(path) for path in options.params], Path(options.to)
+    runs, folder = [params.load(path) for path in options.params], options.to or (
+        places.outputs() / "paper")
     for name, paths in figures.paper(runs, folder).items():
         print(f"{name}: {paths['png']}")
     print(f"claims: {verdicts.write(runs, folder)}")
@@ -236,10 +281,11 @@ def _build(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
 
+    places.need_checkout("metarfft run works through the notebooks, and needs")
     run = params.load(options.params)
     for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):
         if path:
-            os.environ[training.launch_variable(stage)] = os.path.abspath(path)
+            os.environ[training.launch_variable(stage)] = str(path)
     corpus.check_context(run)
     params.open_folder(run)
     # These take seconds to import; a wrong parameter is named before.

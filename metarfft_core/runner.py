@@ -13,9 +13,9 @@ import nbformat
 import papermill
 
 from metarfft_core import params
-from metarfft_core.system import paths
+from metarfft_core.system import places
 
-NOTEBOOKS = paths.ROOT / "notebooks"
+NOTEBOOKS = places.ROOT / "notebooks"
 
 
 class NotebookError(RuntimeError):

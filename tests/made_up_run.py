@@ -13,7 +13,7 @@ from copy import deepcopy
 from metarfft_core import evaluation, formats, params, tasks, training
 from metarfft_core.params import METHODS, Params
 from metarfft_core.system import files
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 FAILURES = ("wrong", "no_answer", "cut")
 

@@ -26,7 +26,7 @@ from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from metarfft_core import cli, corpus, params, training
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches
 
 CONFIGS = ROOT / "params" / "accelerate"

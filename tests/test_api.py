@@ -21,7 +21,7 @@ import pytest
 from metarfft_core import formats, models, params, tasks
 from metarfft_core.evaluation import api, engines
 from metarfft_core.params import ParamsError
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 KEY = "sk-secret-0123456789"
 

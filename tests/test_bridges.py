@@ -17,7 +17,7 @@ from metarfft_core.bridges import grpo, hub, lm_eval
 from metarfft_core.evaluation import engines
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 TASKS = ["lc_125", "lc_1598", "lc_461"]
 """Tasks of few answers: a tiny model gives some of them right and some wrong."""

@@ -1,5 +1,6 @@
 """The checks of a user's own task, and the page that tells how to declare one."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ from nbclient import NotebookClient
 
 from metarfft_core import tasks
 from metarfft_core.authoring import checks
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.tasks.definition import declare
 
 PAGE = ROOT / "docs" / "own_tasks.md"
@@ -275,3 +276,60 @@ def test_a_task_declared_without_the_registry():
 
     task = declare(Double, "own_double", "own", "own", "digits of n", (1, 2))
     assert [row.length for row in checks.check(task).rows] == [1, 2]
+
+
+def beside(folder, imported, **files):
+    """A file with a task that imports what lies beside it, in a folder of these files."""
+    folder.mkdir(exist_ok=True)
+    path = own(folder, GOOD, "return {'n': helpers.least() + length}")
+    path.write_text(f"{imported}\n{path.read_text()}")
+    for module, text in files.items():
+        (folder / f"{module}.py").write_text(text)
+    return path
+
+
+def test_a_file_may_import_what_lies_beside_it(tmp_path):
+    """A neighbour is found as with `python FILE`, from any folder, each file its own; the path of
+    Python's imports and its modules are afterwards as they were."""
+    before = list(sys.path)
+    for number in (3, 40):
+        path = beside(tmp_path / str(number), "import helpers",
+                      helpers=f"def least():\n    return {number}\n")
+        task, = checks.load(path)
+        assert task.sample(length=1, seed=0, index=0).inputs == {"n": number + 1}
+        assert checks.check(task, lengths=[2], samples=1, draws=2).rows[0].distinct == 1
+    assert sys.path == before
+    assert "helpers" not in sys.modules
+
+
+def test_tasks_of_a_neighbour_are_the_files_own(tmp_path):
+    """A file that takes its tasks from a neighbour has them; those of the kit are not its own."""
+    rules = own(tmp_path, GOOD).rename(tmp_path / "my_rules.py")
+    path = tmp_path / "gathered.py"
+    path.write_text("from metarfft_core.tasks.symbolic import *\nfrom my_rules import *\n")
+    assert [task.name for task in checks.load(path)] == ["own_task"]
+    rules.unlink()
+
+
+@pytest.mark.parametrize(("imported", "said"), [
+    ("import helpers", "line 1: ModuleNotFoundError: No module named 'helpers'"),
+    ("\nfrom other import least", "line 2: ImportError: cannot import name 'least' from 'other'")])
+def test_a_neighbour_that_is_missing_is_named(tmp_path, monkeypatch, imported, said):
+    """The line of the import and the module's name stand in the message, also where the file is
+    named by a relative path."""
+    path = beside(tmp_path, imported, other="")
+    monkeypatch.chdir(tmp_path)
+    for name in (path, path.name):
+        with pytest.raises(checks.CheckError, match=re.escape(said)):
+            checks.load(name)
+
+
+def test_the_command_checks_a_file_with_a_neighbour(tmp_path):
+    """`metarfft check FILE` finds the neighbour from another folder."""
+    path = beside(tmp_path / "mine", "import helpers", helpers="def least():\n    return 1\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from metarfft_core.cli import main; import sys; sys.exit(main())",
+         "check", f"mine/{path.name}", "--lengths", "2"], cwd=tmp_path, capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert "nothing is wrong" in done.stdout

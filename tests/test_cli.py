@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from metarfft_core import params
-from metarfft_core.system.paths import ROOT
+from metarfft_core import cli, params
+from metarfft_core.system.places import ROOT
 
 SLOW = {"torch", "transformers", "vllm", "datasets"}
 """Packages that take seconds to import: what answers at once loads none of them."""
@@ -147,9 +147,11 @@ def test_plan_says_what_each_stage_costs():
 @pytest.mark.parametrize(("arguments", "said"), [
     (["train", "--stage", "adapt", "--task", "lc_258"], "task: expected one of nupa_length"),
     (["train", "--stage", "tune"], "stage: expected pretrain or adapt, got 'tune'"),
-    (["train", "--stage", "pretrain", "--launch", "nowhere.yaml"], "there is no file nowhere.yaml"),
+    (["train", "--stage", "pretrain", "--launch", "nowhere.yaml"],
+     f"there is no file {ROOT / 'nowhere.yaml'}"),
     (["train", "--stage", "adapt", "--task", "nupa_length", "--method", "meta_rfft"],
      "finish the stage pretrain of run test first"),
+    (["preview", "--stage", "pretrain", "--number", "99"], "numbered from 0 to 3; got 99"),
     (["evaluate"], "needs a finished training"),
     (["export", "--as", "merged", "--to", "m", "--task", "nupa_length", "--method", "direct"],
      "adapt nupa_length direct is not finished")])
@@ -162,3 +164,124 @@ def test_what_cannot_be_done_is_one_line(tmp_path, arguments, said):
     assert process.returncode == 2, process.stderr
     assert said in process.stderr
     assert process.stderr.count("\n") == 1
+
+
+PLANNED = ("plan", *TEST_RUN)
+SHOWN = ("preview", *TEST_RUN, "--stage", "pretrain")
+WHOLE_NUMBERS = [("sample", "lc_258", "--length"), ("sample", "lc_258", "--index"),
+                 ("sample", "lc_258", "--seed"), ("check", "--samples"), ("check", "--lengths"),
+                 (*PLANNED, "--processes"), (*SHOWN, "--number"), (*SHOWN, "--seed"),
+                 ("train", *TEST_RUN, "--stage", "adapt", "--seed"),
+                 ("export", *TEST_RUN, "--as", "merged", "--to", "m", "--seed")]
+FROM_ONE = {"--length", "--lengths", "--samples", "--processes"}
+FILES = [("check",), *((command, "--params") for command in (
+    "plan", "fetch", "build", "evaluate", "run", "figures", "report")),
+    ("preview", "--stage", "pretrain", "--params"), ("train", "--stage", "pretrain", "--params"),
+    ("report", "--params", str(ROOT / "outputs" / "reference" / "laptop"), "--against"),
+    ("export", "--as", "results", "--to", "m", "--params")]
+FOLDERS = [("figures", *TEST_RUN, "--to"), ("export", *TEST_RUN, "--as", "results", "--to")]
+
+
+def refused(capsys, arguments, said):
+    """One line says so, and the exit status is 2."""
+    try:
+        status = cli.main([*map(str, arguments)])
+    except SystemExit as leaving:
+        status = leaving.code
+    printed = capsys.readouterr()
+    assert status == 2, printed
+    assert said in printed.err
+    assert printed.err.startswith("metarfft: ")
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "1.5", "ten", "1_0", "9" * 30])
+@pytest.mark.parametrize("options", WHOLE_NUMBERS, ids=lambda options: " ".join(
+    (options[0], options[-1])))
+def test_an_option_that_is_a_whole_number_takes_no_other(capsys, options, value):
+    """Below its least value, or no whole number, it is named with what is allowed."""
+    least = int(options[-1] in FROM_ONE)
+    if value == "0" and not least:
+        return
+    refused(capsys, [*options, value], f"argument {options[-1]}: expected a whole number from "
+                                       f"{least}, got '{value}'")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "much"])
+def test_the_memory_of_a_gpu_is_a_number_above_0(capsys, value):
+    """What no GPU has is refused before anything is planned."""
+    refused(capsys, [*PLANNED, "--gpu-memory", value], value)
+
+
+@pytest.mark.parametrize("options", FILES, ids=" ".join)
+def test_a_file_that_is_not_there_is_one_line(capsys, options):
+    """Every command that reads a file names the one that it does not find."""
+    refused(capsys, [*options, "nowhere.file"], "nowhere.file")
+
+
+@pytest.mark.parametrize("options", FOLDERS, ids=lambda options: options[0])
+def test_a_file_in_the_way_of_a_folder_is_one_line(capsys, tmp_path, options):
+    """A command that writes to a folder says so before it computes."""
+    (tmp_path / "taken").write_text("")
+    for path in (tmp_path / "taken", tmp_path / "taken" / "deeper"):
+        refused(capsys, [*options, path], f"expected a folder, but {tmp_path / 'taken'} is a file")
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ([], "arguments are required: command"), (["runs"], "invalid choice: 'runs'"),
+    (["run"], "arguments are required: --params"), (["tasks", "--source", "x"], "source: allowed"),
+    (["sample", "lc_258", "--format", "x"], "allowed are direct"), (["gallery", "x"], "x"),
+    ([*SHOWN[:-1], "x"], "stage: expected pretrain or adapt"),
+    (["export", *TEST_RUN, "--as", "x", "--to", "m"], "invalid choice: 'x'"),
+    (["export", *TEST_RUN, "--as", "lm-eval", "--to", "m", "--task", "x"], "task: this run"),
+    (["export", *TEST_RUN, "--as", "lm-eval", "--to", "m", "--method", "x"], "method: this run"),
+    (["sample", "lc_258", "--lenght", "3"], "--lenght")])
+def test_a_wrong_word_is_one_line(capsys, arguments, said):
+    """A command, an option or a choice that there is not, or that lacks."""
+    refused(capsys, arguments, said)
+
+
+@pytest.mark.parametrize("memory", ["0.5", "0.1"])
+def test_a_plan_with_a_problem_fails(capsys, memory):
+    """The plan is printed, one line on stderr counts what stands in its way; the status is 1."""
+    assert cli.main([*PLANNED, "--gpu-memory", memory]) == 1
+    printed = capsys.readouterr()
+    count = printed.out.count("PROBLEM: ")
+    problems = "1 problem" if memory == "0.5" else f"{count} problems"
+    assert (count == 1) == (memory == "0.5")
+    assert printed.err == f"metarfft: the plan names {problems}: the run cannot be made like this\n"
+
+
+def test_a_tilde_in_an_option_is_the_home_folder(capsys, tmp_path, monkeypatch):
+    """Also where no shell has put the folder in its place, as after `=`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("seed: 0100\n")
+    refused(capsys, ["plan", "--params=~/a.yaml"], "~/a.yaml, line 1: seed: 0100 is read as 64")
+    refused(capsys, ["check", "~/own.py"], str(tmp_path / "own.py"))
+    refused(capsys, ["report", "--params=~/.."], f"{tmp_path.parent}: expected the folder of a run")
+
+
+def test_papermill_takes_whole_sections_alone(tmp_path):
+    """Papermill turns `-p corpus.workers 2` into a line of Python that fails in the notebook's
+    second cell, before the kit is called; `-p 'corpus["workers"]' 2` beside a file changes it."""
+    import nbformat
+    import papermill
+
+    path = tmp_path / "a.ipynb"
+    cells = [nbformat.v4.new_code_cell("corpus = None", metadata={"tags": ["parameters"]}),
+             nbformat.v4.new_code_cell("print(corpus['workers'])\nopen('ran', 'w').close()")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3",
+                                    "language": "python"}
+    nbformat.write(notebook, path)
+
+    def run(**given):
+        papermill.execute_notebook(path, tmp_path / "out.ipynb", parameters=given, cwd=tmp_path,
+                                   progress_bar=False)
+
+    for given in ({"corpus.workers": 2}, {"corpus": {"workers": 1}, "corpus.workers": 2}):
+        with pytest.raises(papermill.PapermillExecutionError, match="no attribute 'workers'"):
+            run(**given)
+        assert not (tmp_path / "ran").exists()
+    run(**{"corpus": {"workers": 1}, 'corpus["workers"]': 2})
+    assert nbformat.read(tmp_path / "out.ipynb", 4).cells[-1].outputs[0].text == "2\n"

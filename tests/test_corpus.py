@@ -16,7 +16,7 @@ import pytest
 from metarfft_core import corpus, formats, models, params, tasks
 from metarfft_core.corpus import builder
 from metarfft_core.system.files import sha256
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import registry
 from metarfft_core.tracing.judge import replay
 

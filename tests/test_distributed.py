@@ -15,7 +15,7 @@ from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, params, training
 from metarfft_core.system.files import read_json
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 PROGRAM = ("import sys; from metarfft_core import training\n"
            "from metarfft_core.training import worker\n"

@@ -15,7 +15,7 @@ import yaml
 from metarfft_core import cli, formats, tasks
 from metarfft_core.params import reference
 from metarfft_core.params.schema import Params
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md",

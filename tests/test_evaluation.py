@@ -15,7 +15,7 @@ import pytest
 from metarfft_core import corpus, evaluation, models, params, tasks, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 TASK = "nupa_length"
 

@@ -15,7 +15,7 @@ from metarfft_core.analysis import diagnoses
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
 from metarfft_core.params import ParamsError
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 TASKS = ["nupa_length", "lc_3324"]
 LENGTHS = [1, 3, 4, 6]

@@ -14,7 +14,7 @@ import pytest
 from metarfft_core import models
 from metarfft_core.evaluation import engines
 from metarfft_core.params import ParamsError
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes.",
              "Given the list [3, 1, 2], what is the largest number? Answer with the number.",

@@ -9,7 +9,7 @@ import pytest
 
 from metarfft_core import params
 from metarfft_core.runner import NOTEBOOKS
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

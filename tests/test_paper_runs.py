@@ -10,7 +10,7 @@ from metarfft_core import corpus, evaluation, figures, models, params, training
 from metarfft_core.analysis import verify
 from metarfft_core.evaluation import grid
 from metarfft_core.system.files import read_json
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches, worker
 
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from metarfft_core import formats, models, params, tasks
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import synthetic
 
 FOLDER = ROOT / "params"
@@ -185,6 +185,15 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
     ("smoke", "yes", "smoke: input should be a valid boolean, got 'yes'"),
     ("name", "a/b", "name: "),
     ("model", "SmolLM2", "model: "),
+    ("seed", 2**32, "seed: input should be less than 4294967296, got 4294967296"),
+    ("seed", -1, "seed: input should be greater than or equal to 0, got -1"),
+    ("adaptation.further", [{"methods": ["direct"], "tasks": ["lc_2544"], "seeds": [2**32]}],
+     "adaptation.further.0.seeds.0: input should be less than 4294967296, got 4294967296"),
+    ("pretraining.steps", 2**63, "pretraining.steps: input should be less than 92233"),
+    ("corpus.pretrain.lengths", "1-99999999999",
+     "corpus.pretrain.lengths: expected a range such as 1-15, up to 10000, or a list of lengths, "),
+    ("corpus.pretrain.lengths", "1-²", "corpus.pretrain.lengths: expected a range such as 1-15"),
+    ("evaluation.limit_factor", 1e308, "evaluation.limit_factor: input should be less than or "),
     ("evaluation.engine", "vlm", "evaluation.engine: input should be 'vllm' or 'transformers'"),
     ("evaluation.confidence", 95, "evaluation.confidence: input should be less than 1, got 95"),
     ("corpus.pretrain.tasks", ["sr_coin_flp"], "corpus.pretrain.tasks: no task 'sr_coin_flp'; the "
@@ -229,6 +238,37 @@ def test_a_wrong_value_is_named_with_what_is_allowed(keys, value, said):
     assert refused(changed(keys, value)).startswith(said)
 
 
+API = {"name": "R1", "model": "r1", "base_url": "http://localhost:1/v1"}
+MIX = {"file": "general.jsonl", "share": 0.5}
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")], ids=str)
+@pytest.mark.parametrize("keys", [
+    *(f"{stage}.{key}" for stage in ("pretraining", "adaptation") for key in (
+        "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "mix.share")),
+    "pretraining.in_context_share", "evaluation.limit_factor", "evaluation.confidence",
+    "evaluation.api.0.timeout", "evaluation.api.0.price_in", "evaluation.api.0.price_out"])
+def test_a_number_that_is_not_finite_is_refused(keys, value):
+    """Every number of the schema is finite, in a file and through a notebook."""
+    values = plain("pretraining.mix", dict(MIX))
+    values["adaptation"]["mix"], values["evaluation"]["api"] = dict(MIX), {"0": dict(API)}
+    with_value(values, keys, value)
+    values["evaluation"]["api"] = [values["evaluation"]["api"]["0"]]
+    said = f"{keys}: input should be a finite number, got {value}"
+    assert refused(values) == said
+    with pytest.raises(params.ParamsError, match=re.escape(said)):
+        params.from_notebook(notebook(**values))
+
+
+def test_a_seed_that_the_libraries_refuse_is_refused_at_once():
+    """The schema takes what transformers' set_seed takes, and nothing above it."""
+    import numpy
+
+    numpy.random.seed(params.check(changed("seed", 2**32 - 1)).seed)
+    with pytest.raises(ValueError, match="Seed must be between"):
+        numpy.random.seed(2**32)
+
+
 def test_early_stopping_needs_a_checkpoint_at_every_look():
     """A checkpoint interval that misses looks is refused where training stops early."""
     values = changed("pretraining.early_stopping_patience", 2)
@@ -259,7 +299,7 @@ def test_several_mistakes_are_named_together():
 @pytest.mark.parametrize(("text", "said"), [
     ("name: [", "not a YAML file"), ("- 1\n", "expected keys and values, got list"),
     ("", "expected keys and values, got NoneType"), (b"\xff\xfe\x00", "not a YAML file"),
-    ("name: !!python/object/apply:os.getcwd []", "not a YAML file"),
+    ("name: !!python/object/apply:os.getcwd []", "line 1: name: the tag tag:yaml.org,2002:python"),
 ])
 def test_what_is_no_parameter_file_is_refused(tmp_path, text, said):
     """A file that is no mapping, or tries to build objects, is named in one line."""
@@ -267,7 +307,7 @@ def test_what_is_no_parameter_file_is_refused(tmp_path, text, said):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(params.ParamsError, match=re.escape(said)) as caught:
         params.load(file)
-    assert str(caught.value).startswith(f"{file}: ")
+    assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from metarfft_core import corpus, models, training
 from metarfft_core.params import ParamsError
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import checkpoints, worker
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice

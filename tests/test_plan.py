@@ -1,6 +1,7 @@
 """The plan of a run: tokens, steps, operations, memory and what is said where it does not fit."""
 
 import json
+import math
 import runpy
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, models, params, training
 from metarfft_core.planning import counting, memory, plan
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches
 
 BENCHMARK = ROOT / "benchmarks" / "plan.py"
@@ -212,6 +213,19 @@ def test_equal_trained_tokens_take_more_steps(tiny):
     # It takes whole steps: the last one may go beyond.
     assert ruled.trained_tokens <= direct.trained_tokens + 1
     assert direct.trained_tokens - ruled.trained_tokens < direct.trained_tokens / direct.steps + 1
+
+
+@pytest.mark.parametrize(("machine", "said"), [
+    ({"processes": 0}, "processes: expected a number of GPUs from 1, got 0"),
+    ({"processes": -1}, "processes: expected a number of GPUs from 1, got -1"),
+    ({"gpu_memory_gib": 0.0}, "gpu_memory: expected the GiB of a GPU, a finite number above 0"),
+    ({"gpu_memory_gib": -1.0}, "above 0, got -1"),
+    ({"gpu_memory_gib": math.nan}, "above 0, got nan"),
+    ({"gpu_memory_gib": math.inf}, "above 0, got inf")])
+def test_a_machine_that_there_cannot_be_is_refused(tiny, machine, said):
+    """A notebook that plans for such a machine gets the line that the command gives."""
+    with pytest.raises(params.ParamsError, match=said):
+        plan.plan(tiny_run(tiny), **machine)
 
 
 def test_an_estimate_is_near_the_count():

@@ -6,7 +6,7 @@ import re
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import corpus, models, training
+from metarfft_core import corpus, models, params, training
 from metarfft_core.training import batches, preview
 
 
@@ -45,5 +45,12 @@ def test_text_and_html_hold_the_sample_whole(run):
     counts = f"The loss is taken on {parts[1].tokens} of {sum(part.tokens for part in parts)}"
     assert text.startswith(sample + "\n" + counts)
     assert page.startswith(sample + counts)
-    with pytest.raises(IndexError):
-        preview.pieces(training.Job(run, "adapt", "lc_2544", "direct"), 10**6)
+
+
+@pytest.mark.parametrize("number", [-1, 28, 10**30])
+def test_a_sample_that_is_not_trained_on_is_refused(run, number):
+    """Outside the training's samples, before the first or behind the last, the number is named
+    with what is allowed."""
+    with pytest.raises(params.ParamsError, match=f"takes 28 samples, numbered from 0 to 27; got "
+                                                 f"{number}"):
+        preview.pieces(training.Job(run, "adapt", "lc_2544", "direct"), number)

@@ -7,7 +7,7 @@ import pytest
 
 from metarfft_core import params
 from metarfft_core.analysis import run_folder
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 PAGE = ROOT / "docs" / "results.md"
 FOLDERS = sorted((ROOT / "outputs" / "reference").glob("*/"))

@@ -17,7 +17,7 @@ import pytest
 
 from metarfft_core import formats, tasks
 from metarfft_core.authoring import checks
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import synthetic
 from metarfft_core.tracing.judge import parse
 

@@ -12,7 +12,7 @@ from typing import Any
 from metarfft_core import params
 from metarfft_core.analysis import archive
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.system import files
+from metarfft_core.system import files, places
 
 _FACTS = {"git_commit": "git commit", "engine": "engine", "device": "device", "gpu": "GPU",
           "processes": "processes", "compute": "compute"}  # keys of a manifest
@@ -72,8 +72,8 @@ def open_run(source: Params | str | os.PathLike) -> RunFolder:
     """
     if isinstance(source, Params):
         run, folder = source, source.folder
-    elif Path(source).is_dir():
-        run, folder = None, Path(source).resolve()
+    elif places.absolute(source).is_dir():
+        run, folder = None, places.absolute(source).resolve()
     else:
         run = params.load(source)
         folder = run.folder

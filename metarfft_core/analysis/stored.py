@@ -12,12 +12,10 @@ from functools import cache, cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-import yaml
-
 from metarfft_core import evaluation, tasks, training
 from metarfft_core.evaluation import metrics
 from metarfft_core.params import LABELS, METHODS, Params
-from metarfft_core.system import files
+from metarfft_core.system import files, yaml_files
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -75,7 +73,7 @@ class Line:
 @cache
 def paper() -> dict:
     """The file of what the paper reports, read."""
-    return yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    return yaml_files.read(PAPER)
 
 
 def lines(spec: dict) -> list[Line]:

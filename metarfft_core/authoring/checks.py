@@ -12,16 +12,19 @@ they need is the standard library; docs/own_tasks.md tells how to declare a task
 
 import ast
 import copy
+import importlib
 import importlib.util
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from metarfft_core import formats
+from metarfft_core.system.places import absolute
 from metarfft_core.tasks.definition import Instance, Task
 from metarfft_core.tracing.judge import parse, replay
 
@@ -120,25 +123,48 @@ def false_lines(task: Task, instance: Instance, name: str,
 def load(path: str | Path) -> list[Task]:
     """Import a user's own Python file and return the tasks that it declares.
 
-    The file is executed. Raises CheckError where that fails, where a rule is outside the subset
-    (with its line and the reason), or where the file declares no task.
+    The file is executed. As with `python FILE`, it may import the files beside it; tasks that it
+    takes from them are its own. Raises CheckError where that fails, where a rule is outside the
+    subset (with its line and the reason), or where the file declares no task.
     """
-    path = Path(path)
-    spec = importlib.util.spec_from_file_location(f"own_tasks_{path.stem}", path)
-    if not path.is_file() or spec is None:
+    file = absolute(path)
+    spec = importlib.util.spec_from_file_location(f"own_tasks_{file.stem}", file)
+    if not file.is_file() or spec is None:
         raise CheckError(f"{path}: a Python file that declares tasks is needed")
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _neighbours(file.parent) as neighbours:
+            spec.loader.exec_module(module)
     except ValueError as error:
         raise CheckError(f"{path}: {error}") from None
     except Exception as error:
-        raise CheckError(f"{path}, {_where(error, str(path))}: {_what(error)}") from None
+        raise CheckError(f"{path}, {_where(error, str(file))}: {_what(error)}") from None
     found = [one for one in vars(module).values()
-             if isinstance(one, Task) and one.sampler.__module__ == module.__name__]
+             if isinstance(one, Task) and one.sampler.__module__ in {module.__name__, *neighbours}]
     if not found:
         raise CheckError(f"{path}: declares no task (see docs/own_tasks.md)")
     return found
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[list[str]]:
+    """Inside, what lies in `folder` can be imported; afterwards the list holds the names of what
+    was. It is forgotten again: the next file may have neighbours of the same names."""
+    before, found = set(sys.modules), []
+    importlib.invalidate_caches()  # the files may be new
+    sys.path.insert(0, str(folder))
+    try:
+        yield found
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            top = name.partition(".")[0]
+            file = Path(getattr(sys.modules[name], "__file__", None) or "")
+            beside = file == folder / f"{top}.py" or folder / top in file.parents
+            if beside and top != __package__:
+                found.append(name)
+                del sys.modules[name]
 
 
 def _row(task: Task, length: int, samples: int, draws: int, tokens) -> Row:

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 from metarfft_core import formats, tasks
+from metarfft_core.system import places
 from metarfft_core.system.files import write_whole
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.tasks.definition import Task
 
 PAGE = ROOT / "docs" / "tasks.md"
@@ -43,7 +44,12 @@ def page() -> str:
 
 
 def write(path: Path = PAGE) -> Path:
-    """Write the page, whole; returns its path."""
+    """Write the page, whole; returns its path.
+
+    Raises ParamsError where it is to go into the project and there is no checkout.
+    """
+    if path == PAGE:
+        places.need_checkout("the page docs/tasks.md needs")
     write_whole(path, page())
     return path
 

@@ -36,7 +36,7 @@ from metarfft_core import __version__, formats, tasks
 from metarfft_core.models import token_counter
 from metarfft_core.params import METHODS, Held, Params, ParamsError, Samples, open_folder
 from metarfft_core.system.files import read_json, sha256, whole, write_json
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import Instance, Task, synthetic
 
 SCHEMA = pa.schema([(name, pa.int64() if name in ("length", "index") else pa.string())

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from metarfft_core.tasks.definition import Task
-from metarfft_core.tracing.compiler import escape
 from metarfft_core.tracing.judge import paper, parse
+from metarfft_core.tracing.shown import escape
 from metarfft_core.tracing.steps import ANSWER, BEHIND, Fact
 from metarfft_core.tracing.wordings.paper import headings
 

@@ -8,7 +8,6 @@ computed once for a base model and a rank, kept with hashes, and shared by every
 
 import hashlib
 import importlib.util
-import os
 import re
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -18,8 +17,8 @@ from io import StringIO
 from pathlib import Path
 
 from metarfft_core.params import ParamsError
+from metarfft_core.system import places
 from metarfft_core.system.files import read_json, sha256, whole_folder, write_json
-from metarfft_core.system.paths import ROOT
 from metarfft_core.system.processes import alone
 
 EMBEDDED = "SmolLM2-135M-Instruct"
@@ -30,19 +29,20 @@ _CONTENT = "%%content%%"
 
 def cache_folder() -> Path:
     """Where converted models and PiSSA starts are kept: $METARFFT_CACHE or ~/.cache/metarfft."""
-    return Path(os.environ.get("METARFFT_CACHE") or "~/.cache/metarfft").expanduser()
+    return places.variable("METARFFT_CACHE") or places.absolute("~/.cache/metarfft")
 
 
 def resolve(name: str, weights: bool = True) -> str:
     """The folder that holds the model `name`, ready for from_pretrained.
 
     `name` is the embedded model (converted on first use), a folder (relative ones lie in the
-    project) or a Hub id (downloaded on first use; without its weights where `weights` is False).
+    project, see `places`) or a Hub id (downloaded on first use; without its weights where `weights`
+    is False).
     Raises ParamsError where there is no such model.
     """
     if name == EMBEDDED:
         return str(_embedded())
-    folder = ROOT / Path(name).expanduser()
+    folder = places.absolute(name, places.project())
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ParamsError(f"model.name: {folder} holds no model: it has no config.json")
@@ -61,8 +61,8 @@ def _download(name: str, weights: bool) -> str:
         return snapshot_download(name, allow_patterns=patterns)
     except (OSError, ValueError) as error:  # not found, no access, no network
         reason = str(error).strip().splitlines()[0]
-        raise ParamsError(f"model.name: {name} is no folder in {ROOT}, and the Hub does not give "
-                          f"it: {reason}") from None
+        raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "
+                          f"does not give it: {reason}") from None
 
 
 def _embedded() -> Path:

@@ -21,9 +21,11 @@ from pydantic.fields import FieldInfo
 from metarfft_core.params import schema
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params, Section
 from metarfft_core.system.files import write_whole
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 PAGE = ROOT / "docs" / "parameters.md"
+UNNAMED = 2**63
+"""What every whole number is below, because of the libraries: no row repeats it."""
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
@@ -132,8 +134,9 @@ def _described(annotation: Any, metadata: Any = ()) -> str:
 def _bounds(metadata: Any) -> Iterator[str]:
     for rule in metadata:
         for name, words in _BOUNDS.items():
-            if hasattr(rule, name):
-                yield f"{words} {getattr(rule, name)}"
+            bound = getattr(rule, name, None)
+            if bound is not None and bound < UNNAMED:
+                yield f"{words} {bound:g}" if bound < 1e6 else f"{words} {bound:,}"
         if getattr(rule, "pattern", None):
             yield f"like `{rule.pattern}`"
 

@@ -9,12 +9,12 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import types
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,7 +26,8 @@ from pydantic import (
 )
 
 from metarfft_core import tasks
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system import places, yaml_files
+from metarfft_core.system.places import ROOT, ParamsError
 
 
 class Method(NamedTuple):
@@ -63,18 +64,19 @@ used again with others."""
 
 DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
 ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
-
-
-class ParamsError(ValueError):
-    """Something that the user gave is wrong; the message is meant for the user."""
+LONGEST = 10_000
+"""No length is longer. Tasks of the kit draw up to 60; a range is written out before it is checked.
+"""
 
 
 def _expand_lengths(value: Any) -> Any:
     """Turn "1-15" into [1, ..., 15]; leave everything else to the schema."""
     if isinstance(value, str):
         first, dash, last = value.partition("-")
-        if not (dash and first.strip().isdigit() and last.strip().isdigit()):
-            raise ValueError(f"expected a range such as 1-15 or a list of lengths, got {value!r}")
+        if not (dash and re.fullmatch("[0-9]{1,9}", first.strip())
+                and re.fullmatch("[0-9]{1,9}", last.strip()) and int(last) <= LONGEST):
+            raise ValueError(f"expected a range such as 1-15, up to {LONGEST}, or a list of "
+                             f"lengths, got {value!r}")
         return list(range(int(first), int(last) + 1))
     return value
 
@@ -112,13 +114,15 @@ def _check_tasks(keys: list[str]) -> list[str]:
 
 Lengths = Annotated[list[int], BeforeValidator(_expand_lengths), AfterValidator(_check_lengths)]
 TaskIds = Annotated[list[str], BeforeValidator(_expand_tasks), AfterValidator(_check_tasks)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**63)]  # what the libraries below can hold
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy and transformers take
 
 
 class Section(BaseModel):
-    """A part of a parameter file: unknown keys and wrong types are errors, values never change."""
+    """A part of a parameter file: unknown keys, wrong types and numbers that are not finite are
+    errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -187,6 +191,11 @@ class Mix(Section):
     file: str  # JSONL, a prompt and a completion a line; a relative path lies in the project
     share: Annotated[float, Field(gt=0, lt=1)]  # of the samples that are trained on
 
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return places.absolute(self.file, places.project())
+
 
 def _unless(value: Any) -> Any:
     """An optional key: it is not dumped where it has its default."""
@@ -240,7 +249,7 @@ class Further(Section):
 
     methods: list[Adapted]  # these methods
     tasks: TaskIds  # on these tasks, out of corpus.adaptation.tasks
-    seeds: list[Annotated[int, Field(ge=0)]] | None = None  # the run's own where it is not given
+    seeds: list[Seed] | None = None  # the run's own where it is not given
 
 
 class Adaptation(Training):
@@ -273,7 +282,7 @@ class Api(Section):
     max_tokens: Count = 24000  # of an answer, thinking included
     requests_per_minute: Count = 60  # at the most
     concurrency: Count = 8  # requests at once
-    timeout: Annotated[float, Field(gt=0)] = 1800.0  # seconds without a word
+    timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0  # seconds without a word
     retries: Annotated[int, Field(ge=0)] = 8  # of a request that failed for a while
     price_in: Annotated[float, Field(ge=0)] | None = None  # for a million prompt tokens
     price_out: Annotated[float, Field(ge=0)] | None = None  # for a million generated tokens
@@ -285,8 +294,9 @@ class Evaluation(Section):
 
     engine: Literal["vllm", "transformers"]  # what generates
     batch_size: Count  # sequences generated at once
-    limit_factor: Annotated[float, Field(ge=1)]  # decoding limit: factor x gold tokens + extra
-    limit_extra: Annotated[int, Field(ge=1)]  # tokens that the decoding limit leaves beside that
+    # A sample's decoding limit is limit_factor x gold tokens + limit_extra.
+    limit_factor: Annotated[float, Field(ge=1, le=1e6)]
+    limit_extra: Annotated[int, Field(ge=1)]  # tokens
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of every interval
     bootstrap_samples: Count  # draws of every bootstrap interval
     tensor_parallel: Count = _unless(1)  # GPUs that hold one model together (vllm)
@@ -308,7 +318,7 @@ class Params(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # also the folder's name
     smoke: bool  # marks every figure as one of a smoke run
-    seed: Annotated[int, Field(ge=0)]  # decides over samples, trainings and bootstraps
+    seed: Seed  # decides over samples, trainings and bootstraps
     model: Model
     trackers: list[Literal["tensorboard", "trackio"]] = _unless([])  # beside the log
     corpus: Corpus
@@ -396,7 +406,7 @@ class Params(Section):
     @property
     def folder(self) -> Path:
         """Where the run's results stand: outputs/<name>, or below $METARFFT_OUTPUTS."""
-        return Path(os.environ.get("METARFFT_OUTPUTS") or ROOT / "outputs").resolve() / self.name
+        return places.outputs() / self.name
 
 
 def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:
@@ -414,12 +424,10 @@ def load(path: str | os.PathLike) -> Params:
 
 def read(path: str | os.PathLike) -> dict:
     """The mapping in a parameter file, not yet checked."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParamsError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not (places.is_checkout() or places.absolute(path).exists()):
+        raise ParamsError(f"{path}: No such file; the kit's own parameter files lie in a checkout "
+                          "of the project, not in the installed package")
+    values = yaml_files.read(path)
     if not isinstance(values, dict):
         raise ParamsError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
@@ -471,8 +479,12 @@ def from_notebook(namespace: dict[str, Any]) -> Params:
     Papermill puts every top-level key of a parameter file into a variable of that name. Where
     `name` was given, those variables are the whole file. Otherwise the file named by
     $METARFFT_PARAMS (else params/smoke.yaml) holds, and a variable that is not None replaces
-    its key. A variable that is no parameter was misspelt: papermill itself only warns.
+    its key. A variable that is no parameter was misspelt: papermill itself only warns. A value here
+    is what papermill has read: of a file given with -f, `0100` arrives as 64. A relative path in
+    $METARFFT_OUTPUTS, $METARFFT_PARAMS or a variable like them lies in the project, from which
+    JupyterLab is started, not in the notebooks' folder (see `places`).
     """
+    places.settle()
     given = {key: value for key, value in namespace.items()
              if not key.startswith("_") and key not in ("In", "Out", "exit", "quit", "open")
              and not isinstance(value, (types.ModuleType, types.FunctionType, types.MethodType))
@@ -480,7 +492,7 @@ def from_notebook(namespace: dict[str, Any]) -> Params:
     values = {key: value for key, value in given.items() if value is not None}
     if "name" in values:
         return check(values, "the notebook's parameters")
-    path = os.environ.get(ENVIRONMENT_VARIABLE, DEFAULT_FILE)
+    path = places.variable(ENVIRONMENT_VARIABLE) or DEFAULT_FILE
     return check(read(path) | values, f"{path} and the notebook's parameters")
 
 
@@ -488,8 +500,10 @@ def open_folder(run: Params) -> Path:
     """Make the run's folder and write its resolved parameters there.
 
     Returns the folder. Raises ParamsError where it cannot be written, or where it holds a run
-    made with other parameters (it names the keys that differ).
+    made with other parameters (it names the keys that differ). The paths in environment variables
+    are made whole here too: the run's processes and notebooks work in other folders than this one.
     """
+    places.settle()
     path = run.folder / "params.yaml"
     values = run.model_dump()
     if path.exists() and _holds_results(run.folder):
@@ -506,7 +520,7 @@ def open_folder(run: Params) -> Path:
 
     try:
         write_whole(path, "# The resolved parameters of this run.\n"
-                    + yaml.safe_dump(values, sort_keys=False))
+                    + yaml_files.dump(values))
     except OSError as error:
         raise ParamsError(f"{run.folder} cannot be written: {error.strerror}") from None
     return run.folder

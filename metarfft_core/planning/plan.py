@@ -12,12 +12,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from metarfft_core import models, tasks, training
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.planning import counting, memory
 from metarfft_core.planning.counting import Counter, Look, Pool, Sample
+from metarfft_core.system import yaml_files
 from metarfft_core.training import batches, checkpoints
 
 if TYPE_CHECKING:
@@ -90,8 +89,9 @@ def plan(run: Params, processes: int | None = None, gpu_memory_gib: float = 80.0
     `processes` (GPUs) are those of RF-pretraining; where they are not given, the paper's for this
     model, or the fewest of `PROCESSES` that fit. An adaptation takes the fewest that fit.
     `samples` of each task and length are counted. Raises ParamsError for a model whose shape is
-    not known, and for what the run itself would be refused for.
+    not known, for a machine that there cannot be, and for what the run itself would be refused for.
     """
+    _check(processes, gpu_memory_gib)
     import pandas as pd
 
     folder, shape = _model(run.model.name)
@@ -110,6 +110,14 @@ def plan(run: Params, processes: int | None = None, gpu_memory_gib: float = 80.0
             worst[row["stage"], row["method"]] = problem
     return Plan(run, shape, folder is not None, gpu_memory_gib, peak_tflops, disk,
                 pd.DataFrame([row for row, _ in made]).convert_dtypes(), tuple(worst.values()))
+
+
+def _check(processes: int | None, gpu_memory_gib: float) -> None:
+    if processes is not None and processes < 1:
+        raise ParamsError(f"processes: expected a number of GPUs from 1, got {processes}")
+    if not 0 < gpu_memory_gib < math.inf:
+        raise ParamsError("gpu_memory: expected the GiB of a GPU, a finite number above 0, got "
+                          f"{gpu_memory_gib}")
 
 
 def _model(name: str) -> tuple[str | None, memory.Shape]:
@@ -238,7 +246,7 @@ def _processes(job: training.Job, machine: _Machine, peak: Callable) -> int:
 
 @cache
 def _paper() -> dict:
-    return yaml.safe_load(_PAPER.read_text(encoding="utf-8"))
+    return yaml_files.read(_PAPER)
 
 
 def _paper_hours(job: training.Job) -> tuple[float, float]:

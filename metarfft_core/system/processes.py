@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from metarfft_core.system.paths import ROOT
+from metarfft_core.system.places import ROOT
 
 _running: set[subprocess.Popen] = set()
 

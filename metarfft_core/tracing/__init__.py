@@ -1,6 +1,8 @@
 """Rules as ordinary Python functions, and what happens when one is executed.
 
     language.py  the part of Python that a rule may use
+    sharing.py   which names may stand for the same list: a rule may not change its tables
+    shown.py     how a trace shows what a line reads
     compiler.py  from a rule's text to a function that records what it executes
     rule.py      Rule(source): checked, run, traced
     steps.py     what a trace says, as data

@@ -11,10 +11,18 @@ import ast
 import re
 from typing import NamedTuple
 
-from metarfft_core.tracing.language import is_literal, is_reading, mutating_call
+from metarfft_core.tracing.language import (
+    helper_of,
+    is_literal,
+    is_place,
+    is_reading,
+    mutating_call,
+    reads_element,
+    root,
+)
+from metarfft_core.tracing.sharing import Objects, Sharing
+from metarfft_core.tracing.shown import Shown, brace, escape, literal_code, place_of, show, truth
 from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
-
-_CONTAINERS = frozenset((str, list, dict, tuple))
 
 
 class StepLimit(RuntimeError):
@@ -52,106 +60,38 @@ class Site(NamedTuple):
         return Step(self.code, tuple(facts))
 
 
-def is_value(value: object) -> str:
-    """How a bare variable in a condition reads: empty, not empty, or the value itself."""
-    if value.__class__ in _CONTAINERS:
-        return "not empty" if value else "empty"
-    return repr(value)
-
-
-def write(module: ast.Module, recited: list[str], records: str) -> tuple[str, list[Site]]:
+def write(module: ast.Module, recited: list[str], records: str,
+          sharing: Sharing) -> tuple[str, list[Site]]:
     """The text of a module whose functions record, and the sites that it names `_s0`, `_s1`, ...
 
     `recited` are the lines that a trace recites for those of the module: the lines themselves, or
     sentences. `records` is "none" (only a step limit in every `while`), "data" or "text". Where
     there are records, each function takes two more arguments: their list and its `append`.
     """
-    writer = Writer(module, recited, records)
+    writer = Writer(module, recited, records, sharing)
     return writer.text(), writer.sites
 
 
-class _Shown(NamedTuple):
-    """An expression in a trace: a template and the readings that fill it."""
+class _Changes(NamedTuple):
+    """What a statement may change: the names that it assigns, the objects that it writes to."""
 
-    template: str
-    readings: list[ast.expr]
-
-
-def escape(text: str) -> str:
-    return text.replace("%", "%%")
+    names: frozenset[str]
+    objects: Objects
 
 
-def _brace(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _show(node: ast.expr) -> _Shown:
-    """An expression with every reading replaced by its value."""
-    readings: list[ast.expr] = []
-
-    class Substitute(ast.NodeTransformer):
-        def visit(self, part):
-            if is_reading(part):
-                readings.append(part)
-                return ast.Name(f"_r{len(readings) - 1}_")
-            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
-                part.args = [self.visit(argument) for argument in part.args]
-                return part
-            return self.generic_visit(part)
-
-    own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
-    text = escape(ast.unparse(Substitute().visit(own)))
-    text = re.sub(r"(_r\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
-    order = [int(number) for number in re.findall(r"_r(\d+)_", text)]
-    return _Shown(re.sub(r"_r\d+_", "%s", text), [readings[number] for number in order])
-
-
-def _truth(node: ast.expr) -> _Shown:
-    """A condition without and/or, as a trace shows it."""
-    bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
-    if not is_reading(bare) or isinstance(bare, ast.Call):
-        return _show(node)
-    place, indexes = _place(bare)
-    return _Shown(f"{place} is %s", [*indexes, ast.Call(ast.Name("_is"), [bare], [])])
-
-
-def _place(node: ast.expr) -> tuple[str, list[ast.expr]]:
-    """A variable or an element of one, its indexes as values: `nums[%s]` and [i]."""
-    if isinstance(node, ast.Name):
-        return node.id, []
-    base, indexes = _place(node.value)
-    if isinstance(node.slice, (ast.Constant, ast.Slice)):
-        return f"{base}[{escape(ast.unparse(node.slice))}]", indexes
-    return f"{base}[%s]", [*indexes, node.slice]
-
-
-def literal_code(node: ast.expr) -> str:
-    """The code of an expression's value as a literal."""
-    code = ast.unparse(node)
-    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
-        return code
-    if re.search(r"['\"\\{}]", code):
-        return f"repr({code})"
-    return f'f"{{{code}!r}}"'
-
-
-def _mentions(node: ast.expr, name: str) -> bool:
-    return any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node))
-
-
-def _root(node: ast.expr) -> str:
-    """The variable that a place belongs to."""
-    return node.id if isinstance(node, ast.Name) else _root(node.value)
+_NO_LIST = "a list takes a list behind +=: take extend for anything else"
 
 
 class Writer:
     """Writes the functions of a module out again, with or without records."""
 
-    def __init__(self, module: ast.Module, recited: list[str], records: str):
+    def __init__(self, module: ast.Module, recited: list[str], records: str, sharing: Sharing):
         self.records = records
         self.recording = records != "none"
         self.recited = recited
         self.helpers = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+        self.sharing = sharing
+        self.function_name = ""
         self.sites: list[Site] = []
         self.out: list[str] = []
         self.depth = 0
@@ -186,6 +126,7 @@ class Writer:
         """Write the record of a site; `values` are code, in the order of the facts' `%s`."""
         if not self.recording:
             return
+        values = list(values)
         code = self.recited[node.lineno - 1].strip()
         worded = BETWEEN.join(
             left + JOIN[kind] + right if kind != "end" else "end" for kind, left, right in facts)
@@ -202,7 +143,7 @@ class Writer:
     def formatted(self, template: str, values) -> str:
         """The code of a template with the values in it, as one f-string."""
         template = template.replace("%%", "\0")  # so that "%%s" is no slot
-        parts = [_brace(part.replace("\0", "%").replace("\\", "\\\\").replace('"', '\\"')
+        parts = [brace(part.replace("\0", "%").replace("\\", "\\\\").replace('"', '\\"')
                         .replace("\n", "\\n")) for part in template.split("%s")]
         slots = []
         for code in values:
@@ -218,6 +159,7 @@ class Writer:
     # --- functions and statements
 
     def function(self, node: ast.FunctionDef) -> None:
+        self.function_name = node.name
         names = [argument.arg for argument in node.args.args]
         extra = ["_r", "_t"] if self.recording else []
 
@@ -244,11 +186,11 @@ class Writer:
         value = node.value
         if is_literal(value):
             self.record(node)
-        elif isinstance(value, (ast.Name, ast.Subscript)) and is_reading(value):
-            place, indexes = _place(value)
+        elif is_place(value):
+            place, indexes = place_of(value)
             self.record(node, [("state", place, "%s")], map(literal_code, [*indexes, value]))
         else:
-            shown = _show(value)
+            shown = show(value)
             self.emit(f"_v = {ast.unparse(value)}")
             self.record(node, [("calc", shown.template, "%s")],
                         [*map(literal_code, shown.readings), literal_code(ast.Name("_v"))])
@@ -259,48 +201,68 @@ class Writer:
     def write_assign(self, node: ast.Assign) -> None:
         target, value = node.targets[0], node.value
         if isinstance(value, ast.IfExp):
-            def chosen(verdict: bool, shown: _Shown) -> None:
+            def chosen(verdict: bool, shown: Shown) -> None:
                 test = ("test", shown.template, str(verdict))
-                values = self.before(shown.readings, _root(target))
+                values = self.before(shown.readings, self.changes(node))
                 self.assign(node, target, value.body if verdict else value.orelse, [test], values)
 
             self.decide(value.test, chosen)
         elif isinstance(target, ast.Name) and is_literal(value):  # the line itself says it all
             self.emit(ast.unparse(node))
-            self.record(node, changes=[_brace(ast.unparse(node))])
+            self.record(node, changes=[brace(ast.unparse(node))])
         else:
             self.assign(node, target, value)
 
     def assign(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
         """Write `target = value` and its record, which begins with `facts` and their `values`."""
-        container = mutating_call(value)
-        if self.is_helper(value):
+        if mutating_call(value) is not None:
+            return self.take(node, target, value)
+        if helper_of(value, self.helpers):
             extra = map(ast.Name, ["_r", "_t"] if self.recording else [])
             value = ast.Call(value.func, [*extra, *value.args], [])
-        elif not (container is not None or isinstance(target, ast.Tuple) or is_literal(value)
-                  or is_reading(value)):
+        elif not (isinstance(target, ast.Tuple) or is_literal(value) or is_reading(value)):
             return self.compute(node, target, value, facts, values)
+        target = self.fixed(target, self.changes(node))
         self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
-        changed = list(target.elts) if isinstance(target, ast.Tuple) else [target]
-        self.state(node, changed + ([container] if container is not None else []), facts, values)
+        places = target.elts if isinstance(target, ast.Tuple) else [target]
+        self.state(node, places, facts, values)
+
+    def take(self, node: ast.Assign, target: ast.expr, call: ast.Call) -> None:
+        """Write `target = container.pop()` and its record."""
+        changes = self.changes(node)
+        container = self.fixed(call.func.value, changes)
+        code = ast.unparse(ast.Call(ast.Attribute(container, "pop"), call.args, []))
+        if isinstance(target, ast.Subscript) and self.recording:
+            code = self.taken(code)  # the target is looked up behind it
+            target = self.fixed(target, changes)
+        self.emit(f"{ast.unparse(target)} = {code}")
+        places = list(target.elts) if isinstance(target, ast.Tuple) else [target]
+        if root(container) not in changes.names:  # else nothing names what is left of it
+            places.append(container)
+        self.state(node, places)
 
     def state(self, node: ast.stmt, places: list[ast.expr], facts=(), values=()) -> None:
         """Record the values of `places` after a line, behind the given facts."""
         facts, values, changes = list(facts), list(values), []
         for place in places:
-            name, indexes = _place(place)
+            name, indexes = place_of(place)
             facts.append(("state", name, "%s"))
             parts = [literal_code(part) for part in (*indexes, place)]
             slots = tuple(f"{{{len(values) + number}}}" for number in range(len(parts)))
-            changes.append((_brace(name) + " = %s") % slots)
+            changes.append((brace(name) + " = %s") % slots)
             values += parts
         self.record(node, facts, values, changes)
 
     def compute(self, node: ast.stmt, target: ast.expr, value: ast.expr, facts=(), values=()):
-        """Write `target = value` where the value is computed, and its record."""
-        shown = _show(value)
-        values = [*values, *self.before(shown.readings, _root(target))]
-        self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
+        """Write a line that computes `value` for its target, and its record."""
+        shown, changes = show(value), self.changes(node)
+        values = [*values, *self.before(shown.readings, changes)]
+        target = self.fixed(target, changes)
+        if isinstance(node, ast.AugAssign):
+            self.refuse_joins(node, target)
+            self.emit(ast.unparse(ast.AugAssign(target, node.op, node.value)))
+        else:
+            self.emit(f"{ast.unparse(target)} = {ast.unparse(value)}")
         facts = [*facts, ("calc", shown.template, "%s")]
         values.append(literal_code(target))
         if isinstance(target, ast.Name):
@@ -308,43 +270,85 @@ class Writer:
         else:
             self.state(node, [target], facts, values)
 
-    def before(self, readings: list[ast.expr], changed: str) -> list[str]:
-        """The code of readings; those that the statement changes are read ahead of it."""
+    def refuse_joins(self, node: ast.AugAssign, target: ast.expr) -> None:
+        """Write a refusal of `list += text`: it is not `list + text`, which a trace would state."""
+        lists = isinstance(node.op, ast.Add) and self.recording and not isinstance(
+            node.value, ast.List) and self.sharing.may_be_list(self.function_name, node.target)
+        if lists:
+            own, other = ast.unparse(target), ast.unparse(node.value)
+            self.block(f"if {own}.__class__ is _list and ({other}).__class__ is not _list:",
+                       lambda: self.emit(f"raise _RuleError('line {node.lineno}: {_NO_LIST}')"))
+
+    # --- what a statement changes is read ahead of it
+
+    def changes(self, node: ast.stmt) -> _Changes:
+        """What a statement that is no header may change."""
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        parts = targets[0].elts if isinstance(targets[0], ast.Tuple) else targets
+        names = frozenset(part.id for part in parts if isinstance(part, ast.Name))
+        if not self.recording or (isinstance(node, ast.Assign) and names
+                                  and mutating_call(node.value) is None):
+            return _Changes(names, set())
+        return _Changes(names, self.sharing.changed(self.function_name, node))
+
+    def touches(self, changes: _Changes, node: ast.expr) -> bool:
+        """May the value of `node` be another one after these changes?"""
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        return not names.isdisjoint(changes.names) or (bool(changes.objects) and (
+            self.sharing.reaches(self.function_name, node, changes.objects)))
+
+    def taken(self, code: str) -> str:
+        """Write that the value of `code` is taken down; the name that it gets."""
+        self.emit(f"_b{len(self.out)} = {code}")
+        return f"_b{len(self.out) - 1}"
+
+    def before(self, readings: list[ast.expr], changes: _Changes) -> list[str]:
+        """The code of readings; those that the statement may change are read ahead of it."""
         codes = []
         for reading in readings:
             code = literal_code(reading)
-            if self.recording and _mentions(reading, changed):
-                self.emit(f"_b{len(self.out)} = {code}")
-                code = f"_b{len(self.out) - 1}"
+            if self.recording and self.touches(changes, reading):
+                code = self.taken(code)
             codes.append(code)
         return codes
 
+    def fixed(self, place: ast.expr, changes: _Changes) -> ast.expr:
+        """A place, its indexes looked up now where the statement may change them."""
+        if not self.recording or not isinstance(place, ast.Subscript):
+            return place
+        index = place.slice
+        if any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(index)):
+            looked_up = self.touches(changes, index)
+        else:  # numbers and texts, which do not change themselves
+            looked_up = self.touches(_Changes(changes.names, set()), index)
+        if looked_up:
+            index = ast.Name(self.taken(ast.unparse(index)))
+        return ast.Subscript(self.fixed(place.value, changes), index)
+
     def write_augassign(self, node: ast.AugAssign) -> None:
         load = ast.parse(ast.unparse(node.target), mode="eval").body
-        value = ast.BinOp(load, node.op, node.value)
-        self.compute(node, node.target, value)
+        self.compute(node, node.target, ast.BinOp(load, node.op, node.value))
 
     def write_expr(self, node: ast.Expr) -> None:
         """A method that changes its container, such as `stack.append(x)`."""
-        call = node.value
-        container = call.func.value
+        call, changes = node.value, self.changes(node)
+        container = self.fixed(call.func.value, changes)
         facts, values, arguments = [], [], []
         for number, argument in enumerate(call.args):
             if is_reading(argument) or is_literal(argument):
-                arguments.append(ast.unparse(argument))
+                arguments.append(argument)
                 continue
-            shown = _show(argument)
-            values += self.before(shown.readings, _root(container))
+            shown = show(argument)
+            values += self.before(shown.readings, changes)
             self.emit(f"_a{number} = {ast.unparse(argument)}")
-            values.append(literal_code(ast.Name(f"_a{number}")))
+            arguments.append(ast.Name(f"_a{number}"))
+            code = literal_code(arguments[-1])
+            values.append(self.taken(code) if self.recording and self.touches(changes, argument)
+                          else code)
             facts.append(("calc", shown.template, "%s"))
-            arguments.append(f"_a{number}")
-        self.emit(f"{ast.unparse(call.func)}({', '.join(arguments)})")
+        method = ast.Attribute(container, call.func.attr)
+        self.emit(ast.unparse(ast.Call(method, arguments, [])))
         self.state(node, [container], facts, values)
-
-    def is_helper(self, node: ast.expr) -> bool:
-        return (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-                and node.func.id in self.helpers)
 
     # --- branches and loops
 
@@ -378,7 +382,7 @@ class Writer:
     def test(self, node: ast.If | ast.While, loops: bool) -> None:
         """Write the condition of a statement: `_c` is its verdict, and a record says why."""
 
-        def verdict(value: bool, shown: _Shown) -> None:
+        def verdict(value: bool, shown: Shown) -> None:
             self.emit(f"_c = {value}")
             fact = ("test", shown.template, str(value))
             self.record(node, [fact], map(literal_code, shown.readings), loops=loops)
@@ -395,20 +399,17 @@ class Writer:
         Only the operands of and/or that were evaluated are shown.
         """
         if not isinstance(test, ast.BoolOp):
-            shown = _truth(test)
-            self.block(f"if {ast.unparse(test)}:", lambda: then(True, shown))
-            self.block("else:", lambda: then(False, shown))
-            return
+            return self.decide_one(test, then)
         stops = isinstance(test.op, ast.Or)  # the verdict that ends the evaluation
         word = " or " if stops else " and "
 
-        def go(number: int, parts: list[_Shown]) -> None:
-            def operand_done(value: bool, shown: _Shown) -> None:
+        def go(number: int, parts: list[Shown]) -> None:
+            def operand_done(value: bool, shown: Shown) -> None:
                 if isinstance(test.values[number], ast.BoolOp):
                     shown = shown._replace(template=f"({shown.template})")
                 shown_now = [*parts, shown]
                 if value == stops or number == len(test.values) - 1:
-                    joined = _Shown(word.join(part.template for part in shown_now),
+                    joined = Shown(word.join(part.template for part in shown_now),
                                     [reading for part in shown_now for reading in part.readings])
                     then(value, joined)
                 else:
@@ -418,17 +419,34 @@ class Writer:
 
         go(0, [])
 
+    def decide_one(self, test: ast.expr, then, count: int = 1) -> None:
+        """The same without and/or. `count` are the comparisons of a chain that are evaluated: of
+        one with elements, only they are shown."""
+        negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        chain = test.operand if negated else test
+        if isinstance(chain, ast.Compare) and count < len(chain.ops) and any(
+                map(reads_element, chain.comparators[1:])):
+            part = ast.Compare(chain.left, chain.ops[:count], chain.comparators[:count])
+            shown = truth(ast.UnaryOp(ast.Not(), part) if negated else part)
+            self.block(f"if {ast.unparse(part)}:", lambda: self.decide_one(test, then, count + 1))
+            self.block("else:", lambda: then(negated, shown))
+        else:
+            shown = truth(test)
+            self.block(f"if {ast.unparse(test)}:", lambda: then(True, shown))
+            self.block("else:", lambda: then(False, shown))
+
     def write_for(self, node: ast.For) -> None:
         header = f"for {ast.unparse(node.target)} in {ast.unparse(node.iter)}:"
         targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
         names = [target.id for target in targets]
         values = [literal_code(target) for target in targets]
         is_range = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range"
+        if is_range and self.recording:  # it is looked up once, whatever the passes change
+            shown = show(node.iter)
+            readings = [self.taken(literal_code(reading)) for reading in shown.readings]
 
         def body():
-            if is_range:
-                shown = _show(node.iter)
-                readings = [literal_code(reading) for reading in shown.readings]
+            if is_range and self.recording:
                 self.record(node, [("each", shown.template, f"{names[0]} = %s")],
                             readings + values, [f"{names[0]} = {{{len(readings)}}}"], loops=True)
             else:

@@ -12,6 +12,7 @@ its length, or `get` of a dict. A trace shows a reading by its value.
 import ast
 import io
 import tokenize
+from collections.abc import Container
 
 BUILTINS = {"abs", "bool", "chr", "dict", "divmod", "int", "len", "list", "max", "min", "ord",
             "range", "str", "tuple"}
@@ -40,8 +41,8 @@ def is_literal(node: ast.expr) -> bool:
     match node:
         case ast.Constant():
             return True
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant()):
-            return True
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)):
+            return type(value) is not bool and isinstance(value, int | float)
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
             return all(map(is_literal, parts))
         case ast.Dict(keys=keys, values=values):
@@ -62,6 +63,30 @@ def is_reading(node: ast.expr) -> bool:
         case ast.Call(func=ast.Attribute(value=value, attr="get")):
             return is_reading(value)
     return False
+
+
+def is_place(node: ast.expr) -> bool:
+    """Is this a variable, an element of one or a slice of one, whatever the depth?"""
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Subscript) and is_place(node.value))
+
+
+def root(place: ast.expr) -> str:
+    """The variable that a place belongs to."""
+    return place.id if isinstance(place, ast.Name) else root(place.value)
+
+
+def helper_of(node: ast.expr, helpers: Container[str]) -> str | None:
+    """The name of the helper that a call such as `twice(n)` calls, or None."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name in helpers:
+            return name
+    return None
+
+
+def reads_element(node: ast.expr) -> bool:
+    """Does this look up an element? It may not even exist where Python does not evaluate it."""
+    return any(isinstance(part, ast.Subscript) or getattr(part, "attr", "") == "get"
+               for part in ast.walk(node))
 
 
 def mutating_call(node: ast.expr) -> ast.expr | None:
@@ -172,8 +197,8 @@ class _Checker:
             self.expression(value.body)
             self.expression(value.orelse)
         elif mutating_call(value) is not None:
-            self.mutation(value)
-        elif self.helper_call(value):
+            self.taking(target, value)
+        elif helper_of(value, self.helpers):
             if not isinstance(target, ast.Name):
                 refuse(statement, "assign a helper's answer to a plain name")
             for argument in value.args:
@@ -231,9 +256,14 @@ class _Checker:
         self.expression(node)
         return isinstance(node.value, ast.Name) or self.is_place(node.value)
 
-    def helper_call(self, node: ast.expr) -> bool:
-        return (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-                and node.func.id in self.helpers)
+    def taking(self, target: ast.expr, call: ast.Call) -> None:
+        """What `target = container.pop()` may be."""
+        if call.func.attr != "pop":
+            refuse(call, f"{call.func.attr} gives nothing that could be assigned")
+        if isinstance(target, ast.Subscript) and isinstance(call.func.value, ast.Subscript):
+            refuse(call, "give what is taken from an element a name first, because the line may "
+                         "replace that element")
+        self.mutation(call)
 
     def mutation(self, call: ast.Call) -> None:
         container = call.func.value
@@ -251,9 +281,18 @@ class _Checker:
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             if isinstance(node.operand, (ast.BoolOp, ast.UnaryOp)):
                 refuse(node, "`not` stands before a single condition")
-            self.expression(node.operand)
+            self.condition(node.operand)
+        elif isinstance(node, ast.Compare):
+            self.comparison(node)
         else:
             self.expression(node)
+
+    def comparison(self, node: ast.Compare) -> None:
+        for op in node.ops:
+            if not isinstance(op, COMPARISONS):
+                refuse(node, f"{_name(op)} is not in the subset of rules")
+        for part in (node.left, *node.comparators):
+            self.expression(part)
 
     def expression(self, node: ast.expr) -> None:
         match node:
@@ -272,17 +311,18 @@ class _Checker:
                 self.expression(right)
             case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):
                 self.expression(operand)
-            case ast.Compare(left=left, ops=ops, comparators=parts):
-                for op in ops:
-                    if not isinstance(op, COMPARISONS):
-                        refuse(node, f"{_name(op)} is not in the subset of rules")
-                for part in (left, *parts):
-                    self.expression(part)
+            case ast.Compare(comparators=parts):
+                self.comparison(node)
+                if any(map(reads_element, parts[1:])):
+                    refuse(node, "a chain of comparisons with an element behind the second place "
+                                 "belongs into a condition")
             case ast.BoolOp(values=values):
                 for value in values:
-                    if any(isinstance(part, ast.Subscript) for part in ast.walk(value)):
+                    if reads_element(value):
                         refuse(node, "and/or beside an element belongs into a condition")
                     self.expression(value)
+                if any(map(_takes_length, values[1:])):
+                    refuse(node, "and/or beside a length belongs into a condition")
             case ast.List(elts=parts) | ast.Tuple(elts=parts):
                 for part in parts:
                     self.expression(part)
@@ -340,6 +380,10 @@ def _returns(statement: ast.stmt) -> bool:
         case ast.While(test=ast.Constant(value=True), body=body):
             return not any(isinstance(part, ast.Break) for one in body for part in ast.walk(one))
     return isinstance(statement, ast.Return)
+
+
+def _takes_length(node: ast.expr) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == "len" for part in ast.walk(node))
 
 
 def _is_range(node: ast.expr) -> bool:

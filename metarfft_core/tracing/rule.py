@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from metarfft_core.tracing import compiler, language
+from metarfft_core.tracing import compiler, language, sharing, shown
 from metarfft_core.tracing.compiler import Site, StepLimit
 from metarfft_core.tracing.steps import Step
 from metarfft_core.tracing.wordings import paper_compiler, sentences
@@ -44,6 +44,7 @@ class Rule:
         self.wording = wording
         self.given = given
         module = language.check(source)
+        self._sharing = sharing.check(module)
         function: ast.FunctionDef = module.body[-1]
         self.name = function.name
         self.arguments = tuple(argument.arg for argument in function.args.args)
@@ -109,19 +110,24 @@ class Rule:
         lines = self.source.splitlines()
         for line, sentence in self.sentences.items():
             lines[line - 1] = sentence
-        return self._load(*compiler.write(self._module, lines, "text"))
+        return self._load(*self._write(lines, "text"))
 
     @cached_property
     def _reciting_at_length(self):
-        return self._load(paper_compiler.write(self._module, self.source.splitlines()), [])
+        lines = self.source.splitlines()
+        return self._load(paper_compiler.write(self._module, lines, self._sharing), [])
 
     def _compile(self, records: str):
         """Write and compile a form of this rule, whose text passed the subset."""
-        return self._load(*compiler.write(self._module, self.source.splitlines(), records))
+        return self._load(*self._write(self.source.splitlines(), records))
+
+    def _write(self, lines: list[str], records: str) -> tuple[str, list[Site]]:
+        return compiler.write(self._module, lines, records, self._sharing)
 
     def _load(self, text: str, sites: list[Site]):
         """Compile what the writer wrote; the function that is the rule."""
         namespace = {f"_s{number}": site for number, site in enumerate(sites)}
-        namespace |= {"_is": compiler.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit}
+        namespace |= {"_is": shown.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit,
+                      "_list": list, "_RuleError": language.RuleError}
         exec(compile(text, f"<rule {self.name}>", "exec"), namespace)
         return namespace[self.name]

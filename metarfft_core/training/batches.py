@@ -8,12 +8,10 @@ tokens. Which samples make a step is decided by the seed alone, never by the num
 import heapq
 import json
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
 from metarfft_core.params import ParamsError
-from metarfft_core.system.paths import ROOT
 
 if TYPE_CHECKING:
     from metarfft_core.training import Job
@@ -229,7 +227,7 @@ def general(mix: params.Mix):
     """
     from datasets import Dataset
 
-    path = ROOT / Path(mix.file).expanduser()
+    path = mix.path
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from metarfft_core import models
+from metarfft_core.params import ParamsError
 from metarfft_core.training import Job, batches
 
 _GREY, _GREEN, _END = "\033[90m", "\033[32m", "\033[0m"
@@ -25,10 +26,13 @@ class Piece(NamedTuple):
 def pieces(job: Job, number: int = 0) -> list[Piece]:
     """The first micro batch's sample `number` (from 0) of a training, as it is encoded.
 
-    Raises IndexError where the training data do not hold so many.
+    Raises ParamsError where the training takes no sample of that number.
     """
     tokenizer = models.load_tokenizer(job.run.model.name)
     data, order, _ = batches.load_training(job, tokenizer)
+    if not 0 <= number < len(order):
+        raise ParamsError(f"number: {job.name} takes {len(order)} samples, numbered from 0 to "
+                          f"{len(order) - 1}; got {number}")
     row = batches.packed(data, [[order[number]]])[0]
     marked = zip(row["input_ids"], row["labels"], strict=True)
     found = []

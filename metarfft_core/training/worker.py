@@ -27,7 +27,7 @@ from pathlib import Path
 
 from metarfft_core import models, params, tasks
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.system import processes
+from metarfft_core.system import places, processes, yaml_files
 from metarfft_core.system.files import (
     read_json,
     sha256,
@@ -35,13 +35,12 @@ from metarfft_core.system.files import (
     write_json,
     write_whole,
 )
-from metarfft_core.system.paths import ROOT
 from metarfft_core.training import batches, checkpoints
 
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
-_FSDP = ROOT / "params" / "accelerate" / "fsdp2.yaml"
+_FSDP = Path(__file__).parent / "data" / "fsdp2.yaml"  # the same as in params/accelerate
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -260,16 +259,10 @@ def _launch(every: list[Job]) -> None:
 def _launch_options(job: Job) -> tuple[list[str], int]:
     """Options of `accelerate launch`, all that it would otherwise guess and warn about, and the
     processes that they start."""
-    from yaml import safe_load
-
     gpus = len(processes.gpus())
-    given = os.environ.get(launch_variable(job.stage))
+    given = places.variable(launch_variable(job.stage))
     if given:
-        path = Path(given)
-        if not path.is_file():
-            raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
-        size = safe_load(path.read_text(encoding="utf-8"))["num_processes"]
-        return ["--config_file", str(path), "--main_process_port", "0"], size
+        return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
     size = max(1, gpus) if job.stage == "pretrain" else 1
     if size > 1 and job.settings.method == "full":
         return ["--config_file", str(_FSDP), "--num_processes", str(size)], size
@@ -279,6 +272,17 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
     return ["--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
             "--num_processes", str(size), "--num_cpu_threads_per_process", threads,
             *kind], size
+
+
+def _configured(job: Job, path: Path) -> int:
+    """The processes that a configuration of accelerate's starts."""
+    if not path.is_file():
+        raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
+    values = yaml_files.read(path)
+    size = values.get("num_processes") if isinstance(values, dict) else None
+    if not isinstance(size, int) or size < 1:
+        raise ParamsError(f"{path}: num_processes: expected a number of processes, got {size!r}")
+    return size
 
 
 def _workers(job: Job) -> int:
@@ -565,7 +569,7 @@ def _provenance(job: Job) -> dict:
     data = {str(path.relative_to(job.run.folder)): sha256(path) for split in splits
             for path in corpus.files(job.run, split, job.format, job.task)}
     if job.settings.mix:
-        data[job.settings.mix.file] = sha256(ROOT / Path(job.settings.mix.file).expanduser())
+        data[job.settings.mix.file] = sha256(job.settings.mix.path)
     return {"params_digest": made["params_digest"], "seed": job.order_seed,
             "git_commit": made["git_commit"],
             "versions": made["versions"] | {name: version(name) for name in libraries},

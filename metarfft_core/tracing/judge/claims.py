@@ -5,6 +5,7 @@ of it; the class says what the text claims there, and notes every claim that is 
 """
 
 import ast
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing.judge import paper, parse
@@ -74,8 +75,12 @@ class Lines:
             raise Lost
         return list(step.facts)
 
-    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
-        """Judge the facts of the next line; returns what it claims, in the expected's place."""
+    def facts(self, code: str, expected: list[Fact], loops: bool,
+              changed: Sequence[str] = ()) -> list[Fact]:
+        """Judge the facts of the next line; returns what it claims, in the expected's place.
+
+        `changed` is what the line leaves changed, as a scratchpad states it.
+        """
         self.count()
         claimed = self.take(code)
         if len(claimed) != len(expected):
@@ -138,20 +143,14 @@ class Scratchpad(Lines):
             self.claims = parse.split(self.lines[self.position - 1], BETWEEN)
         return self.claims.pop(0)
 
-    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
+    def facts(self, code: str, expected: list[Fact], loops: bool,
+              changed: Sequence[str] = ()) -> list[Fact]:
         self.count()
         if loops and self.claims:
             self.wrong(f"nothing else changes in this pass: {self.claims[0]}")
             raise Lost
-        target = code.partition(" = ")[0] if " = " in code else code.partition(" ")[0]
-        alone = all(fact.kind != "state" for fact in expected)
-        for fact in expected:
-            if fact.kind == "each":
-                self.change(fact.right)
-            elif fact.kind == "state" and not code.startswith(("def ", "return ")):
-                self.change(f"{fact.left} = {fact.right}")
-            elif fact.kind == "calc" and alone and not code.startswith("return "):
-                self.change(f"{target} = {fact.right}")
+        for change in changed:
+            self.change(change)
         return expected
 
     def change(self, expected: str) -> None:
@@ -218,3 +217,8 @@ class AtLength(Lines):
         if list(block.reads) != looks:
             self.wrong(f"the line reads {'; '.join(f'{one.left} = {one.right}' for one in looks)}")
         return list(block.step.facts)
+
+    def fact(self, fact: Fact, claim: Fact) -> Fact:
+        if fact.kind == claim.kind == "each":  # this wording states the item, not the range
+            claim = claim._replace(left=fact.left)
+        return super().fact(fact, claim)

@@ -8,7 +8,7 @@ value (`Unclear`).
 import ast
 import copy
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 SIZE_LIMIT = 10_000
 """The largest string, list, range or number of bits that an expression may build."""
@@ -87,9 +87,13 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
                     break
             return value
         case ast.Compare(left=left, ops=ops, comparators=parts):
-            values = [_evaluate(part, names) for part in (left, *parts)]
-            return all(_OPERATIONS[type(op)](one, two)
-                       for op, one, two in zip(ops, values, values[1:], strict=False))
+            one = _evaluate(left, names)
+            for op, part in zip(ops, parts, strict=True):
+                two = _evaluate(part, names)
+                if not _OPERATIONS[type(op)](one, two):
+                    return False
+                one = two
+            return True
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _evaluate(body if _evaluate(test, names) else orelse, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
@@ -101,7 +105,10 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
             owner = _evaluate(value, names)
             if attr not in _METHODS.get(type(owner), ()):
                 raise Unclear(f"no method {attr}")
-            return getattr(owner, attr)(*[_evaluate(argument, names) for argument in arguments])
+            value = getattr(owner, attr)(*[_evaluate(argument, names) for argument in arguments])
+            if _size(owner) > SIZE_LIMIT:
+                raise Unclear("too large")
+            return value
     raise Unclear(f"no expression of a rule: {ast.unparse(node)}")
 
 
@@ -152,10 +159,15 @@ def looks_up(node: ast.expr) -> bool:
     return False
 
 
+def is_place(node: ast.expr) -> bool:
+    """Is this a variable, or an element or a slice of one?"""
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Subscript) and is_place(node.value))
+
+
 def is_literal(node: ast.expr) -> bool:
     try:
         ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # a dict may have a list as a key
         return False
     return True
 
@@ -184,14 +196,60 @@ def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
                 break
         return (" or " if stops else " and ").join(parts), verdict
     verdict = bool(evaluate(node, names))
+    node = _evaluated(node, names)
     bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
-    if looks_up(bare) and not isinstance(bare, ast.Call):
+    if is_place(bare):
         value = evaluate(bare, names)
         says = repr(value)
         if isinstance(value, (str, list, tuple, dict)):
             says = "not empty" if value else "empty"
         return f"{place_of(bare, names)} is {says}", verdict
     return ast.unparse(substituted(node, names)), verdict
+
+
+def _evaluated(node: ast.expr, names: dict[str, Any]) -> ast.expr:
+    """A chain of comparisons with elements, as far as it is evaluated; else the node itself."""
+    match node:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare() as chain):
+            return ast.UnaryOp(node.op, _evaluated(chain, names))
+        case ast.Compare(left=left, ops=ops, comparators=parts) if any(
+                isinstance(one, ast.Subscript) or getattr(one, "attr", "") == "get"
+                for part in parts[1:] for one in ast.walk(part)):
+            for count in range(1, len(ops)):
+                part = ast.Compare(left, ops[:count], parts[:count])
+                if not evaluate(part, names):
+                    return part
+    return node
+
+
+class Place(NamedTuple):
+    """A variable or an element: container and key as they were when the line looked them up."""
+
+    text: str
+    container: Any  # of a variable: the variables
+    key: Any
+
+    @property
+    def value(self) -> Any:
+        return self._try(operator.getitem)
+
+    def put(self, value: Any) -> None:
+        self._try(operator.setitem, value)
+
+    def _try(self, operation, *values: Any) -> Any:
+        try:
+            return operation(self.container, self.key, *values)
+        except (TypeError, LookupError) as error:
+            raise Unclear(str(error)) from None
+
+
+def place_at(node: ast.expr, names: dict[str, Any]) -> Place:
+    """The place that a target or a container names now; a later change does not move it."""
+    if isinstance(node, ast.Name):
+        return Place(node.id, names, node.id)
+    if not is_place(node) or isinstance(node.slice, ast.Slice):
+        raise Unclear(f"nothing can be stored at {ast.unparse(node)}")
+    return Place(place_of(node, names), evaluate(node.value, names), evaluate(node.slice, names))
 
 
 def place_of(node: ast.expr, names: dict[str, Any]) -> str:

@@ -27,7 +27,10 @@ class Block(NamedTuple):
 
 def steps(rule: str, completion: str) -> tuple[list[Step], str | None]:
     """The steps of a completion in the paper's wording, as `parse.steps` gives them of the kit's,
-    and the answer that it ends with (else None); `rule` is the text of the rule."""
+    and the answer that it ends with (else None); `rule` is the text of the rule.
+
+    This wording does not state the range of a loop: it is made of the variables shown in a pass.
+    """
     found, last = blocks(rule, completion)
     answer = last.removeprefix(ANSWER) if last.startswith(ANSWER) else None
     return [block.step for block in found], answer
@@ -125,9 +128,9 @@ class _Reader:
         if isinstance(node.iter, ast.Call) and facts[0].kind == "state":
             try:
                 shown = ast.unparse(substituted(node.iter, names))
-                facts[0] = Fact("each", shown, f"{facts[0].left} = {facts[0].right}")
-            except Unclear as error:
-                facts[0] = Fact("text", str(error), "")
+            except Unclear:  # the range is looked up once, and a pass may change what it read
+                shown = ast.unparse(node.iter)
+            facts[0] = Fact("each", shown, f"{facts[0].left} = {facts[0].right}")
         return facts
 
     def said(self, node: ast.stmt) -> list[Fact]:

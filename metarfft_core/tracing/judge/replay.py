@@ -7,12 +7,16 @@ substituted values say what was read, is the arithmetic right, is the verdict ri
 what the line leaves behind, is the answer what the rule returns? After a false fact the walk goes
 on with what the text claims, so that each line is judged on its own; where the text leaves the
 rule altogether, the walk ends.
+
+Lists and dicts are objects here as they are in Python: a change through one name is seen through
+every other. As long as the claims are right the very objects are kept.
 """
 
 import ast
 import copy
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from metarfft_core.tracing.judge.claims import (
     LINE_LIMIT,
@@ -23,12 +27,16 @@ from metarfft_core.tracing.judge.claims import (
     Scratchpad,
 )
 from metarfft_core.tracing.judge.evaluator import (
+    Place,
     Unclear,
     evaluate,
     is_literal,
+    is_place,
     literal,
     looks_up,
+    place_at,
     place_of,
+    same,
     substituted,
     truth,
 )
@@ -171,7 +179,8 @@ class _Walk:
         scope = dict(self.tables)
         self.lines.arrive(function, scope)
         claims = self.lines.facts(self.code(function), expected, False)
-        scope |= {claim.left: literal(claim.right) for claim in claims}
+        for (name, value), fact, claim in zip(names.items(), expected, claims, strict=True):
+            scope[name] = _claimed(value, fact, claim)
         try:
             self.block(function.body, scope)
         except _Return as result:
@@ -201,12 +210,12 @@ class _Walk:
         if is_literal(node.value):
             self.lines.silent(self.code(node), [])
             raise _Return(value)
-        if isinstance(node.value, (ast.Name, ast.Subscript)) and looks_up(node.value):
+        if is_place(node.value):
             expected = Fact("state", place_of(node.value, names), repr(value))
         else:
             expected = Fact("calc", ast.unparse(substituted(node.value, names)), repr(value))
         claim, = self.lines.facts(self.code(node), [expected], False)
-        raise _Return(literal(claim.right))
+        raise _Return(_claimed(value, expected, claim))
 
     def If(self, node, names):
         self.block(node.body if self.verdict(node, names, False) else node.orelse, names)
@@ -235,20 +244,17 @@ class _Walk:
         targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
         ranged = isinstance(node.iter, ast.Call)
         shown = ast.unparse(substituted(node.iter, names)) if ranged else ""
-        for item in evaluate(node.iter, names):
+        for item in _items(evaluate(node.iter, names)):
             self.lines.look(node, names)
+            _assign(node.target, [place_at(target, names) for target in targets], item)
+            expected = [Fact("state", target.id, repr(names[target.id])) for target in targets]
+            changed = [f"{fact.left} = {fact.right}" for fact in expected]
             if ranged:
-                shown = ast.unparse(substituted(node.iter, names))
-                expected = [Fact("each", shown, f"{targets[0].id} = {item!r}")]
-            else:
-                items = item if isinstance(node.target, ast.Tuple) else [item]
-                expected = [Fact("state", target.id, repr(value))
-                            for target, value in zip(targets, items, strict=True)]
-            claims = self.lines.facts(self.code(node), expected, True)
-            if ranged:
-                names[targets[0].id] = item
-            else:
-                names |= {claim.left: literal(claim.right) for claim in claims}
+                expected = [Fact("each", shown, one) for one in changed]
+            claims = self.lines.facts(self.code(node), expected, True, changed)
+            for fact, claim in zip(expected, claims, strict=True):
+                if fact.kind == "state":
+                    names[fact.left] = _claimed(names[fact.left], fact, claim)
             self.lines.enter(node)
             try:
                 self.block(node.body, names)
@@ -261,74 +267,151 @@ class _Walk:
 
     def Assign(self, node, names):
         target, value = node.targets[0], node.value
-        expected, places = [], list(target.elts) if isinstance(target, ast.Tuple) else [target]
+        stated = []
         if isinstance(value, ast.IfExp):
             text, verdict = truth(value.test, names)
-            expected.append(Fact("test", text, repr(verdict)))
+            stated.append(_Stated(Fact("test", text, repr(verdict))))
             value = value.body if verdict else value.orelse
         elif isinstance(target, ast.Name) and is_literal(value):
             self.lines.silent(self.code(node), [f"{target.id} = {ast.unparse(value)}"])
             names[target.id] = evaluate(value, names)
             return
-        call = value.func if isinstance(value, ast.Call) else None
-        if isinstance(call, ast.Name) and call.id in self.functions:
-            function = self.functions[call.id]
+        targets = target.elts if isinstance(target, ast.Tuple) else [target]
+        container = _popped(value)
+        source = None if container is None else place_at(container, names)
+        owner = source and source.value
+        computed = ""
+        if function := self.helper(value):
             arguments = [evaluate(argument, names) for argument in value.args]
             parameters = [argument.arg for argument in function.args.args]
             result = self.call(function, dict(zip(parameters, arguments, strict=True)))
         else:
-            shown = ast.unparse(substituted(value, names)) if call is None or not (
-                isinstance(call, ast.Attribute) and call.attr == "pop") else ""
+            if not (source or isinstance(target, ast.Tuple) or looks_up(value)
+                    or is_literal(value)):
+                computed = ast.unparse(substituted(value, names))
             result = evaluate(value, names)
-            if isinstance(call, ast.Attribute) and call.attr == "pop":
-                places.append(call.value)
-            elif not (isinstance(target, ast.Tuple) or looks_up(value) or is_literal(value)):
-                expected.append(Fact("calc", shown, repr(result)))
-                places = places if isinstance(target, ast.Subscript) else []
-        self.store(target, result, names)
-        self.settle(node, expected, places, names, target)
+        places = [place_at(one, names) for one in targets]
+        _assign(target, places, result)
+        if computed:
+            stated.append(_calc(computed, result, target, places[0]))
+        if not computed or isinstance(target, ast.Subscript):
+            stated += [_state(place, place.value) for place in places]
+        if source and not any(isinstance(one, ast.Name) and one.id == _variable(container)
+                              for one in targets):  # else nothing names what is left of it
+            stated.append(_state(source, owner, owner))
+        self.settle(node, stated)
+
+    def helper(self, value: ast.expr) -> ast.FunctionDef | None:
+        """The helper that an expression calls, or None."""
+        called = isinstance(value, ast.Call) and isinstance(value.func, ast.Name)
+        return self.functions.get(value.func.id) if called else None
 
     def AugAssign(self, node, names):
+        place = place_at(node.target, names)
         load = ast.parse(ast.unparse(node.target), mode="eval").body
         value = ast.BinOp(load, node.op, node.value)
+        computed, owner = ast.unparse(substituted(value, names)), place.value
         result = evaluate(value, names)
-        expected = [Fact("calc", ast.unparse(substituted(value, names)), repr(result))]
-        self.store(node.target, result, names)
-        places = [node.target] if isinstance(node.target, ast.Subscript) else []
-        self.settle(node, expected, places, names, node.target)
+        if isinstance(owner, list):  # it stays the same list, whatever other names it has
+            owner[:] = result
+            result = owner
+        place.put(result)
+        stated = [_calc(computed, result, node.target, place, owner)]
+        if isinstance(node.target, ast.Subscript):
+            stated.append(_state(place, result, owner))
+        self.settle(node, stated)
 
     def Expr(self, node, names):
-        call, expected = node.value, []
+        call, stated = node.value, []
+        place = place_at(call.func.value, names)
+        owner = place.value
         for argument in call.args:
             if not (looks_up(argument) or is_literal(argument)):
+                computed = ast.unparse(substituted(argument, names))
                 value = repr(evaluate(argument, names))
-                expected.append(Fact("calc", ast.unparse(substituted(argument, names)), value))
+                stated.append(_Stated(Fact("calc", computed, value)))
         evaluate(call, names)
-        self.settle(node, expected, [call.func.value], names, None)
+        self.settle(node, [*stated, _state(place, owner, owner)])
 
-    def store(self, target: ast.expr, value: Any, names: dict[str, Any]) -> None:
-        """Assign a value to a name, to several names or to an element."""
-        try:
-            if isinstance(target, ast.Tuple):
-                for part, item in zip(target.elts, value, strict=True):
-                    names[part.id] = item
-            elif isinstance(target, ast.Name):
-                names[target.id] = value
-            else:
-                evaluate(target.value, names)[evaluate(target.slice, names)] = value
-        except (TypeError, ValueError, LookupError) as error:
-            raise Unclear(str(error)) from None
+    def settle(self, node: ast.stmt, stated: list["_Stated"]) -> None:
+        """Judge a line that changed something, and go on with the values that it claims."""
+        expected = [one.fact for one in stated]
+        changes = [f"{one.place.text} = {one.fact.right}" for one in stated if one.place]
+        claims = self.lines.facts(self.code(node), expected, False, changes)
+        for one, claim in zip(stated, claims, strict=True):
+            if one.place:
+                one.take(claim)
 
-    def settle(self, node, expected, places, names, target) -> None:
-        """Judge a line that changed `places`, and go on with the values that it claims."""
-        expected = expected + [Fact("state", place_of(place, names), repr(evaluate(place, names)))
-                               for place in places]
-        claims = self.lines.facts(self.code(node), expected, False)
-        for fact, claim in zip(expected, claims, strict=True):
-            if claim.right == fact.right or claim.kind == "test":
-                continue
-            if claim.kind == "state":
-                place = places[[one for one in expected if one.kind == "state"].index(fact)]
-                self.store(place, literal(claim.right), names)
-            elif isinstance(target, ast.Name):
-                self.store(target, literal(claim.right), names)
+
+class _Stated(NamedTuple):
+    """A fact that a line has to state, and the place whose value it tells.
+
+    `owner` is the list or dict that the line changed where it stands, whatever its names.
+    """
+
+    fact: Fact
+    place: Place | None = None
+    value: Any = None
+    owner: Any = None
+
+    def take(self, claim: Fact) -> None:
+        """Go on with what a text claims instead."""
+        value = _claimed(self.value, self.fact, claim)
+        if value is self.value:
+            return
+        if type(value) is type(self.owner) is list:
+            self.owner[:] = value
+        elif type(value) is type(self.owner) is dict:
+            self.owner.clear()
+            self.owner.update(value)
+        else:
+            self.place.put(value)
+
+
+def _state(place: Place, value: Any, owner: Any = None) -> _Stated:
+    return _Stated(Fact("state", place.text, repr(value)), place, value, owner)
+
+
+def _calc(computed: str, value: Any, target: ast.expr, place: Place, owner: Any = None) -> _Stated:
+    """The result of an expression; of an element, a state behind it tells the value."""
+    fact = Fact("calc", computed, repr(value))
+    return _Stated(fact, place, value, owner) if isinstance(target, ast.Name) else _Stated(fact)
+
+
+def _claimed(value: Any, fact: Fact, claim: Fact) -> Any:
+    """What a text claims where the truth is `value`: the very same object if the claim is right."""
+    if claim.right == fact.right or (fact.kind == "state" and claim.left != fact.left):
+        return value  # what is stated of another place is no claim about this one
+    other = literal(claim.right)
+    return value if same(other, value) else other
+
+
+def _popped(node: ast.expr) -> ast.expr | None:
+    """What a call such as `stack.pop()` takes from, or None."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=container, attr="pop")):
+            return container
+    return None
+
+
+def _variable(place: ast.expr) -> str:
+    """The variable that a place belongs to."""
+    return place.id if isinstance(place, ast.Name) else _variable(place.value)
+
+
+def _items(iterated: Any) -> Iterator[Any]:
+    """The items that a loop goes through, those of a list as it stands at each pass."""
+    try:
+        yield from iterated
+    except (TypeError, RuntimeError) as error:  # a dict may not change meanwhile
+        raise Unclear(str(error)) from None
+
+
+def _assign(target: ast.expr, places: list[Place], value: Any) -> None:
+    """Assign a value to a place, or its parts to several."""
+    try:
+        values = list(value) if isinstance(target, ast.Tuple) else [value]
+        for place, one in zip(places, values, strict=True):
+            place.put(one)
+    except (TypeError, ValueError) as error:
+        raise Unclear(str(error)) from None

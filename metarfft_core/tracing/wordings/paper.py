@@ -78,7 +78,10 @@ def tables(module: ast.Module) -> dict[str, object]:
 
 
 def reads(node: ast.stmt, known: set[str]) -> list[str]:
-    """The variables that a line reads, in the order of the text, without tables and functions."""
+    """The variables that a line reads, in the order of the text, without tables and functions.
+
+    A loop's targets are stated as its items, in every pass, so they are left out.
+    """
     match node:
         case ast.Return(value=None):  # no rule has one, but a text may
             return []
@@ -94,6 +97,8 @@ def reads(node: ast.stmt, known: set[str]) -> list[str]:
             parts = [value]
         case _:
             return []
+    known = known | {part.id for part in ast.walk(getattr(node, "target", ast.Tuple([])))
+                     if isinstance(node, ast.For) and isinstance(part, ast.Name)}
     called = {part.func.id for value in parts for part in ast.walk(value)
               if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
     names = [part for value in parts for part in ast.walk(value)

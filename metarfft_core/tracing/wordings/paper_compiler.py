@@ -6,7 +6,9 @@ with the variables that a line reads taken down before it is executed. `paper.py
 
 import ast
 
-from metarfft_core.tracing.compiler import Writer, escape, literal_code
+from metarfft_core.tracing.compiler import Writer
+from metarfft_core.tracing.sharing import Sharing
+from metarfft_core.tracing.shown import escape, literal_code
 from metarfft_core.tracing.wordings import paper
 
 
@@ -16,8 +18,8 @@ class PaperWriter(Writer):
     In the text that it writes, `_w` holds the recited line and the variables that it reads.
     """
 
-    def __init__(self, module: ast.Module, recited: list[str]):
-        super().__init__(module, recited, "text")
+    def __init__(self, module: ast.Module, recited: list[str], sharing: Sharing):
+        super().__init__(module, recited, "text", sharing)
         self.headings = paper.headings(module)
         self.tables = set(paper.tables(module))
 
@@ -88,7 +90,7 @@ class PaperWriter(Writer):
         name = f"{paper.NOW}{escape(ast.unparse(target))} = " if target else paper.SO
         lines, kept, rest = [], [], list(values)
         for kind, left, right in facts:
-            count = left.count("%s") + right.count("%s")
+            count = (left + right).replace("%%", "").count("%s")
             used, rest = rest[:count], rest[count:]
             if kind == "test":
                 lines.append(paper.VERDICTS["choice"][right == "True"])
@@ -99,6 +101,6 @@ class PaperWriter(Writer):
         return lines, kept
 
 
-def write(module: ast.Module, recited: list[str]) -> str:
+def write(module: ast.Module, recited: list[str], sharing: Sharing) -> str:
     """The text of a module whose functions record what they do in the paper's wording."""
-    return PaperWriter(module, recited).text()
+    return PaperWriter(module, recited, sharing).text()

@@ -120,7 +120,7 @@ class Phrases(Values):
             return f"{one} occurs in {two}" if holds else f"{one} does not occur in {two}"
         if is_table(kind):
             return f"{two} has {'an' if holds else 'no'} entry for {one}"
-        if is_literal(container) and isinstance(container, (ast.List, ast.Tuple)):
+        if is_literal(container) and isinstance(container, ast.List | ast.Tuple) and container.elts:
             choices = [ast.unparse(part) for part in container.elts]
             return f"{one} is {no}{listed(choices, 'or' if holds else 'nor')}"
         return f"{one} is {no}in {two}"

@@ -11,7 +11,8 @@ from metarfft_core.tracing.wordings.kinds import Kind, inner, is_text, of
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 _CALLS = {
     ("abs", 1): "the absolute value of {}", ("chr", 1): "the character with the code {}",
-    ("dict", 0): "an empty table", ("divmod", 2): "{} divided by {} with its remainder",
+    ("dict", 0): "an empty table", ("dict", 1): "a copy of {}",
+    ("divmod", 2): "{} divided by {} with its remainder",
     ("int", 1): "{} as a number", ("len", 1): "the length of {}", ("list", 1): "a list of {}",
     ("ord", 1): "the code of {}", ("str", 1): "{} as text", ("tuple", 1): "a tuple of {}",
     ("max", 2): "the larger of {} and {}", ("min", 2): "the smaller of {} and {}",

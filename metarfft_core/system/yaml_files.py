@@ -1,0 +1,144 @@
+"""YAML files whose values are what a person reads there.
+
+PyYAML and papermill read YAML 1.1, which takes `0100` for 64, `1:30` for 90, `no` for false, and of
+a key that stands twice the last. What is not read as it looks is refused here, with the key and
+with what to write instead. What is written here is quoted wherever it would be refused.
+"""
+
+import math
+import os
+import re
+from typing import Any
+
+import yaml
+
+from metarfft_core.system.places import ParamsError, absolute
+
+_PLAIN = {kind: re.compile(form) for kind, form in {
+    "tag:yaml.org,2002:null": r"~|null|Null|NULL|",
+    "tag:yaml.org,2002:bool": r"true|True|TRUE|false|False|FALSE",
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)",
+    "tag:yaml.org,2002:float": r"([-+]?(0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?",
+    "tag:yaml.org,2002:merge": "<<"}.items()}
+"""The plain forms of a value that every reader, and every version of YAML, reads alike."""
+_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
+                     r"|0[oO][0-7_]+|0[xX][0-9a-fA-F_]+|0[bB][01_]+)")
+"""What looks like a number, whether YAML 1.1 takes it for one or for a text."""
+_TEXT, _DOUBTFUL = "tag:yaml.org,2002:str", "!doubtful"
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+"""Line ends for YAML 1.1, where they would end a comment, and nowhere else."""
+
+
+class _Refused(Exception):
+    """What stands in a file is not read as it looks."""
+
+
+class _Careful(yaml.resolver.Resolver):
+    """Tells a plain value that is not read as it looks from the others."""
+
+    def resolve(self, kind, value, implicit):
+        tag = super().resolve(kind, value, implicit)
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return tag
+        if tag == _TEXT:
+            return _DOUBTFUL if _NUMBER.fullmatch(value) else tag
+        return tag if tag in _PLAIN and _PLAIN[tag].fullmatch(value) else _DOUBTFUL
+
+
+class _Dumper(_Careful, yaml.SafeDumper):
+    """Quotes a text that would be doubtful without."""
+
+
+class _Loader(_Careful, yaml.SafeLoader):
+    """Refuses doubtful values, tags, and keys that stand twice."""
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self.keys: list[str] = []  # those that lead to the node that is being read
+
+    def compose_node(self, parent, index):
+        part = [] if index is None else [str(getattr(index, "value", index))]
+        self.keys += part
+        event = self.peek_event()
+        if getattr(event, "tag", None) not in (None, "!"):
+            self.refuse(event, f"the tag {event.tag} is not read here: write the value without it")
+        node = super().compose_node(parent, index)
+        if node.tag == _DOUBTFUL:
+            self.refuse(node, _advice(node.value))
+        del self.keys[len(self.keys) - len(part):]
+        return node
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        first = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            before = first.setdefault((key.tag, key.value), key)
+            if before is not key:
+                self.keys.append(key.value)
+                self.refuse(key, "this key stands there twice, the first time in line "
+                                 f"{before.start_mark.line + 1}")
+        return node
+
+    def refuse(self, found, what: str) -> None:
+        where = "".join(f"{key}." for key in self.keys)[:-1]
+        raise _Refused(f"line {found.start_mark.line + 1}: " + (f"{where}: " if where else "")
+                       + what)
+
+
+def _advice(text: str) -> str:
+    """What YAML 1.1 makes of a doubtful value, and what to write in its place."""
+    quoted = f'"{text}" in quotes'
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return f"{text} cannot be read as it stands: write {quoted}"
+    if isinstance(value, bool):
+        return (f"{text} is read as {str(value).lower()}: write true or false, or {quoted} for the "
+                "word")
+    if not (isinstance(value, (int, float)) or _NUMBER.fullmatch(text)):
+        return f"{text} is read as a {type(value).__name__}: write {quoted}"
+    instead = "the number in plain decimal digits"
+    if isinstance(value, float) and not math.isfinite(value):
+        instead = "a finite number"
+    elif "e" in text.lower() and "x" not in text.lower():
+        instead = "a small number as 1.0e-5, a large one as 1.0e+5"
+    read = f"the text {text!r}" if isinstance(value, str) else value
+    return f"{text} is read as {read}: write {instead}, or {quoted} for a text"
+
+
+def read(path: str | os.PathLike) -> Any:
+    """What stands in a YAML file.
+
+    Raises ParamsError, with the file, the line and the key, for a file that cannot be read or is no
+    YAML, for a value that is not read as it looks and for a key that stands twice.
+    """
+    try:
+        text = absolute(path).read_text(encoding="utf-8")
+        return _parse(text)
+    except OSError as error:
+        raise ParamsError(f"{path}: {error.strerror}") from None
+    except _Refused as error:
+        raise ParamsError(f"{path}, {error}") from None
+    except RecursionError:
+        raise ParamsError(f"{path}: not a YAML file of parameters: nested too deep") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ParamsError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+
+
+def _parse(text: str) -> Any:
+    if found := _LINE_ENDS.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} ends a line in YAML "
+                       "alone: delete it, or write it as an escape in double quotes")
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def dump(values: Any) -> str:
+    """Values as YAML that `read` gives back as they were, keys in their order."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)

@@ -1,0 +1,84 @@
+"""How a trace shows what a line reads: templates, and the code of the values that fill them."""
+
+import ast
+import re
+from typing import NamedTuple
+
+from metarfft_core.tracing.language import is_place, is_reading
+
+_CONTAINERS = frozenset((str, list, dict, tuple))
+
+
+def is_value(value: object) -> str:
+    """How a bare variable in a condition reads: empty, not empty, or the value itself."""
+    if value.__class__ in _CONTAINERS:
+        return "not empty" if value else "empty"
+    return repr(value)
+
+
+class Shown(NamedTuple):
+    """An expression in a trace: a template and the readings that fill it."""
+
+    template: str
+    readings: list[ast.expr]
+
+
+def escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def brace(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def show(node: ast.expr) -> Shown:
+    """An expression with every reading replaced by its value."""
+    readings: list[ast.expr] = []
+    mark = "_r"
+    while mark in ast.unparse(node):  # a text in it may hold anything
+        mark += "r"
+
+    class Substitute(ast.NodeTransformer):
+        def visit(self, part):
+            if is_reading(part):
+                readings.append(part)
+                return ast.Name(f"{mark}{len(readings) - 1}_")
+            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
+                part.args = [self.visit(argument) for argument in part.args]
+                return part
+            return self.generic_visit(part)
+
+    own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
+    text = escape(ast.unparse(Substitute().visit(own)))
+    text = re.sub(rf"({mark}\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
+    order = [int(number) for number in re.findall(rf"{mark}(\d+)_", text)]
+    return Shown(re.sub(rf"{mark}\d+_", "%s", text), [readings[number] for number in order])
+
+
+def truth(node: ast.expr) -> Shown:
+    """A condition without and/or, as a trace shows it."""
+    bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
+    if not is_place(bare):
+        return show(node)
+    place, indexes = place_of(bare)
+    return Shown(f"{place} is %s", [*indexes, ast.Call(ast.Name("_is"), [bare], [])])
+
+
+def place_of(node: ast.expr) -> tuple[str, list[ast.expr]]:
+    """A variable or an element of one, its indexes as values: `nums[%s]` and [i]."""
+    if isinstance(node, ast.Name):
+        return node.id, []
+    base, indexes = place_of(node.value)
+    if isinstance(node.slice, (ast.Constant, ast.Slice)):
+        return f"{base}[{escape(ast.unparse(node.slice))}]", indexes
+    return f"{base}[%s]", [*indexes, node.slice]
+
+
+def literal_code(node: ast.expr) -> str:
+    """The code of an expression's value as a literal."""
+    code = ast.unparse(node)
+    if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
+        return code
+    if re.search(r"['\"\\{}]", code):
+        return f"repr({code})"
+    return f'f"{{{code}!r}}"'

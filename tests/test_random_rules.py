@@ -1,0 +1,261 @@
+"""Random rules of the whole subset: the tracer and the judge against plain Python.
+
+`random_rules.py` writes them. Each is executed as plain Python under `sys.settrace`, which is the
+third opinion beside tracer and judge: it knows which lines were executed and what the variables
+were behind each. Rules that fail, that grow or that do not end are drawn anew.
+
+The normal suite takes 1,500 rules. 100,000, in 20 parts that two processes share:
+
+    python -m pytest tests/test_random_rules.py -m slow -n 2
+
+The rules of a part are the same at every run.
+"""
+
+import ast
+import copy
+import re
+import sys
+from random import Random
+from types import FrameType
+from typing import Any, NamedTuple
+
+import pytest
+import random_rules
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from hypothesis import strategies as st
+from random_rules import Case
+
+from metarfft_core import errors, formats
+from metarfft_core.authoring import checks
+from metarfft_core.tasks import Instance, Task
+from metarfft_core.tracing.judge import parse
+from metarfft_core.tracing.language import RuleError
+from metarfft_core.tracing.steps import Step
+
+RULES, PARTS = 1_500, 20
+TEXTS = ("rfft", "rfft_nl", "rfft_paper", "scratchpad")
+LINES = 250
+"""The most lines that a rule may execute here."""
+SIZE = 600
+"""The most characters that a variable's value may take here."""
+REFUSED = re.compile(r"line \d+: (this may change the table TABLE_[AB], and with it the next answer"
+                     r"|a list takes a list behind \+=)")
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")
+
+
+class TooLong(Exception):
+    """A rule that executes too many lines or builds too large a value."""
+
+
+class Line(NamedTuple):
+    """A line that Python has executed, with the literals of all variables behind it."""
+
+    code: str
+    after: dict[str, str]
+
+
+class Run:
+    """A rule executed as plain Python, watched line by line; a call is the line of its `def`.
+
+    Lines stand in the order in which they are finished. Raises whatever the rule raises, and
+    TooLong.
+    """
+
+    def __init__(self, case: Case):
+        self.text = case.source.split("\n")
+        self.lines: list[Line] = []
+        self.running: dict[FrameType, int] = {}
+        names: dict[str, Any] = {}
+        exec(compile(case.source, "<rule>", "exec"), names)
+        tables = {name: repr(value) for name, value in names.items() if name.startswith("TABLE")}
+        arguments = copy.deepcopy(list(case.inputs.values()))
+        before = sys.gettrace()
+        sys.settrace(self.called)
+        try:
+            self.answer = names["rule"](*arguments)
+        finally:
+            sys.settrace(before)
+        self.tables_changed = any(repr(names[name]) != one for name, one in tables.items())
+
+    def called(self, frame, event, argument):
+        if frame.f_code.co_filename != "<rule>":
+            return None
+        self.running[frame] = frame.f_lineno
+        return self.local
+
+    def local(self, frame, event, argument):
+        if event == "line" and self.running.get(frame) == frame.f_lineno:
+            return self.local  # Python says so of a line within which it jumps
+        if event in ("line", "return") and frame in self.running:
+            after = {name: repr(value) for name, value in frame.f_locals.items()}
+            if len(self.lines) > LINES or max(map(len, after.values()), default=0) > SIZE:
+                raise TooLong
+            self.lines.append(Line(self.text[self.running.pop(frame) - 1].strip(), after))
+        if event == "line":
+            self.running[frame] = frame.f_lineno
+        return self.local
+
+
+def stated(step: Step) -> list[tuple[str, str]]:
+    """What a step says that variables and elements are behind its line."""
+    found = [(fact.left, fact.right) for fact in step.facts if fact.kind == "state"]
+    found += [(name, right) for fact in step.facts if fact.kind == "each"
+              for name, right in [fact.right.split(" = ")]]
+    target = re.match(r"(\w+) (?:[-+*%/]+)?= ", step.code)
+    if target:
+        found += [(target[1], fact.right) for fact in step.facts if fact.kind == "calc"]
+        if not step.facts:
+            found.append((target[1], step.code.partition(" = ")[2]))
+    return found
+
+
+def is_so(place: str, literal: str, after: dict[str, str]) -> bool:
+    """Has the place this value, the variables being as Python left them?"""
+    if place in after:
+        return after[place] == literal or repr(ast.literal_eval(literal)) == after[place]
+    values = {name: ast.literal_eval(one) for name, one in after.items() if name in place}
+    return repr(eval(place, {"__builtins__": {}, "len": len}, values)) == literal
+
+
+def differences(case: Case, task: Task, run: Run) -> list[str]:
+    """Where the trace is not what Python did."""
+    execution = task.trace(case.inputs)
+    steps = execution.steps
+    found = []
+    for number, (step, line) in enumerate(zip(steps, run.lines, strict=False)):
+        if step.code != line.code:
+            found.append(f"line {number}: Python executes {line}, the trace {step}")
+            break
+        found += [f"line {number}: {place} is not {literal}: {line}"
+                  for place, literal in stated(step)
+                  if place.partition("[")[0] in line.after  # no table
+                  and not is_so(place, literal, line.after)]
+        found += [f"line {number}: {fact.left} does not give {fact.right}" for fact in step.facts
+                  if fact.kind == "calc" and repr(eval(fact.left)) != fact.right]
+    if len(steps) != len(run.lines):
+        found.append(f"Python executes {len(run.lines)} lines, the trace has {len(steps)}")
+    answers = [execution.answer, task.rule.run(case.inputs), task.rule.run(case.inputs)]
+    if {*map(repr, answers)} != {repr(run.answer)}:
+        found.append(f"Python answers {run.answer}, the rule {answers}")
+    if run.tables_changed:
+        found.append("Python changes a table")
+    return found
+
+
+def wrong_texts(rng: Random, task: Task, instance: Instance) -> list[str]:
+    """What is wrong with the texts of an instance, in every format and wording.
+
+    One text, drawn by `rng`, is also diagnosed, and judged with one of its values changed.
+    """
+    found, texts = [], {name: formats.render(task, instance, *checks.TEXTS[name]) for name in TEXTS}
+    for name, example in texts.items():
+        found += [f"{name}: {false}" for false in checks.false_lines(task, instance, name, example)]
+    completion = texts["rfft"].completion
+    if parse.steps(completion) != (task.trace(instance.inputs).steps, repr(instance.answer)):
+        found.append("rfft: the steps cannot be read back")
+    name = rng.choice(TEXTS)
+    format, wording = checks.TEXTS[name]
+    diagnosis = errors.diagnose(task, instance.inputs, texts[name].completion, format=format,
+                                wording=wording)
+    if diagnosis.kind != "right":
+        found.append(f"{name}: {diagnosis}")
+    for one in (name, "rfft"):
+        changed = with_a_change(rng, texts[one].completion)
+        if changed and not checks.false_lines(task, instance, one,
+                                              texts[one]._replace(completion=changed)):
+            found.append(f"{one}: nobody sees what was changed: {changed}")
+    return found
+
+
+def other(rng: Random, literal: str) -> str:
+    """Another value of the same type."""
+    match ast.literal_eval(literal):
+        case bool(value):
+            return repr(not value)
+        case int(value):
+            return repr(value + rng.choice((-1, 1)))
+        case str(value):
+            return repr(f"{value}{rng.choice('xy')}")
+        case list(value):
+            return repr([*value, 9] if rng.random() < 0.5 or not value else value[1:])
+        case dict(value):
+            return repr(value | {9: 9})
+        case tuple(value):
+            return repr((*value, 9))
+    return "9"
+
+
+def with_a_change(rng: Random, completion: str) -> str | None:
+    """The text with one stated value changed; None where it states none."""
+    lines = completion.split("\n")
+    places = [(number, value) for number, line in enumerate(lines)
+              for _, *value in [parse.split(line, " = ")] if value and is_literal(value[-1])]
+    if not places:
+        return None
+    number, (*_, value) = rng.choice(places)
+    lines[number] = lines[number].removesuffix(value) + other(rng, value)
+    return "\n".join(lines)
+
+
+def is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return False
+    return True
+
+
+def faults(rng: Random, case: Case) -> list[str] | None:
+    """Everything that is wrong with tracing and judging a rule; None where it cannot be used."""
+    question = " and ".join(f"{{{name}}}" for name in case.inputs)
+    task = Task("random", "rule", "random", "random", "none", (1,), "", f"Given {question}?",
+                case.source, lambda rng, length: copy.deepcopy(case.inputs))
+    try:
+        run = Run(case)
+    except (LookupError, ValueError, TypeError, ZeroDivisionError, RuntimeError, TooLong):
+        return None  # the rule fails on its inputs
+    before = repr(case.inputs)
+    try:
+        found = differences(case, task, run)
+    except RuleError as error:
+        return None if REFUSED.match(str(error)) else [str(error)]
+    instance = Instance("random", 1, 0, "", case.inputs, run.answer)
+    found += wrong_texts(rng, task, instance)
+    if repr(case.inputs) != before:
+        found.append("the inputs were changed")
+    return found
+
+
+def hold_against_python(part: int, count: int) -> None:
+    """Draw rules until `count` of them run; each has to be right in every respect.
+
+    Hypothesis draws the seed of a rule alone: were it to draw every choice, so as to make a failing
+    rule smaller, a rule would take four times as long.
+    """
+
+    @seed(part)
+    @settings(max_examples=count, deadline=None, database=None,
+              phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(st.randoms(use_true_random=True))
+    def is_right(rng):
+        case = random_rules.case(rng)
+        found = faults(rng, case)
+        if found is None:
+            reject()
+        assert found == [], f"{case.source}\n{case.inputs}\n" + "\n".join(found)
+
+    is_right()
+
+
+def test_random_rules():
+    """What trace and judge say of 1,500 random rules is what plain Python does."""
+    hold_against_python(0, RULES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(1, PARTS + 1))
+def test_a_hundred_thousand_random_rules(part):
+    """The same of 100,000 rules, in parts."""
+    hold_against_python(part, 100_000 // PARTS)
