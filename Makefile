@@ -8,7 +8,15 @@ STAMP := $(VENV)/installed-$(LOCK)
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1200
 
-.PHONY: env smoke test lab lint
+.PHONY: env smoke test lab lint docs help
+
+#: make env      build the environment in .venv from a lock file (LOCK=gpu on a GPU node)
+#: make smoke    run every stage with a small model, from the corpus to the figures
+#: make test     run the tests, then compare the notebooks with their stored outputs
+#: make lab      open JupyterLab on the notebooks
+#: make lint     check the style of the code
+#: make docs     build the documentation site into docs/_build/html
+#: make help     list the targets
 
 env: $(STAMP)
 
@@ -31,6 +39,15 @@ lab: env
 
 lint: env
 	$(VENV)/bin/ruff check
+
+# Nothing is executed and nothing is fetched; a warning, such as a broken link, is an error.
+docs: env
+	$(VENV)/bin/python -m sphinx -E -W --keep-going -q -c docs -d docs/_build/doctrees . \
+	    docs/_build/html
+	@echo "The site is docs/_build/html/index.html"
+
+help:
+	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
 $(STAMP): requirements/$(LOCK).txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \

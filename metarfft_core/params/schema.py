@@ -128,15 +128,15 @@ class Section(BaseModel):
 class Model(Section):
     """The language model: a Hub id, a local folder, or the embedded SmolLM2-135M-Instruct."""
 
-    name: str
+    name: str  # a Hub id, a local folder, or SmolLM2-135M-Instruct, which a package carries
     context: Count  # tokens that a templated prompt and its completion may take together
 
 
 class Held(Section):
     """Samples that are held out: lengths in the units of each task, samples for each of them."""
 
-    lengths: Lengths
-    samples_per_length: Count
+    lengths: Lengths  # in the units of each task
+    samples_per_length: Count  # for each task
 
 
 class Samples(Held):
@@ -146,7 +146,9 @@ class Samples(Held):
     `leave_out`, which the name of a split sets, it is left out and counted.
     """
 
-    tasks: TaskIds
+    tasks: TaskIds  # a split stands for all of its tasks
+    # Leave out the lengths that a task cannot draw, or whose samples do not fit the context, and
+    # count them. The name of a split sets it; otherwise such a length is refused.
     leave_out: bool = False
 
     @model_validator(mode="before")
@@ -160,7 +162,7 @@ class Samples(Held):
 class InContext(Samples):
     """Samples with one exemplar before the question, and such samples of synthetic rules."""
 
-    synthetic_samples: Annotated[int, Field(ge=0)]
+    synthetic_samples: Annotated[int, Field(ge=0)]  # samples of random rules
 
 
 class Corpus(Section):
@@ -170,14 +172,16 @@ class Corpus(Section):
     that key keeps its digest.
     """
 
-    workers: Count
+    workers: Count  # processes that build the corpus; they change the time, never the data
+    # How rfft says a trace: in the kit's words, or in the paper's longer ones.
     wording: Annotated[Literal["kit", "paper"],
-                       Field(exclude_if=lambda wording: wording == "kit")] = "kit"  # of rfft
-    pretrain: Samples
+                       Field(exclude_if=lambda wording: wording == "kit")] = "kit"
+    pretrain: Samples  # what RF-pretraining is trained on
     validation: Held  # of the pre-training tasks; the paper stops early on length 31
-    adaptation: Samples
+    adaptation: Samples  # what each adaptation is trained on; no task of RF-pretraining
     adaptation_validation: Held  # of the adaptation tasks, in distribution
     evaluation: Held  # of the adaptation tasks
+    # Samples of RF-pretraining with an exemplar in the prompt.
     in_context: Annotated[InContext | None, Field(exclude_if=lambda part: part is None)] = None
 
 
@@ -201,21 +205,22 @@ def _unless(value: Any) -> Any:
 class Training(Section):
     """One supervised fine-tuning. Batches are counted in samples, over all devices together."""
 
-    method: Literal["full", "pissa"]
-    rank: Count | None = None
-    learning_rate: Annotated[float, Field(gt=0, lt=1)]
-    batch_size: Count
-    micro_batch_size: Count  # samples a device computes at once, on average; see training.pack
+    method: Literal["full", "pissa"]  # all weights, or an adapter that starts from PiSSA
+    rank: Count | None = None  # of the adapter; given with pissa, and only with it
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]  # at its highest
+    batch_size: Count  # samples of an optimizer step, over all devices together
+    micro_batch_size: Count  # samples a device computes at once, on average; divides batch_size
     steps: Count  # optimizer steps, at the most
     epochs: Count = 1  # the most passes over the data
-    scheduler: Literal["constant", "linear", "cosine"]
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
+    scheduler: Literal["constant", "linear", "cosine"]  # of the learning rate after the warm-up
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)]  # of the steps
+    weight_decay: Annotated[float, Field(ge=0)]  # of AdamW
+    max_grad_norm: Annotated[float, Field(gt=0)]  # a longer gradient is clipped to this norm
     evaluate_every: Count  # steps between two looks at the validation loss
-    save_every: Count  # steps between two checkpoints
-    early_stopping_patience: Count | None = None  # looks without a better validation loss
-    mix: Mix | None = _unless(None)
+    save_every: Count  # steps between two checkpoints; with early stopping divides evaluate_every
+    # Stop after so many looks without a better validation loss.
+    early_stopping_patience: Count | None = None
+    mix: Mix | None = _unless(None)  # general data among the samples
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -235,25 +240,27 @@ class Training(Section):
 class Pretraining(Training):
     """RF-pretraining, on the samples of many tasks at once (Section 3)."""
 
-    in_context_share: Annotated[float, Field(ge=0, lt=1)] = _unless(0.0)  # of corpus.in_context
+    # The share of the samples that are taken from corpus.in_context.
+    in_context_share: Annotated[float, Field(ge=0, lt=1)] = _unless(0.0)
 
 
 class Further(Section):
     """More trainings than every method on every task: of some methods, on some tasks, by seed."""
 
-    methods: list[Adapted]
-    tasks: TaskIds
+    methods: list[Adapted]  # these methods
+    tasks: TaskIds  # on these tasks, out of corpus.adaptation.tasks
     seeds: list[Seed] | None = None  # the run's own where it is not given
 
 
 class Adaptation(Training):
     """The adaptation to each downstream task, the same for every method (Section 4)."""
 
-    methods: list[Adapted]
-    further: list[Further] = _unless([])
+    methods: list[Adapted]  # each is adapted to every task of corpus.adaptation.tasks
+    further: list[Further] = _unless([])  # more trainings, such as other seeds
     workers: Count = _unless(1)  # trainings at once on a CPU, each with its share of the cores
-    # What the methods have in common: the paper's samples and steps, or the trained tokens, as
-    # many as the rule-following samples of these steps have; the others then repeat theirs.
+    # What the methods have in common. `samples`: the samples and the steps, as in the paper.
+    # `trained_tokens`: as many as the rule-following samples of these steps have; the other methods
+    # repeat their samples.
     equal: Annotated[Literal["samples", "trained_tokens"],
                      Field(exclude_if=lambda equal: equal == "samples")] = "samples"
 
@@ -268,7 +275,7 @@ class Api(Section):
     """A model behind an OpenAI-compatible server, asked the same questions (the long
     chain-of-thought models of Section 4)."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # of the method, in the results
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # the method's, in the results
     model: str  # its id at the server
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
     key_variable: str | None = "METARFFT_API_KEY"  # the environment variable that holds the key
@@ -278,30 +285,30 @@ class Api(Section):
         Literal["max_tokens", "max_completion_tokens"],
         Field(exclude_if=lambda name: name == "max_tokens")] = "max_tokens"
     temperature: Annotated[float, Field(ge=0, le=0)] | None = _unless(0.0)
-    requests_per_minute: Count = 60
+    requests_per_minute: Count = 60  # at the most
     concurrency: Count = 8  # requests at once
     timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0  # seconds without a word
-    retries: Annotated[int, Field(ge=0)] = 8
+    retries: Annotated[int, Field(ge=0)] = 8  # of a request that failed for a while
     price_in: Annotated[float, Field(ge=0)] | None = None  # for a million prompt tokens
     price_out: Annotated[float, Field(ge=0)] | None = None  # for a million generated tokens
-    currency: str = "USD"
+    currency: str = "USD"  # of the prices
 
 
 class Evaluation(Section):
     """Generation and scoring, greedy (temperature 0)."""
 
-    engine: Literal["vllm", "transformers"]
+    engine: Literal["vllm", "transformers"]  # what generates
     batch_size: Count  # sequences generated at once
     # A sample's decoding limit is limit_factor x gold tokens + limit_extra.
     limit_factor: Annotated[float, Field(ge=1, le=1e6)]
-    limit_extra: Annotated[int, Field(ge=1)]
+    limit_extra: Annotated[int, Field(ge=1)]  # tokens
     confidence: Annotated[float, Field(gt=0, lt=1)]  # of every interval
-    bootstrap_samples: Count
+    bootstrap_samples: Count  # draws of every bootstrap interval
     tensor_parallel: Count = _unless(1)  # GPUs that hold one model together (vllm)
     workers: Count = _unless(1)  # engines at once on a CPU, each with its share of the cores
-    in_context: list[InContextMethod] = _unless([])
+    in_context: list[InContextMethod] = _unless([])  # also asked with an exemplar, not adapted
     counterfactual: list[Ruled] = _unless([])  # also asked with the changed rule of each task
-    api: list[Api] = _unless([])
+    api: list[Api] = _unless([])  # models behind a server
 
     @model_validator(mode="after")
     def _named_once(self):
@@ -316,7 +323,7 @@ class Params(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # also the folder's name
     smoke: bool  # marks every figure as one of a smoke run
-    seed: Seed
+    seed: Seed  # decides over samples, trainings and bootstraps
     model: Model
     trackers: list[Literal["tensorboard", "trackio"]] = _unless([])  # beside the log
     corpus: Corpus

@@ -1,0 +1,152 @@
+"""The page of all parameters, docs/parameters.md, made from the schema.
+
+    python -m metarfft_core.params.reference
+
+Type, bounds and default of a key are pydantic's. Its meaning is the comment beside the field in the
+schema, so that it is written once, where a change to the field is made.
+"""
+
+import ast
+import inspect
+import io
+import json
+import textwrap
+import tokenize
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from metarfft_core.params import schema
+from metarfft_core.params.schema import WITHOUT_EFFECT, Params, Section
+from metarfft_core.system.files import write_whole
+from metarfft_core.system.places import ROOT
+
+PAGE = ROOT / "docs" / "parameters.md"
+UNNAMED = 2**63
+"""What every whole number is below, because of the libraries: no row repeats it."""
+_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
+             schema.TaskIds: "`pretrain`, `downstream`, or a list of tasks by id or name"}
+
+
+def page() -> str:
+    """The page as Markdown: a table of keys for the file, then one for each of its sections."""
+    parts = [textwrap.dedent("""\
+        # Parameters
+
+        A parameter file is one run. It is checked before anything starts: an unknown key, a wrong
+        type or an impossible combination stops the run with one line that names the key. A small
+        number is written `1.0e-5` in YAML, because `1e-5` is a text there.
+
+        `python -m metarfft_core.params.reference` makes this page from the schema; do not edit it.
+        The presets are in the folder `params/`. The values of the paper are in
+        [7b.yaml](../params/7b.yaml) and [32b.yaml](../params/32b.yaml), and
+        [Deviations](deviations.md) says which of them the paper does not state.
+        """)]
+    for section in sections(Params):
+        rows = [f"| `{name}` | {_type(field)} | {_default(field)} | {meanings(section)[name]} |"
+                for name, field in section.model_fields.items()]
+        parts.append("\n".join([f"## {section.__name__}", "", inspect.cleandoc(section.__doc__),
+                                "", "| key | type | default | meaning |", "|---|---|---|---|",
+                                *rows, ""]))
+    free = ", ".join(f"`{key}`" for key in sorted(WITHOUT_EFFECT))
+    parts.append("## Keys without effect on results\n\nNo result depends on these keys but for "
+                 f"rounding, so a run may go on with other values of them: {free}.\n")
+    return "\n".join(parts)
+
+
+def sections(section: type[Section]) -> list[type[Section]]:
+    """A section and all that stand in it, each once, in the order of the file."""
+    found = [section]
+    for field in section.model_fields.values():
+        for inner in inside(field.annotation):
+            found += [one for one in sections(inner) if one not in found]
+    return found
+
+
+def inside(annotation: Any) -> Iterator[type[Section]]:
+    """The sections that a type names, such as the one in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from inside(part)
+
+
+def meanings(section: type[Section]) -> dict[str, str]:
+    """What each key of a section means, by its name: the comments at the fields."""
+    found = {}
+    for cls in reversed(section.__mro__):
+        if issubclass(cls, Section):
+            found |= _comments(cls)
+    return {name: found[name] or _summary(field) for name, field in section.model_fields.items()}
+
+
+def _summary(field: FieldInfo) -> str:
+    """What the section that a key holds is, for a key without a comment of its own."""
+    inner = next(inside(field.annotation), None)
+    return inspect.cleandoc(inner.__doc__).partition("\n")[0] if inner else ""
+
+
+def _comments(cls: type[Section]) -> dict[str, str]:
+    """The comment above each field of a class, or on its lines; "" where there is none."""
+    source = textwrap.dedent(inspect.getsource(cls))
+    comments = {token.start[0]: token.string.lstrip("# ") for token in
+                tokenize.generate_tokens(io.StringIO(source).readline)
+                if token.type == tokenize.COMMENT}
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body[0].body:
+        if isinstance(node, ast.AnnAssign):
+            first = node.lineno
+            while lines[first - 2].lstrip().startswith("#"):
+                first -= 1
+            found[node.target.id] = " ".join(comments[line] for line in
+                                             range(first, node.end_lineno + 1) if line in comments)
+    return found
+
+
+def _type(field: FieldInfo) -> str:
+    """The type of a field and its bounds, in words."""
+    for kind, words in _EXPANDED.items():
+        if kind.__metadata__[0] in field.metadata:
+            return words
+    return _described(field.annotation, field.metadata)
+
+
+def _described(annotation: Any, metadata: Any = ()) -> str:
+    if get_origin(annotation) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(annotation))
+    if hasattr(annotation, "__metadata__"):
+        fields = [item for item in annotation.__metadata__ if isinstance(item, FieldInfo)]
+        return _described(annotation.__origin__, [rule for one in fields for rule in one.metadata])
+    if get_origin(annotation) is list:
+        return f"list: {_described(get_args(annotation)[0])}"
+    if annotation in _WORDS:
+        return ", ".join([_WORDS[annotation], *_bounds(metadata)])
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    [annotation] = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return _described(annotation, metadata)
+
+
+def _bounds(metadata: Any) -> Iterator[str]:
+    for rule in metadata:
+        for name, words in _BOUNDS.items():
+            bound = getattr(rule, name, None)
+            if bound is not None and bound < UNNAMED:
+                yield f"{words} {bound:g}" if bound < 1e6 else f"{words} {bound:,}"
+        if getattr(rule, "pattern", None):
+            yield f"like `{rule.pattern}`"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "none" if field.default in (None, []) else f"`{json.dumps(field.default)}`"
+
+
+if __name__ == "__main__":
+    write_whole(PAGE, page())
+    print(PAGE)
