@@ -9,7 +9,10 @@ from metarfft_core import __version__
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 1 where a run failed, 2 for a user's error."""
+    """Run the command; returns its exit status.
+
+    0, 1 where a run or the system (a full disk) failed, 2 for a user's error.
+    """
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -17,6 +20,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
     except (ValueError, KeyError) as error:
         return _fail(error.args[0] if isinstance(error, KeyError) else error, 2)
+    except OSError as error:
+        from metarfft_core import files
+
+        return _fail(files.explain(error), 1)
     except RuntimeError as error:
         return _fail(error, 1)
     return 0
@@ -187,12 +194,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from metarfft_core import claims, figures, params
+    from metarfft_core import claims, figures, params, processes
 
     runs, folder = [params.load(path) for path in options.params], Path(options.to)
-    for name, paths in figures.paper(runs, folder).items():
-        print(f"{name}: {paths['png']}")
-    print(f"claims: {claims.write(runs, folder)}")
+    with processes.alone(folder):
+        for name, paths in figures.paper(runs, folder).items():
+            print(f"{name}: {paths['png']}")
+        print(f"claims: {claims.write(runs, folder)}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -207,19 +215,29 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import archive, params, training
-    from metarfft_core.bridges import hub, lm_eval
+    from metarfft_core import params, processes
 
     run = params.load(options.params)
-    if options.kind == "merged":
-        print(training.export(run, options.method, options.task, Path(options.to), options.seed))
-    elif options.kind == "results":
-        print(archive.write(run, Path(options.to)))
-    elif options.kind == "hub":
-        print(hub.write(run, Path(options.to)))
+    if run.folder.is_dir():
+        with processes.alone(run.folder):
+            print(_exported(run, options))
     else:
-        print(lm_eval.write(run, Path(options.to), *([name] if name else () for name in (
-            options.method, options.task))))
+        print(_exported(run, options))  # which says what is missing
+
+
+def _exported(run, options: argparse.Namespace) -> Path:
+    from metarfft_core import archive, training
+    from metarfft_core.bridges import hub, lm_eval
+
+    to = Path(options.to)
+    if options.kind == "merged":
+        return training.export(run, options.method, options.task, to, options.seed)
+    if options.kind == "results":
+        return archive.write(run, to)
+    if options.kind == "hub":
+        return hub.write(run, to)
+    return lm_eval.write(run, to, *([name] if name else () for name in (options.method,
+                                                                        options.task)))
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -6,12 +6,12 @@ token ids, made here by `encode_prompts` and `encode_completions`. The second ha
 computed once for a base model and a rank, kept with hashes, and shared by every training.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from functools import cache
@@ -19,7 +19,8 @@ from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
-from metarfft_core.files import read_json, sha256, write_json
+from metarfft_core import chat_template, files
+from metarfft_core.files import read_json, remove_leftovers, sha256, temporary_name, write_json
 from metarfft_core.params import ROOT, ParamsError
 from metarfft_core.processes import alone
 
@@ -41,14 +42,33 @@ def whole_folder(path: Path) -> Iterator[Path]:
     What stood at `path` before is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    remove_leftovers(path.parent, f".{path.name}.*.tmp")
+    temporary = temporary_name(path)
     try:
-        yield temporary
-        temporary.chmod(0o755)  # mkdtemp gives a folder that only its owner can read
-        shutil.rmtree(path, ignore_errors=True)
-        os.rename(temporary, path)
+        with naming(path):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            shutil.rmtree(path, ignore_errors=True)
+            os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """As `files.naming`, for what torch and safetensors say of a full disk too."""
+    with files.naming(path):
+        try:
+            yield
+        except Exception as error:
+            number = re.search(r"\(os error (\d+)\)$", str(error))  # safetensors
+            if type(error).__name__ == "SafetensorError" and number:
+                raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+            if isinstance(error, RuntimeError) and "inline_container.cc" in str(error):  # torch
+                raise OSError(errno.EIO, "a file could not be written to its end, as on a full "
+                              "disk", str(path)) from error
+            raise
 
 
 def resolve(name: str, weights: bool = True) -> str:
@@ -171,10 +191,21 @@ def fetch(name: str) -> str:
 
 
 def load_tokenizer(name: str):
-    """The tokenizer (transformers) of a model's name or folder."""
+    """The tokenizer (transformers) of a model's name or folder.
+
+    A chat template that asks for the date gets a fixed one (see `chat_template`), also wherever
+    the tokenizer is saved: beside every model that is trained.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(resolve(name, weights=False))
+    tokenizer = AutoTokenizer.from_pretrained(resolve(name, weights=False))
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        tokenizer.chat_template = {name: chat_template.with_fixed_date(text)
+                                   for name, text in template.items()}
+    elif template:
+        tokenizer.chat_template = chat_template.with_fixed_date(template)
+    return tokenizer
 
 
 def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
@@ -229,7 +260,7 @@ def token_counter(name: str) -> Callable[[str, str], int]:
 def _template_around(folder: Path) -> tuple[str, str]:
     """What the chat template of the tokenizer in `folder` puts before and after a prompt."""
     files = [*folder.glob("tokenizer*.json"), *folder.glob("chat_template*")]
-    path = cache_folder() / "templates" / f"{_hash_files(files)[:16]}.json"
+    path = cache_folder() / "templates" / f"{_hash_files(files)[:16]}-{chat_template.DATE}.json"
     if not path.exists():
         before, after = _in_template(load_tokenizer(str(folder)), _CONTENT).split(_CONTENT)
         write_json(path, {"before": before, "after": after})

@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from metarfft_core import batches, cli, corpus, params, training
 
 CONFIGS = params.ROOT / "params" / "accelerate"
-NAMES = ("one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")
+NAMES = ("plain", "one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")
 SCRIPTS = sorted((params.ROOT / "params" / "slurm").glob("*.sh"))
 PAGE = params.ROOT / "docs" / "clusters.md"
 
