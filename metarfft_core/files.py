@@ -25,12 +25,10 @@ def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
 
     Whether a process of another machine is alive cannot be seen from here.
     """
-    import psutil
-
     ours = re.compile(rf"\.{re.escape(platform.node())}\.(\d+)\.tmp")
     for path in folder.glob(pattern):
         found = ours.search(path.name)
-        if found and not psutil.pid_exists(int(found[1])):
+        if found and not _is_alive(int(found[1])):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -46,6 +44,15 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is not None or error.errno not in _OF_A_DISK:
             raise
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def _is_alive(process: int) -> bool:
+    import psutil
+
+    try:  # a zombie has ended, though nobody has asked how
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def explain(error: OSError) -> str:

@@ -58,9 +58,9 @@ def built(tmp_path_factory):
 
 
 def shards(folder):
-    """Path in the corpus to hash, of every file but the manifest, hidden ones included."""
+    """Path in the corpus to hash, of every file but manifest and lock, hidden ones included."""
     return {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != "manifest.json"}
+            if path.is_file() and path.name not in ("manifest.json", ".lock")}
 
 
 def manifest(run):

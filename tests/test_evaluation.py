@@ -74,10 +74,17 @@ def _train(run):
         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
         bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3))
     model.lm_head.weight.data[2] *= 2.5  # so that some outputs end before their limit
-    models.save(model.to(torch.bfloat16), models.EMBEDDED,
-                training.stage_folder(run, "adapt", TASK, "direct") / "model")
-    files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json",
-                     {"params_digest": run.digest})
+    folder = training.stage_folder(run, "adapt", TASK, "direct")
+    models.save(model.to(torch.bfloat16), models.EMBEDDED, folder / "model")
+    _describe(run)
+
+
+def _describe(run):
+    """Write the manifest of that training, as of this run."""
+    folder = training.stage_folder(run, "adapt", TASK, "direct")
+    name = "model/model.safetensors"
+    files.write_json(folder / "manifest.json", {
+        "params_digest": run.digest, "weights": {name: files.sha256(folder / name)}})
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +100,7 @@ def prepare(outputs, values):
             shutil.copytree(outputs / "original", run.folder)
             shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
             (run.folder / "params.yaml").unlink()
+            _describe(run)
             params.open_folder(run)
         return run
     return prepare
@@ -204,6 +212,8 @@ def test_a_damaged_line_stops_the_evaluation(prepare):
     path = evaluation.path(run, "direct", TASK)
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"length": 1\n')
+    files.write_json(path.with_suffix(".json"),
+                     evaluation.header(run, "direct", TASK) | {"finished": False})
     with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is no JSON"):
         evaluation.evaluate(run, "direct", TASK)
 
@@ -248,7 +258,11 @@ def test_results_of_another_training_are_refused(finished, prepare):
                      | evaluation.header(run, "direct", TASK))
     assert evaluation.is_finished(run, "direct", TASK)
     manifest = training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json"
-    files.write_json(manifest, files.read_json(manifest) | {"steps": 3})
+    files.write_json(manifest, files.read_json(manifest) | {"seconds": 3})
+    assert evaluation.is_finished(run, "direct", TASK)  # trained again, to the same weights
+    weights = manifest.parent / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    _describe(run)
     with pytest.raises(ParamsError, match="was made with other training"):
         evaluation.launch(run)
 
