@@ -267,6 +267,88 @@ def test_results_of_another_training_are_refused(finished, prepare):
         evaluation.launch(run)
 
 
+@pytest.fixture
+def evaluated(finished, prepare, request):
+    """A run of its own with the results of the finished one."""
+    run = prepare(f"copy-{abs(hash(request.node.name))}")
+    source, target = (evaluation.path(one, "direct", TASK) for one in (finished, run))
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(source, target)
+    about = files.read_json(source.with_suffix(".json"))
+    files.write_json(target.with_suffix(".json"),
+                     about | evaluation.header(run, "direct", TASK))
+    evaluation.launch(run)
+    return run
+
+
+@pytest.mark.parametrize("name", ["direct/{}.jsonl", "direct/{}.json", "manifest.json", "direct"])
+def test_whatever_is_deleted_of_an_evaluation_is_made_again(evaluated, name):
+    """Rows are generated again, their description comes out of the manifest, both with the bytes
+    that they had; the manifest comes out of the descriptions."""
+    folder = evaluated.folder / "evaluation"
+    before = {path: path.read_bytes() for path in folder.rglob("*.json*")}
+    lost = folder / name.format(TASK)
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    evaluation.launch(evaluated)
+    assert {path: path.read_bytes() for path in folder.rglob("*.json*")} == before
+
+
+def test_rows_that_nothing_describes_are_not_taken_over(evaluated, capsys):
+    """Without a description and a manifest nobody knows what made the rows: they are generated."""
+    path = evaluation.path(evaluated, "direct", TASK)
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b'"text": "', b'"text": "x'))
+    path.with_suffix(".json").unlink()
+    (evaluated.folder / "evaluation" / "manifest.json").unlink()
+    evaluation.evaluate(evaluated, "direct", TASK)
+    assert "nothing says what made it" in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+def test_changed_rows_are_named_with_the_remedy(evaluated):
+    """Neither a launch nor a figure takes rows with another hash; the remedy works."""
+    path = evaluation.path(evaluated, "direct", TASK)
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b'"wrong"', b'"right"'))
+    assert path.read_bytes() != before
+    for use in (evaluation.launch, evaluation.read):
+        with pytest.raises(ParamsError, match=f"{path} is missing or changed: .* delete it and"):
+            use(evaluated)
+    path.unlink()
+    path.with_suffix(".json").unlink()
+    evaluation.launch(evaluated)
+    assert path.read_bytes() == before
+
+
+def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
+    """One line names the file and the command that makes it again, before an engine starts."""
+    run = prepare("weightless")
+    weights = training.stage_folder(run, "adapt", TASK, "direct") / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ParamsError, match=f"{weights} is missing or changed; `metarfft train"):
+        evaluation.launch(run)
+
+
+def test_a_full_disk_ends_in_one_line_and_the_evaluation_goes_on(finished, prepare):
+    """No file may be longer than some bytes, as on a full disk: one line names the results; what
+    was written before stays, and the same command ends with all rows."""
+    run = prepare("full")
+    path = evaluation.path(run, "direct", TASK)
+    command = [sys.executable, "-m", "metarfft_core.evaluation", "--params",
+               str(run.folder / "params.yaml"), "--method", "direct", "--task", TASK]
+    environment = os.environ | {"PYTHONPATH": str(params.ROOT)}
+    full = subprocess.run(["prlimit", "--fsize=6000", *command], env=environment,
+                          capture_output=True, text=True)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1] == f"error: {path}: File too large"
+    assert "Traceback" not in full.stderr
+    kept = path.read_bytes()[:path.read_bytes().rfind(b"\n") + 1]
+    assert kept
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert path.read_bytes().startswith(kept)
+    assert _rows(run) == _rows(finished)
+
+
 def test_an_unfinished_evaluation_is_not_read(prepare):
     """Figures are never drawn from half a grid."""
     with pytest.raises(ParamsError, match=f"direct on {TASK} is not finished"):
