@@ -11,6 +11,7 @@ that the server of an API model refused has the finish reason "refused" and the 
 
 import argparse
 import ast
+import hashlib
 import json
 import math
 import os
@@ -142,18 +143,36 @@ def header(run: Params, method: str, task: str, seed: int | None = None) -> dict
 
 
 def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
-    """A hash that stands for the model: of its training's manifest, or of the base's weights."""
-    if METHODS[method].adapted:
-        folder = training.stage_folder(run, "adapt", tasks.get(task).base.id, method, seed)
-    elif METHODS[method].start == "pretrained":
-        folder = training.stage_folder(run, "pretrain")
-    else:
+    """A hash that stands for the model: of the weights that a training left, or of the base's.
+
+    A training that is made again, and comes to the same weights, is the same one.
+    """
+    job = _job(run, method, task, seed)
+    if job is None:
         return models.weights_hash(models.resolve(run.model.name))
-    trained = folder / "manifest.json"
-    if not trained.exists():
+    if not job.manifest.exists():
         raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
-                          f"there is no {trained}")
-    return files.sha256(trained)
+                          f"there is no {job.manifest}")
+    weights = files.read_json(job.manifest)["weights"]
+    return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()
+
+
+def _job(run: Params, method: str, task: str, seed: int | None) -> training.Job | None:
+    """The training that makes the model of a cell; None for the base model and an API's."""
+    if method not in METHODS:
+        return None
+    if METHODS[method].adapted:
+        return training.Job(run, "adapt", tasks.get(task).base.id, method, seed)
+    return training.Job(run, "pretrain") if METHODS[method].start == "pretrained" else None
+
+
+def _check_model(run: Params, method: str, task: str, seed: int | None = None) -> None:
+    """Refuse (ParamsError) a model that is not there as its training left it."""
+    job = _job(run, method, task, seed)
+    if job and not training.finished(job):
+        raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
+                          f"{training.lost(job) or job.manifest} is missing or changed; "
+                          f"`metarfft train --stage {job.stage}` makes it again")
 
 
 def is_finished(run: Params, method: str, task: str, seed: int | None = None) -> bool:
@@ -163,15 +182,43 @@ def is_finished(run: Params, method: str, task: str, seed: int | None = None) ->
     continued with those that it was begun with.
     """
     results = path(run, method, task, seed)
-    if not results.with_suffix(".json").exists():
+    stored = _about(run, method, task, seed)
+    if stored is None:
         return False
-    stored, now = files.read_json(results.with_suffix(".json")), header(run, method, task, seed)
+    now = header(run, method, task, seed)
     keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
     differing = [key for key in keys if stored[key] != now[key]]
+    job = _job(run, method, task, seed)
+    if job and stored["training"] == files.sha256(job.manifest):  # as the kit once wrote it
+        differing = [key for key in differing if key != "training"]
     if differing:
         raise ParamsError(f"{results} was made with other {', '.join(differing)}: give this run "
                           "another name, or delete that file and the .json beside it")
-    return stored["finished"]
+    if not (stored["finished"] and results.exists()):
+        return False
+    _check_rows(results, stored)
+    return True
+
+
+def _about(run: Params, method: str, task: str, seed: int | None) -> dict | None:
+    """What the .json beside a results file says; None where nothing says what made the results.
+
+    Where it is lost, the manifest of the whole evaluation says the same of finished results.
+    """
+    results, every = path(run, method, task, seed), run.folder / "evaluation" / "manifest.json"
+    about = results.with_suffix(".json")
+    if not about.exists() and every.exists() and results.exists():
+        kept = files.read_json(every).get(method, {}).get(results.stem)
+        if kept and kept["sha256"] == files.sha256(results):
+            files.write_json(about, kept)
+    return files.read_json(about) if about.exists() else None
+
+
+def _check_rows(results: Path, about: Mapping) -> None:
+    """Raise ParamsError where finished results are not the ones that were written."""
+    if "sha256" in about and files.changed(results, about["sha256"]):
+        raise ParamsError(f"{results} is missing or changed: put it back, or delete it and the "
+                          ".json beside it, and it is generated again")
 
 
 def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Path:
@@ -184,32 +231,43 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
     if is_finished(run, method, task, seed):
         print(f"{method} on {results.stem}: finished before, skipped", flush=True)
         return results
+    _check_model(run, method, task, seed)
     rows, about = plan(run, method, task, seed), header(run, method, task, seed)
     # Another process may still be writing here: the child of a killed launcher.
-    with alone(results.parent / f".{results.stem}"), open(results, "a+b") as file:
-        files.write_json(results.with_suffix(".json"), {**about, "finished": False})
-        stored = _stored(file)
-        done = {_key(row) for row in stored}
-        missing = [row for row in rows if _key(row) not in done]
-        print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate", flush=True)
-        answered = any(row["finish_reason"] != "refused" for row in stored)
-        _generate(run, missing, file, answered)
-        stored = _stored(file)
-    if len(stored) != len(rows):
-        raise RuntimeError(f"{results} holds {len(stored)} rows, expected {len(rows)}")
-    outcomes = Counter(row["outcome"] for row in stored)
-    files.write_json(results.with_suffix(".json"), {
-        **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-        "gpu": _gpu(), "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES},
-        **_flaws(stored)})
+    with alone(results.parent / f".{results.stem}"):
+        if is_finished(run, method, task, seed):
+            print(f"{method} on {results.stem}: finished meanwhile", flush=True)
+            return results
+        if _about(run, method, task, seed) is None and results.exists():
+            print(f"{results}: nothing says what made it, so it is generated again", flush=True)
+            results.unlink()
+        with files.naming(results), open(results, "a+b") as file:
+            files.write_json(results.with_suffix(".json"), {**about, "finished": False})
+            stored = _stored(file)
+            done = {_key(row) for row in stored}
+            missing = [row for row in rows if _key(row) not in done]
+            print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate",
+                  flush=True)
+            _generate(run, missing, file,
+                      any(row["finish_reason"] != "refused" for row in stored))
+        files.write_json(results.with_suffix(".json"), {
+            **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
+            "gpu": _gpu(), **_counts(results, len(rows))})
     return results
 
 
-def _flaws(rows: list[dict]) -> dict[str, int]:
-    """How many rows of an API model were refused and have no count of tokens, where any."""
-    counts = {"refused": sum(row["finish_reason"] == "refused" for row in rows),
-              "uncounted": sum(row["completion_tokens"] is None for row in rows)}
-    return {name: count for name, count in counts.items() if count}
+def _counts(results: Path, expected: int) -> dict[str, Any]:
+    """The rows of a results file by their outcome, and how many rows of an API model were refused
+    or have no count of tokens, where there are any. RuntimeError where it holds too few or many."""
+    with open(results, "r+b") as file:
+        rows = _stored(file)
+    if len(rows) != expected:
+        raise RuntimeError(f"{results} holds {len(rows)} rows, expected {expected}")
+    outcomes = Counter(row["outcome"] for row in rows)
+    flaws = {"refused": sum(row["finish_reason"] == "refused" for row in rows),
+             "uncounted": sum(row["completion_tokens"] is None for row in rows)}
+    return {"outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES},
+            **{name: count for name, count in flaws.items() if count}}
 
 
 def _say_flaws(results: Path) -> None:
@@ -333,7 +391,7 @@ def launch(run: Params) -> Path:
     parameters = params.open_folder(run) / "params.yaml"
     engines.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
     left = [cell for cell in run.cells if not is_finished(run, *cell)]
-    for check in (header, plan):
+    for check in (header, _check_model, plan):
         for cell in left:
             check(run, *cell)
     for one in run.evaluation.api:
@@ -382,6 +440,7 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
         if files.read_json(about)["params"] != run.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
+        _check_rows(results, files.read_json(about))
         with open(results, encoding="utf-8") as file:
             rows += sorted(map(json.loads, file), key=_key)
     return pandas.DataFrame(rows)
@@ -390,7 +449,7 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate the whole grid, or one method on one task.
 
-    Returns 0, 1 where a server gave no answer, 2 for a user's error.
+    Returns 0, 1 where a server gave no answer or the system failed, 2 for a user's error.
     """
     parser = argparse.ArgumentParser(
         prog="metarfft_core.evaluation",
@@ -413,7 +472,8 @@ def main(arguments: list[str] | None = None) -> int:
             if cell not in run.cells:
                 raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
             evaluate(run, *cell)
-    except (ParamsError, api.ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ParamsError, api.ServerError, OSError) as error:
+        reason = files.explain(error) if isinstance(error, OSError) else error
+        print(f"error: {reason}", file=sys.stderr)
         return 2 if isinstance(error, ParamsError) else 1
     return 0

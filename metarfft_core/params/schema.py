@@ -534,7 +534,7 @@ def open_folder(run: Params) -> Path:
 def _holds_results(folder: Path) -> bool:
     """Whether anything was made there; a run that was refused leaves only what is named here."""
     return any(entry.name not in ("params.yaml", "notebooks", "reports")
-               for entry in folder.iterdir())
+               and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
 def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
