@@ -12,8 +12,10 @@ rule altogether, the walk ends.
 import ast
 import copy
 import re
+from collections.abc import Generator
 from typing import Any
 
+from metarfft_core.tracing import question as questions
 from metarfft_core.tracing.claims import LINE_LIMIT, AtLength, FalseLine, Lines, Lost, Scratchpad
 from metarfft_core.tracing.evaluator import (
     Unclear,
@@ -31,27 +33,33 @@ __all__ = ["LINE_LIMIT", "FalseLine", "judge", "judge_at_length", "judge_in_word
            "judge_recital", "judge_scratchpad", "judge_trace", "split_prompt"]
 
 
-def judge(prompt: str, completion: str) -> list[FalseLine]:
+def judge(prompt: str, completion: str, template: str | None = None) -> list[FalseLine]:
     """Every false line of a rule-following completion, from the texts alone (empty: all true).
 
-    Raises ValueError where the prompt holds no rule and question in the kit's form.
+    `template` is that of the question (`task.question`), as in the functions below. With it the
+    arguments are found exactly; without it they are searched for in the question (see
+    `question.missing` for what that cannot see).
+    Raises ValueError where the prompt holds no rule and question in the kit's form, or where the
+    question does not begin as the template does.
     """
     rule, question = split_prompt(prompt)
-    return judge_trace(rule, question, completion)
+    return judge_trace(rule, question, completion, template)
 
 
-def judge_trace(rule: str, question: str, completion: str) -> list[FalseLine]:
+def judge_trace(rule: str, question: str, completion: str,
+                template: str | None = None) -> list[FalseLine]:
     """The same, with the rule's text and the question given apart."""
-    return _Walk(rule, question, Lines(completion)).judge()
+    return _Walk(rule, question, Lines(completion), template=template).judge()
 
 
-def judge_recital(rule: str, recitals: dict[int, str], question: str,
-                  completion: str) -> list[FalseLine]:
+def judge_recital(rule: str, recitals: dict[int, str], question: str, completion: str,
+                  template: str | None = None) -> list[FalseLine]:
     """The same, of a completion that recites `recitals` for the lines of the rule (from 1)."""
-    return _Walk(rule, question, Lines(completion), recitals).judge()
+    return _Walk(rule, question, Lines(completion), recitals, template).judge()
 
 
-def judge_in_words(rule: str, prompt: str, completion: str) -> list[FalseLine]:
+def judge_in_words(rule: str, prompt: str, completion: str,
+                   template: str | None = None) -> list[FalseLine]:
     """Every false line of a completion that recites the numbered sentences of its prompt.
 
     The sentences say nothing to a judge, so the rule that they word is given too. Raises ValueError
@@ -65,14 +73,15 @@ def judge_in_words(rule: str, prompt: str, completion: str) -> list[FalseLine]:
     if len(lines) != len(sentences):
         raise ValueError(f"the prompt has {len(sentences)} sentences, the rule {len(lines)} lines")
     recitals = dict(zip(lines, sentences, strict=True))
-    return judge_recital(rule, recitals, question, completion)
+    return judge_recital(rule, recitals, question, completion, template)
 
 
-def judge_at_length(prompt: str, completion: str) -> list[FalseLine]:
+def judge_at_length(prompt: str, completion: str,
+                    template: str | None = None) -> list[FalseLine]:
     """Every step of a completion in the paper's wording that has a false line; the number is that
     of its last line. Raises ValueError as `judge` does."""
     rule, question = split_prompt(prompt)
-    return _Walk(rule, question, AtLength(rule, completion)).judge()
+    return _Walk(rule, question, AtLength(rule, completion), template=template).judge()
 
 
 def judge_scratchpad(rule: str, inputs: dict[str, Any], completion: str) -> list[FalseLine]:
@@ -110,10 +119,11 @@ class _Walk:
     """Walks a rule along the lines of a text."""
 
     def __init__(self, rule: str, given: str | dict[str, Any], lines: Lines,
-                 recitals: dict[int, str] | None = None):
+                 recitals: dict[int, str] | None = None, template: str | None = None):
         self.recitals = recitals or {number: line.strip() for number, line
-                                     in enumerate(rule.splitlines(), start=1)}
+                                     in enumerate(rule.split("\n"), start=1)}
         self.given = given  # the question, or the arguments themselves
+        self.template = template  # of the question
         self.lines = lines
         module = ast.parse(rule)
         self.functions = {node.name: node for node in module.body
@@ -121,12 +131,11 @@ class _Walk:
         self.tables = {node.targets[0].id: ast.literal_eval(node.value) for node in module.body
                        if isinstance(node, ast.Assign)}
         self.rule = module.body[-1]
-        self.depth = 0
 
     def judge(self) -> list[FalseLine]:
         names = [argument.arg for argument in self.rule.args.args]
         try:
-            self.lines.end(self.call(self.rule, self.inputs(names)))
+            self.lines.end(self.walk(self.call(self.rule, self.inputs(names))))
         except Lost:
             pass  # the line where the text left the rule is among the false ones already
         except Unclear as error:
@@ -137,49 +146,61 @@ class _Walk:
         return self.lines.false
 
     def inputs(self, names: list[str]) -> dict[str, Any]:
-        """The arguments: what the first line claims, if the question has it too, in order."""
+        """The arguments: what the first line claims, if the question has it too."""
         if isinstance(self.given, dict):
             return {name: self.given[name] for name in names}
-        claims = {fact.left: fact.right for fact in
-                  self.lines.first().facts if fact.kind == "state"}
-        position, values = 0, {}
-        for name in names:
-            text = claims.get(name, "")
-            found = text and re.compile(
-                rf"(?<![\w'\"\[(\-]){re.escape(text)}(?![\w'\"])").search(self.given, position)
-            if not found:
-                self.lines.position = 1
-                self.lines.wrong(f"the question does not give {name} = {text}")
-            else:
-                position = found.end()
-            values[name] = literal(text)
-        return values
+        facts = self.lines.first(self.code(self.rule)).facts
+        claims = {fact.left: fact.right for fact in facts if fact.kind == "state"}
+        texts = {name: claims.get(name, "") for name in names}
+        if self.template is None:
+            wrong = questions.missing(self.given, texts)
+        else:
+            wrong = questions.misplaced(self.template, self.given, texts)
+        if wrong is not None:
+            self.lines.position = 1
+            self.lines.wrong(f"the question does not give {wrong} = {texts.get(wrong, '')}")
+        return {name: literal(text) for name, text in texts.items()}
 
-    def call(self, function: ast.FunctionDef, names: dict[str, Any]) -> Any:
-        """Walk one call of a function; `names` are its arguments."""
-        self.depth += 1
-        if self.depth > 100:
-            raise Unclear("a recursion without end")
+    def walk(self, call: Generator) -> Any:
+        """Walk a call and every call inside it; its value.
+
+        The calls in progress stand in a list and not on Python's stack, so a rule may call itself
+        as often as its text says.
+        """
+        calls, value = [call], None
+        while calls:
+            try:
+                inner = calls[-1].send(value)
+            except StopIteration as end:
+                calls.pop()
+                value = end.value
+            else:
+                calls.append(inner)
+                value = None
+        return value
+
+    def call(self, function: ast.FunctionDef, names: dict[str, Any]) -> Generator:
+        """Walk one call of a function; `names` are its arguments. Yields the calls inside it."""
         expected = [Fact("state", name, repr(value)) for name, value in names.items()]
         scope = dict(self.tables)
         self.lines.arrive(function, scope)
         claims = self.lines.facts(self.code(function), expected, False)
         scope |= {claim.left: literal(claim.right) for claim in claims}
         try:
-            self.block(function.body, scope)
+            yield from self.block(function.body, scope)
         except _Return as result:
             return result.value
-        finally:
-            self.depth -= 1
         raise Unclear("the rule ends without return")
 
     def code(self, node: ast.AST) -> str:
         return self.recitals[node.lineno]
 
-    def block(self, statements: list[ast.stmt], names: dict[str, Any]) -> None:
+    def block(self, statements: list[ast.stmt], names: dict[str, Any]) -> Generator:
         for statement in statements:
             self.lines.arrive(statement, names)
-            getattr(self, type(statement).__name__)(statement, names)
+            inside = getattr(self, type(statement).__name__)(statement, names)
+            if inside is not None:  # a statement that may hold a call
+                yield from inside
 
     def Break(self, node, names):
         self.lines.silent(self.code(node), [])
@@ -202,7 +223,7 @@ class _Walk:
         raise _Return(literal(claim.right))
 
     def If(self, node, names):
-        self.block(node.body if self.verdict(node, names, False) else node.orelse, names)
+        yield from self.block(node.body if self.verdict(node, names, False) else node.orelse, names)
 
     def verdict(self, node: ast.If | ast.While, names: dict[str, Any], loops: bool) -> bool:
         """The verdict that the text claims for a condition."""
@@ -218,7 +239,7 @@ class _Walk:
         while self.verdict(node, names, True):
             self.lines.enter(node)
             try:
-                self.block(node.body, names)
+                yield from self.block(node.body, names)
             except _Continue:
                 continue
             except _Break:
@@ -244,7 +265,7 @@ class _Walk:
                 names |= {claim.left: literal(claim.right) for claim in claims}
             self.lines.enter(node)
             try:
-                self.block(node.body, names)
+                yield from self.block(node.body, names)
             except _Continue:
                 continue
             except _Break:
@@ -268,7 +289,7 @@ class _Walk:
             function = self.functions[call.id]
             arguments = [evaluate(argument, names) for argument in value.args]
             parameters = [argument.arg for argument in function.args.args]
-            result = self.call(function, dict(zip(parameters, arguments, strict=True)))
+            result = yield self.call(function, dict(zip(parameters, arguments, strict=True)))
         else:
             shown = ast.unparse(substituted(value, names)) if call is None or not (
                 isinstance(call, ast.Attribute) and call.attr == "pop") else ""
