@@ -19,11 +19,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from metarfft_core import formats
 from metarfft_core.tasks.base import Instance, Task
-from metarfft_core.tracing import parse, replay
+from metarfft_core.tracing import parse, question, replay
+from metarfft_core.tracing.evaluator import DIGITS, TOO_LARGE, is_too_large
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 30)
 """The lengths that are checked unless others are asked for, beside the shortest of the task."""
@@ -34,6 +36,8 @@ DRAWS = 100
 """Instances of a length that are drawn for the numbers of a report."""
 LINE_LIMIT = 50_000
 """The most lines that a rule executes on one instance; more is taken for an endless loop."""
+DEPTH_LIMIT = 900
+"""The most calls of rules inside each other. Python allows 1,000, of which the caller uses some."""
 
 
 class CheckError(ValueError):
@@ -105,11 +109,11 @@ def false_lines(task: Task, instance: Instance, name: str,
     """What the replay finds in an instance's text, a key of TEXTS (empty: all true)."""
     match name:
         case "rfft":
-            return replay.judge(*example)
+            return replay.judge(*example, task.question)
         case "rfft_paper":
-            return replay.judge_at_length(*example)
+            return replay.judge_at_length(*example, task.question)
         case "rfft_nl":
-            return replay.judge_in_words(task.rule_source, *example)
+            return replay.judge_in_words(task.rule_source, *example, task.question)
         case "scratchpad":
             return replay.judge_scratchpad(task.rule_source, instance.inputs, example.completion)
         case "direct":
@@ -201,13 +205,13 @@ def _drawn(task: Task, length: int, index: int, guarded: bool = False) -> Instan
     def sampler(rng, length):
         inputs = task.sampler(rng, length)
         if not isinstance(inputs, dict) or tuple(inputs) != task.rule.arguments:
-            raise CheckError(f"the sampler gives {inputs!r}, the rule takes "
+            raise CheckError(f"the sampler gives {_shown(inputs)}, the rule takes "
                              f"{', '.join(task.rule.arguments)}: a dict with these names in this "
                              "order is needed")
         for name, value in inputs.items():
             if not _is_data(value):
-                raise CheckError(f"the sampler gives {name} = {value!r}: only numbers, strings, "
-                                 "lists, tuples and dicts of them can be stored")
+                raise CheckError(f"the sampler gives {name} = {_shown(value)}: only numbers, "
+                                 "strings, lists, tuples and dicts of them can be stored")
         plain.append(_run(task, inputs))
         return inputs
 
@@ -233,39 +237,67 @@ def _is_data(value: Any) -> bool:
         return False
 
 
+def _shown(value: Any) -> str:
+    """A value as text; Python refuses to write some."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a number of more than {DIGITS:,} digits"
+
+
 def _run(task: Task, inputs: dict[str, Any]) -> Any:
     """The answer of the rule's text run as plain Python, with its line named where it fails."""
     names: dict[str, Any] = {}
-    lines = task.rule_source.splitlines()
-    file, left = f"<text of {task.id}>", LINE_LIMIT
-
-    def count(frame, event, _):
-        nonlocal left
-        if frame.f_code.co_filename != file:
-            return None
-        left -= event == "line"
-        if left < 0:
-            number = frame.f_lineno
-            raise CheckError(f"the rule does not end: more than {LINE_LIMIT} lines were executed, "
-                             f"the last one line {number}: {lines[number - 1].strip()}")
-        return count
-
+    file = f"<text of {task.id}>"
+    lines = task.rule_source.split("\n")
     before = sys.gettrace()
     exec(compile(task.rule_source, file, "exec"), names)  # passed the subset when it was declared
     arguments = copy.deepcopy(list(inputs.values()))
     try:
-        sys.settrace(count)
+        sys.settrace(_Guard(file, lines).event)
         return names[task.rule.name](*arguments)
     except CheckError:
         raise
-    except RecursionError as error:
-        raise CheckError(f"the rule calls itself without end: {_where(error, file, lines)}"
-                         ) from None
     except Exception as error:
         raise CheckError(f"the rule fails at {_where(error, file, lines)}: {_what(error)}"
                          ) from None
     finally:
         sys.settrace(before)
+
+
+class _Guard:
+    """Watches a rule that is executed, and ends it where it goes beyond what a trace can hold."""
+
+    def __init__(self, file: str, lines: list[str]):
+        self.file = file
+        self.lines = lines
+        self.left = LINE_LIMIT
+        self.depth = 0
+        self.last = 1  # the line that was executed last
+
+    def event(self, frame: FrameType, event: str, value: Any):
+        """A call, a line or a return, as `sys.settrace` reports it."""
+        if frame.f_code.co_filename != self.file:
+            return None
+        self.depth += {"call": 1, "return": -1}.get(event, 0)
+        if any(isinstance(one, int) and is_too_large(one)
+               for one in (value, *frame.f_locals.values())):
+            raise CheckError(f"the rule makes a number that Python does not write, of more than "
+                             f"{DIGITS:,} digits, in {self.here}")
+        self.last = frame.f_lineno
+        self.left -= event == "line"
+        if self.left < 0:
+            raise CheckError(f"the rule does not end: more than {LINE_LIMIT} lines were executed, "
+                             f"the last one {self.here}")
+        if self.depth > DEPTH_LIMIT:
+            raise CheckError(f"the rule calls itself without end: {self.here} (more than "
+                             f"{DEPTH_LIMIT} calls inside each other)")
+        return self.event
+
+    @property
+    def here(self) -> str:
+        """The line that was executed last, with its text."""
+        return f"line {self.last}: {self.lines[self.last - 1].strip()}"
 
 
 def _where(error: Exception, file: str, lines: list[str] | None = None) -> str:
@@ -283,11 +315,11 @@ def _what(error: Exception) -> str:
 def _faults(task: Task, instance: Instance,
             examples: dict[str, formats.Example]) -> Iterator[str]:
     """What is wrong with an instance and its texts; fills `examples` with these."""
-    question, position = task.ask(instance.inputs), 0
-    for name, value in instance.inputs.items():
-        position = question.find(repr(value), position) + len(repr(value))
-        if position < len(repr(value)):
-            yield f"the question does not hold {name} = {value!r} behind the arguments before it"
+    asked = task.ask(instance.inputs)
+    wrong = question.misplaced(task.question, asked,
+                               {name: repr(value) for name, value in instance.inputs.items()})
+    if wrong is not None:
+        yield f"the question does not hold {wrong} = {instance.inputs[wrong]!r} in its place"
     execution = task.trace(instance.inputs)
     if repr(execution.answer) != repr(instance.answer):
         yield f"the traced rule gives {execution.answer!r}, the plain one {instance.answer!r}"
@@ -295,9 +327,10 @@ def _faults(task: Task, instance: Instance,
         prompt, completion = examples[name] = formats.render(task, instance, format, wording)
         if formats.parse_answer(completion) != repr(instance.answer):
             yield f"the {name} text does not end with the answer {instance.answer!r}"
-        if not prompt.endswith(question):
+        if not prompt.endswith(asked):
             yield f"the {name} prompt does not end with the question"
         for false in false_lines(task, instance, name, examples[name]):
-            yield f"the {name} text is false in line {false.line}, {false.text!r}: {false.reason}"
+            what = "cannot be judged" if TOO_LARGE in false.reason else "is false"
+            yield f"the {name} text {what} in line {false.line}, {false.text!r}: {false.reason}"
     if parse.steps(examples["rfft"].completion) != (execution.steps, repr(instance.answer)):
         yield "the trace does not read back as the steps that were executed"

@@ -18,6 +18,7 @@ from typing import Any
 from metarfft_core.tracing import question as questions
 from metarfft_core.tracing.claims import LINE_LIMIT, AtLength, FalseLine, Lines, Lost, Scratchpad
 from metarfft_core.tracing.evaluator import (
+    TOO_LARGE,
     Unclear,
     evaluate,
     is_literal,
@@ -140,9 +141,10 @@ class _Walk:
             pass  # the line where the text left the rule is among the false ones already
         except Unclear as error:
             self.lines.position += 1
-            self.lines.wrong(f"the claims lead nowhere: {error}")
+            what = "the value is" if str(error) == TOO_LARGE else "the claims lead nowhere:"
+            self.lines.wrong(f"{what} {error}")
         except RecursionError:
-            self.lines.wrong("the claims lead into a recursion without end")
+            self.lines.wrong("the claims are nested without end")
         return self.lines.false
 
     def inputs(self, names: list[str]) -> dict[str, Any]:

@@ -105,18 +105,18 @@ class Rule:
 
     @cached_property
     def _reciting_words(self):
-        lines = self.source.splitlines()
+        lines = self.source.split("\n")
         for line, sentence in self.sentences.items():
             lines[line - 1] = sentence
         return self._load(*rewrite.write(self._module, lines, "text"))
 
     @cached_property
     def _reciting_at_length(self):
-        return self._load(rewrite_paper.write(self._module, self.source.splitlines()), [])
+        return self._load(rewrite_paper.write(self._module, self.source.split("\n")), [])
 
     def _compile(self, records: str):
         """Write and compile a form of this rule, whose text passed the subset."""
-        return self._load(*rewrite.write(self._module, self.source.splitlines(), records))
+        return self._load(*rewrite.write(self._module, self.source.split("\n"), records))
 
     def _load(self, text: str, sites: list[Site]):
         """Compile what the writer wrote; the function that is the rule."""
