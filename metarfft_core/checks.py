@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from metarfft_core import formats
+from metarfft_core import elsewhere, formats
 from metarfft_core.tasks.base import Instance, Task
 from metarfft_core.tracing import parse, question, replay
 from metarfft_core.tracing.evaluator import DIGITS, TOO_LARGE, is_too_large
@@ -64,6 +64,7 @@ class Report(NamedTuple):
     task: str
     samples: int  # checked at each length
     rows: list[Row]
+    note: str = ""  # what could not be checked
 
     def cells(self) -> list[dict[str, Any]]:
         """A flat dict for each length, such as `pandas.DataFrame(report.cells())` takes."""
@@ -83,25 +84,61 @@ class Report(NamedTuple):
         lines += ["  ".join(row[key].rjust(width) for key, width in widths.items())
                   for row in cells]
         return "\n".join([f"{self.task}: nothing is wrong with {self.samples} samples a length",
-                          *lines])
+                          *lines, *([self.note] if self.note else [])])
 
 
 def check(task: Task, lengths: Iterable[int] | None = None, samples: int = SAMPLES, *,
           draws: int = DRAWS, tokens: Callable[[str, str], int] | None = None) -> Report:
     """Check `samples` instances of each length, in every format; returns the task's numbers.
 
-    `draws` instances of each length are drawn for the counts. `tokens(prompt, completion)` counts
-    tokens, such as `models.token_counter(name)`. Raises CheckError at the first thing wrong.
+    `draws` instances of each length are drawn for the counts, and again in two other processes.
+    `tokens(prompt, completion)` counts tokens, such as `models.token_counter(name)`. Raises
+    CheckError at the first thing wrong.
     """
+    report, = check_all([task], lengths, samples, draws=draws, tokens=tokens)
+    return report
+
+
+def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
+              samples: int = SAMPLES, *, draws: int = DRAWS,
+              tokens: Callable[[str, str], int] | None = None) -> Iterator[Report]:
+    """The same for several tasks, a report each, with the same two processes for all of them."""
     if samples < 1:
         raise CheckError(f"samples: at least 1 is needed, got {samples}")
-    if lengths is None:
-        lengths = {task.lengths[0], *set(LENGTHS).intersection(task.lengths)}
-    elif wrong := sorted(set(lengths).difference(task.lengths)):
+    asked = None if lengths is None else sorted(set(lengths))
+    wanted = [(task, _lengths(task, asked)) for task in several]
+    program = f"from {__name__} import load; import {elsewhere.__name__} as e; e.draw(load)"
+    with elsewhere.Elsewhere(wanted, max(samples, draws), program) as others:
+        for task, allowed in wanted:
+            rows, drawn = [], {}
+            for length in allowed:
+                row, drawn[length] = _row(task, length, samples, draws, tokens)
+                rows.append(row)
+            yield Report(task.id, samples, rows, _compared(task, drawn, others))
+
+
+def _lengths(task: Task, asked: list[int] | None) -> list[int]:
+    """The lengths at which a task is checked."""
+    if asked is None:
+        return sorted({task.lengths[0], *set(LENGTHS).intersection(task.lengths)})
+    if wrong := sorted(set(asked).difference(task.lengths)):
         raise CheckError(f"task {task.id} cannot draw length {wrong[0]}: it allows "
                          f"{task.lengths[0]} to {task.lengths[-1]}")
-    rows = [_row(task, length, samples, draws, tokens) for length in sorted(set(lengths))]
-    return Report(task.id, samples, rows)
+    return asked
+
+
+def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhere) -> str:
+    """Hold instances against those of other processes; a note where that is not possible."""
+    try:
+        other = others.compare(task, drawn)
+    except elsewhere.NotDrawn as why:
+        return f"Not drawn again in another process: {why}"
+    if other:
+        raise _wrong(task, other.length, other.index, "the sampler gives another instance in "
+                     f"another process ({other.environment}): {other.text}, here "
+                     f"{drawn[other.length][other.index]}; it may use only rng and length, no "
+                     "order of a set, no locale and no local time")
+    return ""
 
 
 def false_lines(task: Task, instance: Instance, name: str,
@@ -145,11 +182,12 @@ def load(path: str | Path) -> list[Task]:
     return found
 
 
-def _row(task: Task, length: int, samples: int, draws: int, tokens) -> Row:
+def _row(task: Task, length: int, samples: int, draws: int, tokens) -> tuple[Row, list[str]]:
+    """The numbers of a length, and the texts of the instances that were drawn, by index."""
     texts = [_checked(task, length, index) for index in range(samples)]
     drawn = [_drawn(task, length, index) for index in reversed(range(max(samples, draws)))]
     for index, (instance, _) in enumerate(texts):
-        if _text(instance) != _text(drawn[-1 - index]):
+        if elsewhere.text(instance) != elsewhere.text(drawn[-1 - index]):
             raise _wrong(task, length, index, "the sampler gives another instance the second "
                          f"time: {instance.inputs!r}, then {drawn[-1 - index].inputs!r}; it may "
                          "use only rng and length")
@@ -162,21 +200,18 @@ def _row(task: Task, length: int, samples: int, draws: int, tokens) -> Row:
         return {name: round(sum(size(*one[name]) for one in examples) / samples)
                 for name in TEXTS}
 
-    return Row(
+    row = Row(
         length=length, distinct=len({repr(instance.inputs) for instance in drawn}), draws=count,
         answers=len(answers), commonest=round(answers.most_common(1)[0][1] / count, 2),
         yes=round(answers["True"] / count, 2) if truths else None,
         lines=max(one["rfft"].completion.count("\n") for one in examples),
         characters=mean(lambda prompt, completion: len(prompt) + len(completion)),
         tokens=mean(tokens) if tokens else {})
+    return row, [elsewhere.text(instance) for instance in reversed(drawn)]
 
 
 def _wrong(task: Task, length: int, index: int, what: str) -> CheckError:
     return CheckError(f"task {task.id}, length {length}, index {index}: {what}")
-
-
-def _text(instance: Instance) -> str:
-    return repr((instance.inputs, instance.answer))
 
 
 # --- one instance
@@ -184,7 +219,7 @@ def _text(instance: Instance) -> str:
 def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, formats.Example]]:
     """An instance and its text in every format; CheckError at the first thing wrong."""
     instance = _drawn(task, length, index, guarded=True)
-    before = _text(instance)
+    before = elsewhere.text(instance)
     examples: dict[str, formats.Example] = {}
     try:
         what = next(_faults(task, instance, examples), None)
@@ -192,9 +227,9 @@ def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, f
         raise _wrong(task, length, index, f"its texts cannot be made: {_what(error)}") from error
     if what:
         raise _wrong(task, length, index, what)
-    if _text(instance) != before:
+    if elsewhere.text(instance) != before:
         raise _wrong(task, length, index, f"the inputs were changed: {before} before, "
-                                          f"{_text(instance)} after")
+                                          f"{elsewhere.text(instance)} after")
     return instance, examples
 
 
@@ -217,7 +252,8 @@ def _drawn(task: Task, length: int, index: int, guarded: bool = False) -> Instan
 
     drawn = replace(task, sampler=sampler) if guarded else task
     try:
-        instance = drawn.sample(length=length, seed=0, index=index, stream="check")
+        instance = drawn.sample(length=length, seed=0, index=index, stream=elsewhere.STREAM)
+        elsewhere.text(instance)  # some numbers cannot be written
     except CheckError as error:
         raise _wrong(task, length, index, str(error)) from None
     except Exception as error:
