@@ -161,6 +161,7 @@ class _Walk:
         if wrong is not None:
             self.lines.position = 1
             self.lines.wrong(f"the question does not give {wrong} = {texts.get(wrong, '')}")
+            self.lines.position = 0  # the line itself is still to be judged
         return {name: literal(text) for name, text in texts.items()}
 
     def walk(self, call: Generator) -> Any:
