@@ -186,8 +186,9 @@ def _check(options: argparse.Namespace) -> None:
     from metarfft_core import tasks
     from metarfft_core.authoring import checks
 
-    for task in checks.load(options.file) if options.file else tasks.select():
-        print(checks.check(task, options.lengths, options.samples), end="\n\n", flush=True)
+    several = checks.load(options.file) if options.file else tasks.select()
+    for report in checks.check_all(several, options.lengths, options.samples):
+        print(report, end="\n\n", flush=True)
 
 
 def _plan(options: argparse.Namespace) -> None:

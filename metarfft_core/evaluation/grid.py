@@ -300,7 +300,7 @@ def _stored(file: BinaryIO) -> list[dict]:
               "taken away", flush=True)
         file.truncate(whole)
     rows = []
-    for number, line in enumerate(content[:whole].splitlines(), start=1):
+    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
         try:
             rows.append(json.loads(line))
         except ValueError:
@@ -441,7 +441,7 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
         _check_rows(results, files.read_json(about))
-        with open(results, encoding="utf-8") as file:
+        with open(results, encoding="utf-8", newline="\n") as file:
             rows += sorted(map(json.loads, file), key=_key)
     return pandas.DataFrame(rows)
 

@@ -66,7 +66,7 @@ def _download(name: str, weights: bool) -> str:
     try:
         return snapshot_download(name, allow_patterns=patterns)
     except (OSError, ValueError) as error:  # not found, no access, no network
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0]
         raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "
                           f"does not give it: {reason}") from None
 

@@ -198,10 +198,10 @@ def read_log(folder: Path) -> list[dict]:
     """
     lines = []
     path = folder / "log.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:  # cut, or what is behind the last newline
             break
     return lines
 
