@@ -213,8 +213,7 @@ def faults(rng: Random, case: Case) -> list[str] | None:
                 case.source, lambda rng, length: copy.deepcopy(case.inputs))
     try:
         run = Run(case)
-    except (LookupError, NameError, ValueError, TypeError, ZeroDivisionError, RuntimeError,
-            TooLong):
+    except (LookupError, NameError, ValueError, TypeError, ArithmeticError, RuntimeError, TooLong):
         return None  # the rule fails on its inputs
     before = repr(case.inputs)
     try:
