@@ -125,7 +125,7 @@ def test_table_in_another_form(tmp_path, name):
     path = own(tmp_path, "return n")
     path.write_text(path.read_text().replace("    question", f"    {text}\n\n    question"))
     with pytest.raises(checks.CheckError, match=rf"own\.py: task own_\d+: line {line}: beside "
-                                                "rules a rule's text holds only tables: NAME = lit"):
+                                                "rules a rule's text holds only tables: NAME"):
         checks.load(path)
 
 
