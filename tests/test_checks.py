@@ -448,7 +448,7 @@ def test_a_line_separator_in_a_cell(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], input=json.dumps(text),
                           capture_output=True, text=True, check=True)
     assert re.search(r"RuleError\(.task own_\d+: the file or cell cannot be read back at its "
-                     r"line 11: .*; write line separators in strings as", done.stdout.split("\n")[-2])
+                     r"line 11: .*; write line separators in strings", done.stdout.split("\n")[-2])
 
 
 def test_page_on_the_command_line(tmp_path):
