@@ -120,7 +120,7 @@ def test_lm_eval_gives_the_kits_own_outcomes(run, model, exported, tmp_path):
     for task in TASKS:
         [samples] = tmp_path.glob(f"*/samples_metarfft_direct_{task}_*.jsonl")
         theirs = {(row["doc"]["length"], row["doc"]["index"]): (row["resps"][0][0], row["acc"])
-                  for row in map(json.loads, samples.read_text().splitlines())}
+                  for row in map(json.loads, samples.read_text().rstrip("\n").split("\n"))}
         ours = outcomes(run, model, task)
         rows = evaluation.plan(run, "direct", task)
         assert len(theirs) == len(rows) == 20
@@ -168,7 +168,7 @@ def test_the_tasks_are_what_the_run_evaluates(run, exported):
 
     found = {}
     for path in exported.glob("*/*.yaml"):
-        *lines, scoring = path.read_text().splitlines()
+        *lines, scoring = path.read_text().rstrip("\n").split("\n")
         assert scoring == "process_results: !function metarfft_core.bridges.lm_eval.process_results"
         values = yaml.safe_load("\n".join(lines))
         found[values["task"]] = values

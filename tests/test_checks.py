@@ -1,5 +1,6 @@
 """The checks of a user's own task, and the page that tells how to declare one."""
 
+import json
 import os
 import re
 import shlex
@@ -447,6 +448,17 @@ def test_page_in_a_notebook(tmp_path):
     table, = (output for output in cells[5].outputs if output.output_type == "execute_result")
     assert "rfft tokens" in table.data["text/plain"]
     assert (tmp_path / "running_maximum.parquet").stat().st_size > 1000
+
+
+def test_a_line_separator_in_a_cell(tmp_path):
+    """IPython ends lines at U+2028 inside strings; a cell with one is refused in one line."""
+    text = own(tmp_path, "x = 'a\u2028b'\nreturn x").read_text(encoding="utf-8")
+    program = ("import json, sys; from IPython.core.interactiveshell import InteractiveShell\n"
+               "print(repr(InteractiveShell.instance().run_cell(json.load(sys.stdin)).error_in_exec))")
+    done = subprocess.run([sys.executable, "-c", program], input=json.dumps(text),
+                          capture_output=True, text=True, check=True)
+    assert re.search(r"RuleError\(.task own_\d+: the file or cell cannot be read back at its "
+                     r"line 11: .*; write line separators in strings", done.stdout.split("\n")[-2])
 
 
 def test_page_on_the_command_line(tmp_path):

@@ -84,7 +84,7 @@ def test_the_step_is_that_of_the_planting(results):
             sentence = found.code if format == "rfft" else task.rule.sentences[found.line]
             assert found.expected.startswith(sentence)
             assert format != "rfft" or found.code == (
-                task.rule_source.splitlines()[found.line - 1].strip())
+                task.rule_source.split("\n")[found.line - 1].strip())
         if found.at and wrong.how != "spaces":
             assert wrong.text.split("\n")[found.at - 1].strip() == found.got
 

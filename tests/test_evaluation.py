@@ -117,7 +117,7 @@ def finished(prepare):
 
 
 def _rows(run):
-    lines = evaluation.path(run, "direct", TASK).read_text(encoding="utf-8").splitlines()
+    lines = evaluation.path(run, "direct", TASK).read_bytes().split(b"\n")[:-1]
     return sorted(map(json.loads, lines), key=lambda row: (row["length"], row["index"]))
 
 

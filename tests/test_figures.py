@@ -44,7 +44,7 @@ def run(tmp_path_factory):
 
 def _stored(run):
     for path in run.folder.glob("evaluation/*/*.jsonl"):
-        yield from map(json.loads, path.read_text().splitlines())
+        yield from map(json.loads, path.read_text().rstrip("\n").split("\n"))
 
 
 def _read(path):

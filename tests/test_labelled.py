@@ -22,7 +22,7 @@ OUTPUTS = Path(__file__).parent / "data" / "labelled_outputs.jsonl"
 @pytest.fixture(scope="module")
 def results():
     """(labelled output, its diagnosis)"""
-    rows = [json.loads(line) for line in OUTPUTS.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in OUTPUTS.read_bytes().rstrip(b"\n").split(b"\n")]
     return [(row, errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]),
                                   row["text"], row["finish_reason"])) for row in rows]
 

@@ -78,6 +78,19 @@ def test_a_diagnosis(task, format):
     assert ">>" in errors.annotate(wrong, found)
 
 
+@pytest.mark.parametrize(("right", "wrong", "kind"), [
+    ("1 + 1 = 2", "1 + 1 = 3", "wrong_arithmetic"), ("1 + 1 = 2", "1 + 0 = 1", "wrong_copy"),
+    (" # 1 + 1 = 2", " #  1 + 1 = 2", "right")])
+def test_a_diagnosis_behind_an_apostrophe(task, right, wrong, kind):
+    """The facts behind a sentence with an apostrophe are compared one by one."""
+    drawn = (task.sample(length=9, seed=0, index=index) for index in range(99))
+    instance = next(one for one in drawn if one.answer > 2)
+    text = formats.render(task, instance, "rfft_nl").completion
+    assert f"count's value # {right.removeprefix(' # ')}" in text
+    found = errors.diagnose(task, instance.inputs, text.replace(right, wrong, 1), "stop", "rfft_nl")
+    assert found.kind == kind
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A made-up run whose rows hold the characters themselves."""

@@ -35,7 +35,7 @@ def watch(source: str, inputs: dict) -> list[tuple[str, dict[str, str], set[str]
     Each is (line, the literals of all variables after it, the variables that it changed). A call
     is the line of its `def`. `else:` is no line of its own to Python either.
     """
-    lines = source.splitlines()
+    lines = source.split("\n")
     seen, running, before = [], {}, {}
 
     def finish(frame):
@@ -156,7 +156,7 @@ def outsider_finds_true(code: str, fact: str) -> bool:
 @every_task
 def test_an_outsider_finds_every_fact_true(task, count):
     """Every recited line is a line of the rule; every fact is valid Python and true by itself."""
-    rule = {line.strip() for line in task.rule_source.splitlines()}
+    rule = {line.strip() for line in task.rule_source.split("\n")}
     for instance in draw(task, count):
         *lines, last = formats.render(task, instance, "rfft").completion.split("\n")
         for line in lines:
