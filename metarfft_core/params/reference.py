@@ -136,7 +136,7 @@ def _bounds(metadata: Any) -> Iterator[str]:
         for name, words in _BOUNDS.items():
             bound = getattr(rule, name, None)
             if bound is not None and bound < UNNAMED:
-                yield f"{words} {bound:g}" if bound < 1e6 else f"{words} {bound:,}"
+                yield f"{words} {int(bound) if bound == int(bound) else bound:,}"
         if getattr(rule, "pattern", None):
             yield f"like `{rule.pattern}`"
 
