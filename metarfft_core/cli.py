@@ -11,7 +11,10 @@ from metarfft_core.system import places
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0, 1 where a run failed, 2 for a user's error."""
+    """Run the command; returns its exit status.
+
+    0, 1 where a run or the system (a full disk) failed, 2 for a user's error.
+    """
     options = _parser().parse_args(arguments)
     try:
         places.settle()
@@ -20,6 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
     except (ValueError, KeyError) as error:
         return _fail(error.args[0] if isinstance(error, KeyError) else error, 2)
+    except OSError as error:
+        from metarfft_core.system import files
+
+        return _fail(files.explain(error), 1)
     except RuntimeError as error:
         return _fail(error, 1)
     return 0
@@ -179,8 +186,9 @@ def _check(options: argparse.Namespace) -> None:
     from metarfft_core import tasks
     from metarfft_core.authoring import checks
 
-    for task in checks.load(options.file) if options.file else tasks.select():
-        print(checks.check(task, options.lengths, options.samples), end="\n\n", flush=True)
+    several = checks.load(options.file) if options.file else tasks.select()
+    for report in checks.check_all(several, options.lengths, options.samples):
+        print(report, end="\n\n", flush=True)
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -236,12 +244,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _figures(options: argparse.Namespace) -> None:
     from metarfft_core import figures, params
     from metarfft_core.analysis import verdicts
+    from metarfft_core.system import processes
 
     runs, folder = [params.load(path) for path in options.params], options.to or (
         places.outputs() / "paper")
-    for name, paths in figures.paper(runs, folder).items():
-        print(f"{name}: {paths['png']}")
-    print(f"claims: {verdicts.write(runs, folder)}")
+    with processes.alone(folder):
+        for name, paths in figures.paper(runs, folder).items():
+            print(f"{name}: {paths['png']}")
+        print(f"claims: {verdicts.write(runs, folder)}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -256,20 +266,30 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import params, training
+    from metarfft_core import params
+    from metarfft_core.system import processes
+
+    run = params.load(options.params)
+    if run.folder.is_dir():
+        with processes.alone(run.folder):
+            print(_exported(run, options))
+    else:
+        print(_exported(run, options))  # which says what is missing
+
+
+def _exported(run, options: argparse.Namespace) -> Path:
+    from metarfft_core import training
     from metarfft_core.analysis import archive
     from metarfft_core.bridges import hub, lm_eval
 
-    run = params.load(options.params)
     if options.kind == "merged":
-        print(training.export(run, options.method, options.task, Path(options.to), options.seed))
-    elif options.kind == "results":
-        print(archive.write(run, Path(options.to)))
-    elif options.kind == "hub":
-        print(hub.write(run, Path(options.to)))
-    else:
-        print(lm_eval.write(run, Path(options.to), *([name] if name else () for name in (
-            options.method, options.task))))
+        return training.export(run, options.method, options.task, options.to, options.seed)
+    if options.kind == "results":
+        return archive.write(run, options.to)
+    if options.kind == "hub":
+        return hub.write(run, options.to)
+    return lm_eval.write(run, options.to, *([name] if name else () for name in (
+        options.method, options.task)))
 
 
 def _build(options: argparse.Namespace) -> None:

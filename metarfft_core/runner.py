@@ -1,7 +1,13 @@
 """Runs the numbered notebooks in order, headlessly, and checks that each one really ran.
 
-A notebook that ran through with the same parameters and the same code is skipped. Papermill is
-driven from Python because only there it merges the outputs of a progress log into one.
+A notebook that ran through with the same parameters and the same code, and whose files are all
+still there, is skipped. Which these are stands beside the executed notebook, in a .json of its
+name: all of the run's results that were there when it ended and are no other notebook's, with their
+hashes. Where a file is missing or changed its notebook runs again, and with it the later ones where
+another file came of it. To make a record reads each new file once, at about a gigabyte a second; to
+check one looks at sizes and times, and reads only what differs in them.
+
+Papermill is driven from Python because only there it merges the outputs of a progress log into one.
 """
 
 import logging
@@ -11,9 +17,17 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 
 from metarfft_core import params
 from metarfft_core.system import places
+from metarfft_core.system.files import read_json, sha256, write_json
+from metarfft_core.system.processes import alone
+
+RESULTS = ("corpus", "pretrain", "adapt", "evaluation", "figures", "paper")
+"""The folders of a run whose files the records name."""
 
 NOTEBOOKS = places.ROOT / "notebooks"
 
@@ -29,26 +43,100 @@ def run(run: params.Params) -> Path:
     failed or left a cell out; the executed notebooks stay in <folder>/notebooks either way.
     """
     folder = params.open_folder(run)
-    (folder / "notebooks").mkdir(exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for noisy in ("papermill.translators", "traitlets", "blib2to3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    for source in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
-        output = folder / "notebooks" / source.name
-        if is_finished(source, output, run):
-            print(f"{source.name}: finished before, skipped", flush=True)
-            continue
-        print(f"{source.name}: running, output in {output}", flush=True)
-        start = time.monotonic()
-        _execute(source, output, run)
-        print(f"{source.name}: done after {time.monotonic() - start:.0f} s", flush=True)
+    with alone(folder / "notebooks"):
+        records = _Records(folder)
+        again = False
+        for source in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+            output = folder / "notebooks" / source.name
+            lost = records.lost(source.stem)
+            if not (again or lost) and is_finished(source, output, run):
+                print(f"{source.name}: finished before, skipped", flush=True)
+                continue
+            print(f"{source.name}: running, output in {output}"
+                  + (f" ({lost} is missing or changed)" if lost and output.exists() else ""),
+                  flush=True)
+            start = time.monotonic()
+            _execute(source, output, run)
+            again |= records.write(source.stem)
+            print(f"{source.name}: done after {time.monotonic() - start:.0f} s", flush=True)
     return folder / "figures"
+
+
+class _Records:
+    """What each notebook of a run left, as the .json beside it says."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files: dict[str, dict[str, dict]] = {
+            path.stem: read_json(path) for path in (folder / "notebooks").glob("[0-9]*.json")}
+
+    def lost(self, name: str) -> Path | None:
+        """The first file of a notebook that is missing or changed; its record, where that is."""
+        if name not in self.files:
+            return self._path(name)
+        return next((self.folder / file for file, about in self.files[name].items()
+                     if not _same(self.folder / file, about)), None)
+
+    def write(self, name: str) -> bool:
+        """Record what a notebook left; returns whether that is other than it once was."""
+        before = self.files.pop(name, None)
+        kept = {file for files in self.files.values() for file, about in files.items()
+                if _same(self.folder / file, about)}
+        found = {path.relative_to(self.folder).as_posix(): path for path in _results(self.folder)}
+        self.files[name] = {file: _stamp(path) for file, path in found.items() if file not in kept}
+        for other, files in self.files.items():
+            # What another notebook made and this one wrote anew is this one's now.
+            left = {file: about for file, about in files.items()
+                    if other == name or file not in self.files[name]}
+            if other == name or left != files:
+                self.files[other] = left
+                write_json(self._path(other), left)
+        return before is not None and _hashes(before) != _hashes(self.files[name])
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "notebooks" / f"{name}.json"
+
+
+def _results(folder: Path) -> list[Path]:
+    """The files of a run that are results: no locks, checkpoints, starts of PiSSA or trackers."""
+    return [path for part in RESULTS for path in sorted((folder / part).rglob("*"))
+            if path.is_file() and not any(
+                name.startswith((".", "pissa-")) or name in ("checkpoints", "tensorboard")
+                for name in path.relative_to(folder).parts)]
+
+
+def _stamp(path: Path) -> dict:
+    about = path.stat()
+    return {"sha256": sha256(path), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
+
+
+def _same(path: Path, about: dict) -> bool:
+    """Whether a file is there and is the one that was recorded."""
+    if not path.is_file() or path.stat().st_size != about["size"]:
+        return False
+    return path.stat().st_mtime_ns == about["mtime_ns"] or sha256(path) == about["sha256"]
+
+
+def _hashes(files: dict[str, dict]) -> dict[str, str]:
+    return {file: about["sha256"] for file, about in files.items()}
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts kernels from this interpreter, whatever kernel is installed as python3."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
 def _execute(source: Path, output: Path, run: params.Params) -> None:
     try:
         papermill.execute_notebook(
             source, output, parameters=run.model_dump(), kernel_name="python3",
+            kernel_manager_class=ThisPython,
             cwd=source.parent, coalesce_streams=True, log_output=True, progress_bar=False)
     except papermill.PapermillExecutionError as error:
         raise NotebookError(f"{output}: cell {error.exec_count} raised {error.ename}: "
@@ -82,7 +170,10 @@ def is_finished(source: Path, output: Path, run: params.Params) -> bool:
     """Did `output` run to its end, with these parameters and the present code of `source`?"""
     if not output.exists():
         return False
-    before = nbformat.read(output, as_version=4)
+    try:
+        before = nbformat.read(output, as_version=4)
+    except (ValueError, nbformat.ValidationError):  # cut off by a kill
+        return False
     given = before.metadata.get("papermill", {}).get("parameters") or {}
     try:
         same = params.check(given).digest == run.digest

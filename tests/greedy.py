@@ -7,14 +7,21 @@ from transformers import AutoModelForCausalLM
 
 
 def assert_greedy(folder, prompts: list[list[int]], outputs: list[tuple[int, ...]]) -> None:
-    """Every token of every output is the likeliest one behind those before it, or bfloat16 decides.
+    """Every token of every output is the likeliest one behind those before it, or bfloat16 decides:
+    float32 says which is the likeliest, bfloat16 how far rounding moves it."""
+    assert_likeliest(*(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+                       for dtype in (torch.float32, torch.bfloat16)), prompts, outputs)
 
-    The float32 logits say which token is the likeliest. Computed in bfloat16, at the same place,
-    each has moved by at most `moved`, what all moved together left out. An engine that rounds as
-    much may lift a token by that and lower the likeliest by as much.
+
+def assert_likeliest(exact, rounded, prompts: list[list[int]],
+                     outputs: list[tuple[int, ...]]) -> None:
+    """Every token of every output is the likeliest of one model behind those before it, or as near
+    to that as rounding can tell, which makes the other model of it.
+
+    At the same place, each logit of the other has moved by at most `moved`, what all moved together
+    left out. An engine that rounds as much may lift a token by that and lower the likeliest by as
+    much.
     """
-    exact, rounded = (AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
-                      for dtype in (torch.float32, torch.bfloat16))
     for prompt, ids in zip(prompts, outputs, strict=True):
         expected, other = (logits(model, prompt, ids) for model in (exact, rounded))
         change = other - expected

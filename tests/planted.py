@@ -49,7 +49,7 @@ class Right:
         self.nodes = {node.lineno: node for node in ast.walk(ast.parse(task.rule_source))
                       if isinstance(node, ast.stmt)}
         self.recitals = {number: line.strip() for number, line
-                         in enumerate(task.rule_source.splitlines(), start=1)}
+                         in enumerate(task.rule_source.split("\n"), start=1)}
         if format == "rfft_nl":
             self.recitals |= task.rule.sentences
         self.recited = set(self.recitals.values())
@@ -116,7 +116,7 @@ class Writer(Lines):
         self.passes: Counter = Counter()
         self.cut = False
 
-    def facts(self, code: str, expected: list[Fact], loops: bool) -> list[Fact]:
+    def facts(self, code: str, expected: list[Fact], loops: bool, changed=()) -> list[Fact]:
         claims = expected
         if len(self.written) == self.place and self.slip:
             claims = self.slip(expected)
@@ -151,12 +151,12 @@ class Walk(replay._Walk):
 
     def judge(self):
         names = [argument.arg for argument in self.rule.args.args]
-        self.lines.end(self.call(self.rule, dict(self.inputs(names))))
+        self.lines.end(self.walk(self.call(self.rule, dict(self.inputs(names)))))
 
     def block(self, statements, names):
         for statement in statements:
             for _ in range(self.times.pop(len(self.lines.written), 1)):
-                super().block([statement], names)
+                yield from super().block([statement], names)
 
 
 def walked(right: Right, place: int, slip=None, times: int = 1) -> Writer | None:

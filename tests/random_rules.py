@@ -67,7 +67,7 @@ def value(rng: Random, kind):
         case "bool":
             return rng.random() < 0.5
         case ("list", inner):
-            return [value(rng, inner) for _ in range(rng.choice((0, 2, 2, 3, 3, 4)))]
+            return [value(rng, inner) for _ in range(rng.choice((0, 2, 2, 2, 3, 3)))]
         case ("dict", "int", inner):
             return {key: value(rng, inner) for key in range(rng.choice((1, 2, 2)))}
         case ("dict", _, inner):
@@ -104,6 +104,7 @@ class _Function:
         self.depth = 1
         self.loops = 0
         self.fixed: set[str] = set()  # the counters of the loops around
+        self.perhaps: set[str] = set()  # integers that may not be bound
 
     def text(self, name: str, result, recursive: bool) -> list[str]:
         rng = self.rng
@@ -150,6 +151,7 @@ class _Function:
         known = dict(self.names)
         for _ in range(count or self.rng.choice((1, 1, 2))):
             self.statement()
+        self.perhaps |= {name for name, kind in self.names.items() if kind == "int"} - set(known)
         self.names = known  # what is new in a block may not be bound behind it
         self.depth -= 1
 
@@ -349,7 +351,13 @@ class _Function:
             return self.loop(f"for {', '.join(targets)} in {iterated}:", "",
                              dict(zip(targets, inner[1:], strict=True)))
         target = self.target(inner)
-        return self.loop(f"for {target} in {iterated}:", "", {target: inner})
+        first = ""
+        if iterated in self.names and kind[0] == "list" and self.maybe(0.4):  # it changes meanwhile
+            first = self.rng.choice((f"{iterated}.pop()", f"{iterated}.pop(0)",
+                                     f"{iterated}.remove({target})", f"{iterated}.reverse()",
+                                     f"{iterated} += {iterated}[3:]",
+                                     f"{iterated} = {iterated}[1:]"))
+        return self.loop(f"for {target} in {iterated}:", first, {target: inner})
 
     def count(self) -> None:
         """A loop over a range, its bounds possibly changed meanwhile."""
@@ -533,6 +541,8 @@ class _Function:
         rng = self.rng
         if self.maybe(0.2):
             parts = [self.condition() if self.maybe(0.2) else self.single() for _ in range(2)]
+            if self.perhaps and self.maybe(0.3):
+                parts[1] = f"{rng.choice(sorted(self.perhaps))} > 0"
             parts = [f"({part})" if " and " in part or " or " in part else part for part in parts]
             return rng.choice((" and ", " or ")).join(parts)
         return self.single()

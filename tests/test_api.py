@@ -1,29 +1,38 @@
 """Generation by an OpenAI-compatible server: one of vLLM, and one scripted for the errors."""
 
-import dataclasses
-import json
 import logging
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 import urllib.error
 import urllib.request
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import greedy
 import pytest
+from scripted_server import (
+    KEY,
+    USAGE,
+    ask,
+    delta,
+    events,
+    hang,
+    raw,
+    refuse,
+    say,
+    send,
+    serve,
+    settings,
+    with_key,
+)
 
-from metarfft_core import formats, models, params, tasks
+from metarfft_core import formats, models, tasks
 from metarfft_core.evaluation import api, engines
 from metarfft_core.params import ParamsError
 from metarfft_core.system.places import ROOT
-
-KEY = "sk-secret-0123456789"
 
 QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes.",
              "Given the list [3, 1, 2], what is the largest number? Answer with the number.",
@@ -43,21 +52,7 @@ main()
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
     """The key stands in the environment, and no proxy comes between."""
-    monkeypatch.setenv("METARFFT_API_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def _settings(base_url, **changes):
-    values = {"name": "SmolLM2", "model": "smollm2", "base_url": base_url, "max_tokens": 24,
-              "requests_per_minute": 60_000, "timeout": 60.0, "retries": 2}
-    return params.Api(**values | changes)
-
-
-def _ask(settings, prompts, found=None):
-    found = {} if found is None else found
-    for finished in api.generate(settings, prompts):
-        found |= dict(finished)
-    return found
+    with_key(monkeypatch)
 
 
 # ----------------------------------------------------------------------- a server of vLLM
@@ -101,7 +96,7 @@ def answers(vllm):
     """What vLLM's server answers to the questions."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("METARFFT_API_KEY", KEY)
-        return _ask(_settings(vllm), QUESTIONS)
+        return ask(settings(vllm), QUESTIONS)
 
 
 def _assert_alike(found, expected):
@@ -138,20 +133,20 @@ def test_a_server_answers_what_the_kit_generates(answers):
 
 def test_an_answer_is_cut_at_the_limit(vllm):
     """An answer that reaches max_tokens has exactly those, and the finish reason length."""
-    [answer] = _ask(_settings(vllm, max_tokens=5), QUESTIONS[4:5]).values()
+    [answer] = ask(settings(vllm, max_tokens=5), QUESTIONS[4:5]).values()
     assert (answer.finish_reason, answer.completion_tokens) == ("length", 5)
 
 
 def test_what_is_missing_can_be_asked_later(vllm, answers):
     """A run that is left after its first answers and asked again for the rest has every answer."""
-    settings = _settings(vllm, concurrency=2)
-    begun, found = api.generate(settings, QUESTIONS), {}
+    slowly = settings(vllm, concurrency=2)
+    begun, found = api.generate(slowly, QUESTIONS), {}
     while len(found) < 2:
         found |= dict(next(begun))
     begun.close()
     missing = [position for position in range(6) if position not in found]
     assert missing
-    rest = _ask(settings, [QUESTIONS[position] for position in missing])
+    rest = ask(slowly, [QUESTIONS[position] for position in missing])
     found |= {missing[position]: answer for position, answer in rest.items()}
     assert found.keys() == answers.keys()
     _assert_alike(found, answers)
@@ -166,121 +161,33 @@ def test_a_wrong_setting_stops_with_one_line(vllm, monkeypatch, changes, message
     """What the server refuses for good stops the run at once, in one line that says what it is."""
     monkeypatch.setenv("OTHER_KEY", "sk-other")
     with pytest.raises(ParamsError, match=message) as caught:
-        _ask(_settings(vllm, **changes), QUESTIONS)
+        ask(settings(vllm, **changes), QUESTIONS)
     assert str(caught.value).startswith(f"evaluation.api SmolLM2: {vllm} refuses")
     assert "\n" not in str(caught.value)
     assert "sk-" not in str(caught.value)
 
 
+def test_a_prompt_that_is_too_long_fails_alone(vllm):
+    """What does not fit the server's context is refused, in its words, and the others answered."""
+    answers = ask(settings(vllm), [*QUESTIONS[:2], "word " * 2000])
+    assert [answers[position].finish_reason == "refused" for position in range(3)] == [
+        False, False, True]
+    assert answers[2].refusal.startswith("HTTP 400: ")
+    assert "1024" in answers[2].refusal
+
+
 # ----------------------------------------------------------------------- a scripted server
-
-
-@dataclasses.dataclass
-class Request:
-    """What the scripted server was asked, and when (monotonic seconds)."""
-
-    prompt: str
-    body: dict
-    headers: dict
-    time: float
-
-
-class Scripted(ThreadingHTTPServer):
-    """A server that plays a list of replies for each prompt and repeats the last one."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies, self.requests = {}, []
-        self.active = self.most_active = 0
-        self.lock, self.ending = threading.Lock(), threading.Event()
-
-    @property
-    def address(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def asked(self, prompt):
-        return [request for request in self.requests if request.prompt == prompt]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["messages"][0]["content"]
-        with self.server.lock:
-            replies = self.server.replies.get(prompt, [say(f"You said {prompt}")])
-            reply = replies[min(len(self.server.asked(prompt)), len(replies) - 1)]
-            self.server.requests.append(Request(prompt, body, dict(self.headers),
-                                                time.monotonic()))
-            self.server.active += 1
-            self.server.most_active = max(self.server.most_active, self.server.active)
-        try:
-            reply(self)
-        finally:
-            with self.server.lock:
-                self.server.active -= 1
-
-    def log_message(self, *_):
-        pass
 
 
 @pytest.fixture
 def server():
-    with Scripted() as scripted:
-        thread = threading.Thread(target=scripted.serve_forever, args=(0.05,))
-        thread.start()
+    with serve() as scripted:
         yield scripted
-        scripted.ending.set()
-        scripted.shutdown()
-        thread.join()
-
-
-def _send(handler, status, content, **headers):
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    handler.wfile.write(content)
-
-
-def _events(*chunks):
-    lines = [json.dumps(chunk, ensure_ascii=False) for chunk in chunks] + ["[DONE]"]
-    return "".join(f"data: {line}\n\n" for line in lines).encode()
-
-
-def _delta(finish_reason=None, **delta):
-    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
-
-
-USAGE = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 11}}
-
-
-def say(text, finish_reason="stop", **delta):
-    """A good reply, a character in each event."""
-    content = _events({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
-                      _delta(**delta), *(_delta(content=character) for character in text),
-                      _delta(finish_reason), USAGE)
-    return lambda handler: _send(handler, 200, b": a comment\n\n" + content)
-
-
-def refuse(status, message, **headers):
-    """A reply with another status than 200."""
-    content = json.dumps({"error": {"message": message}}).encode()
-    return lambda handler: _send(handler, status, content, **headers)
-
-
-def raw(content):
-    """A reply with status 200 and any content."""
-    return lambda handler: _send(handler, 200, content)
-
-
-def hang(handler):
-    """No reply at all, until the test is over."""
-    handler.server.ending.wait(60)
 
 
 def test_what_may_pass_is_tried_again(server):
     """After an error, a hanging server or a broken answer the same prompt is asked once more."""
-    good = _events(_delta(content="half"), _delta("stop"), USAGE)
+    good = events(delta(content="half"), delta("stop"), USAGE)
     faults = {
         "error 500": refuse(500, "out of memory"), "error 503": refuse(503, "busy"),
         "error 429": refuse(429, "slow down"), "hanging": hang,
@@ -288,13 +195,13 @@ def test_what_may_pass_is_tried_again(server):
         "another shape": raw(b'data: {"choices": [7]}\n\ndata: []\n\n'),
         "a web page": raw(b"<html>gateway timeout</html>"), "nothing": raw(b""),
         "cut off": raw(good[:good.index(b"stop") - 40]),
-        "an error inside": raw(_events(_delta(content="half"), {"error": {"message": "gone"}})),
-        "another end": raw(_events(_delta("insufficient_system_resource"), USAGE)),
+        "an error inside": raw(events(delta(content="half"), {"error": {"message": "gone"}})),
+        "another end": raw(events(delta("insufficient_system_resource"), USAGE)),
     }
     server.replies = {prompt: [fault, say("So the answer is 4")]
                       for prompt, fault in faults.items()}
     prompts = [*faults, "no fault"]
-    answers = _ask(_settings(server.address, timeout=3.0, concurrency=20), prompts)
+    answers = ask(settings(server.address, timeout=3.0, concurrency=20), prompts)
     assert len(answers) == len(prompts)
     for position, prompt in enumerate(prompts[:-1]):
         assert answers[position] == api.Answer("So the answer is 4", "", "stop", 7, 11), prompt
@@ -306,7 +213,7 @@ def test_a_server_that_asks_to_wait_is_not_asked_meanwhile(server):
     """Retry-After holds every further request back, not only the one that was turned away."""
     server.replies = {"one": [refuse(429, "too many", Retry_After="2"), say("yes")]}
     # A request a second: the second prompt's turn comes while the server wants to be left alone.
-    assert len(_ask(_settings(server.address, requests_per_minute=60), ["one", "two"])) == 2
+    assert len(ask(settings(server.address, requests_per_minute=60), ["one", "two"])) == 2
     turned_away, *others = server.requests
     assert sorted(request.prompt for request in others) == ["one", "two"]
     assert all(request.time - turned_away.time >= 2 for request in others)
@@ -317,7 +224,7 @@ def test_a_server_that_asks_to_wait_for_long_stops_the_run(server):
     later = formatdate(time.time() + 7200, usegmt=True)
     server.replies = {"one": [refuse(429, "no quota", Retry_After=later)]}
     with pytest.raises(ParamsError, match=r"no quota \(it asks to wait 7[12]\d\d s"):
-        _ask(_settings(server.address, concurrency=1), ["one", "two"])
+        ask(settings(server.address, concurrency=1), ["one", "two"])
     assert len(server.requests) == 1
 
 
@@ -325,12 +232,12 @@ def test_a_sample_that_keeps_failing_loses_no_other(server):
     """All other answers come, the error counts what is missing, and only that is asked again."""
     server.replies = {"bad": [refuse(500, "no")] * 2 + [say("now")]}
     prompts = ["one", "bad", "two", "three"]
-    settings, found = _settings(server.address, retries=1, concurrency=1), {}
+    once, found = settings(server.address, retries=1, concurrency=1), {}
     with pytest.raises(api.ServerError, match="1 of 4 samples got no answer; the last error: "
                                               "HTTP 500: no"):
-        _ask(settings, prompts, found)
+        ask(once, prompts, found)
     assert {prompts[position] for position in found} == {"one", "two", "three"}
-    assert _ask(settings, ["bad"])[0].text == "now"
+    assert ask(once, ["bad"])[0].text == "now"
     assert [request.prompt for request in server.requests] == ["one", "bad", "bad", "two",
                                                                "three", "bad"]
 
@@ -340,7 +247,7 @@ def test_a_server_that_is_down_is_given_up(server):
     prompts = [f"prompt {number}" for number in range(15)]
     server.replies = {prompt: [refuse(502, "down")] for prompt in prompts}
     with pytest.raises(api.ServerError, match=r"10 of 15 samples .* were not waited for"):
-        _ask(_settings(server.address, retries=0, concurrency=1), prompts)
+        ask(settings(server.address, retries=0, concurrency=1), prompts)
     assert len(server.requests) in (10, 11)  # the next one may be on its way
 
 
@@ -350,7 +257,7 @@ def test_no_server_is_one_line():
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         with pytest.raises(api.ServerError, match=f"{address}: 1 of 1 .*ConnectError"):
-            _ask(_settings(address, retries=0), ["prompt"])
+            ask(settings(address, retries=0), ["prompt"])
 
 
 def test_requests_keep_the_rate(server):
@@ -358,7 +265,7 @@ def test_requests_keep_the_rate(server):
     prompts."""
     prompts = [f"prompt {number}" for number in range(9)]
     start = time.monotonic()  # not the first arrival, which a busy machine may delay
-    _ask(_settings(server.address, requests_per_minute=600, concurrency=9), prompts)
+    ask(settings(server.address, requests_per_minute=600, concurrency=9), prompts)
     assert [request.prompt for request in server.requests] == prompts
     assert server.requests[-1].time - start >= 0.8
 
@@ -371,7 +278,7 @@ def test_requests_keep_the_concurrency(server):
 
     prompts = [f"prompt {number}" for number in range(9)]
     server.replies = {prompt: [slowly] for prompt in prompts}
-    assert len(_ask(_settings(server.address, concurrency=3), prompts)) == 9
+    assert len(ask(settings(server.address, concurrency=3), prompts)) == 9
     assert 1 < server.most_active <= 3
 
 
@@ -379,14 +286,14 @@ def test_a_run_that_is_left_ends_at_once(server):
     """Leaving the iterator drops what is under way, instead of waiting until it is given up, and
     answers that came stay."""
     server.replies = {"slow": [hang]}
-    settings = _settings(server.address)
-    answers = api.generate(settings, ["slow", "quick"])
+    given = settings(server.address)
+    answers = api.generate(given, ["slow", "quick"])
     assert next(answers) == []
     [[position, answer]] = next(answers)
     assert (position, answer.text) == (1, "You said quick")
     start = time.monotonic()
     answers.close()
-    assert time.monotonic() - start < settings.timeout / 2
+    assert time.monotonic() - start < given.timeout / 2
 
 
 def test_the_request_is_greedy_and_holds_the_prompt_alone(server):
@@ -395,8 +302,8 @@ def test_the_request_is_greedy_and_holds_the_prompt_alone(server):
     """
     os.environ["OPENAI_API_KEY"], os.environ["OPENAI_ORG_ID"] = "sk-ambient", "ambient"
     try:
-        _ask(_settings(server.address), ["one"])
-        _ask(_settings(server.address, key_variable=None), ["two"])
+        ask(settings(server.address), ["one"])
+        ask(settings(server.address, key_variable=None), ["two"])
     finally:
         del os.environ["OPENAI_API_KEY"], os.environ["OPENAI_ORG_ID"]
     one, two = server.requests
@@ -415,7 +322,7 @@ def test_reasoning_is_kept_apart(server):
         "vLLM": [say("So the answer is 1", reasoning="hm")],
         "no parser": [say("<think>hm</think>So the answer is 1")],
         "cut": [say("", "length", reasoning_content="hm")]}
-    answers = _ask(_settings(server.address), list(server.replies))
+    answers = ask(settings(server.address), list(server.replies))
     assert [answers[position].text for position in range(4)] == ["So the answer is 1"] * 3 + [""]
     assert [answers[position].reasoning for position in range(4)] == ["hm", "hm", "<think>hm",
                                                                       "hm"]
@@ -426,22 +333,15 @@ def test_any_text_arrives_as_it_was_sent(server):
     """Characters of several bytes, and those that some programs take for ends of lines, stay."""
     text = "data: \u2028 a\u2029 b\x85 c\n\nd\r\ne \U0001f600 ≤ \\n"
     def in_pieces(handler):
-        content = _events(_delta(content=text), _delta("stop"), USAGE)
-        _send(handler, 200, b"")
+        content = events(delta(content=text), delta("stop"), USAGE)
+        send(handler, 200, b"")
         for start in range(0, len(content), 7):
             handler.wfile.write(content[start:start + 7])
             handler.wfile.flush()
 
     server.replies = {"one": [in_pieces], "two": [say(text)]}
-    answers = _ask(_settings(server.address), ["one", "two"])
+    answers = ask(settings(server.address), ["one", "two"])
     assert [answers[0].text, answers[1].text] == [text, text]
-
-
-def test_a_server_that_counts_no_tokens_is_refused(server):
-    """Without a count of tokens the run stops: neither costs nor lengths would be known."""
-    server.replies = {"one": [raw(_events(_delta(content="yes"), _delta("stop")))]}
-    with pytest.raises(ParamsError, match="it counts no tokens"):
-        _ask(_settings(server.address), ["one"])
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "two words", "schlüssel", "a\nb"])
@@ -451,7 +351,7 @@ def test_a_missing_key_is_refused_before_any_request(server, monkeypatch, value)
     if value is not None:
         monkeypatch.setenv("METARFFT_API_KEY", value)
     with pytest.raises(ParamsError, match="variable METARFFT_API_KEY holds no key") as caught:
-        next(api.generate(_settings(server.address), ["prompt"]))
+        next(api.generate(settings(server.address), ["prompt"]))
     assert server.requests == []
     if value and value.strip():
         assert value not in str(caught.value)
@@ -467,23 +367,23 @@ def test_the_key_stands_in_no_error_and_no_log(server, caplog, status):
     with (caplog.at_level(logging.DEBUG),
           pytest.raises((ParamsError, api.ServerError), match=r"wrong key Bearer \(the key\)")
           as caught):
-        _ask(_settings(server.address, retries=0), ["one"])
+        ask(settings(server.address, retries=0), ["one"])
     assert KEY not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 def test_nothing_to_ask_asks_nothing(server):
     """Without prompts there is no request, and no error."""
-    assert list(api.generate(_settings(server.address), [])) == []
+    assert list(api.generate(settings(server.address), [])) == []
 
 
 def test_the_cost_is_the_sum_over_tokens():
     """Tokens times prices for a million, both kinds; no prices, no cost."""
     rows = [{"prompt_tokens": 100, "completion_tokens": 2000},
             {"prompt_tokens": 50, "completion_tokens": 24_000}]
-    settings = _settings("http://localhost/v1", price_in=0.5, price_out=2.0)
-    assert api.cost(rows, settings) == pytest.approx((150 * 0.5 + 26_000 * 2.0) / 1_000_000)
-    assert api.cost([], settings) == 0
-    assert api.cost(rows, _settings("http://localhost/v1", price_in=0.5)) is None
+    priced = settings("http://localhost/v1", price_in=0.5, price_out=2.0)
+    assert api.cost(rows, priced) == pytest.approx((150 * 0.5 + 26_000 * 2.0) / 1_000_000)
+    assert api.cost([], priced) == 0
+    assert api.cost(rows, settings("http://localhost/v1", price_in=0.5)) is None
 
 
 def test_the_question_asks_for_the_line_that_is_parsed():

@@ -114,6 +114,12 @@ TRACES = [
      {"a": [1], "n": 3},
      "def f(a, n): # a = [1]; n = 3\nb = a if n and a[0] else [0] # n is 3 and a[0] is 1 -> True; "
      "b = [1]\nb.append(n) # b = [1, 3]\nreturn a # a = [1, 3]"),
+    ("a condition that names a variable before it has a value",
+     "def f(a):\n    for x in a:\n        if x > 1 and last > 0:\n            return x\n"
+     "        last = x\n    return 0\n", {"a": [1, 2]},
+     "def f(a): # a = [1, 2]\nfor x in a: # x = 1\nif x > 1 and last > 0: # 1 > 1 -> False\n"
+     "last = x # last = 1\nfor x in a: # x = 2\n"
+     "if x > 1 and last > 0: # 2 > 1 and 1 > 0 -> True\nreturn x # x = 2"),
     ("a chain of comparisons whose end is not read",
      "def f(a, i):\n    if 0 <= i < len(a[i]):\n        return 1\n    return 0\n",
      {"a": [], "i": -1},

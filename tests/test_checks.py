@@ -12,10 +12,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from metarfft_core import tasks
+from metarfft_core import formats, tasks
 from metarfft_core.authoring import checks
 from metarfft_core.system.places import ROOT
 from metarfft_core.tasks.definition import declare
+from metarfft_core.tracing.judge import replay
 
 PAGE = ROOT / "docs" / "own_tasks.md"
 NUMBERS = count()
@@ -38,6 +39,13 @@ class OwnTask:
 '''
 
 
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """The kit's tasks alone, as in a new process: each file declares a class of the same name."""
+    tasks.select()
+    monkeypatch.setattr(tasks.registry, "_TASKS", dict(tasks.registry._TASKS))
+
+
 def own(folder, rule, sampler="return {'n': length}", question="Count down from {n}."):
     """A file with a task whose rule and sampler have these lines."""
     def body(text):
@@ -45,7 +53,7 @@ def own(folder, rule, sampler="return {'n': length}", question="Count down from 
 
     path = folder / "own.py"
     path.write_text(FILE.format(id=f"own_{next(NUMBERS)}", question=question, rule=body(rule),
-                                sampler=body(sampler)))
+                                sampler=body(sampler)), encoding="utf-8")
     return path
 
 
@@ -112,6 +120,33 @@ def test_rule_outside_the_subset(tmp_path, name):
         checks.load(own(tmp_path, rule))
 
 
+TABLES = {
+    "annotated": ("TABLE: dict = {1: 2}", 1), "several names": ("A, B = 1, 2", 1),
+    "two targets": ("A = B = 1", 1), "changed": ("A = {1: 2}\n    A[3] = 4", 2),
+    "updated": ("A = {1: 2}\n    A.update({3: 4})", 2),
+    "conditional": ("if True:\n        A = 1", 1),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_table_in_another_form(tmp_path, name):
+    """A table that is not NAME = literal is refused with its line, and never left out."""
+    text, line = TABLES[name]
+    path = own(tmp_path, "return n")
+    path.write_text(path.read_text().replace("    question", f"    {text}\n\n    question"))
+    with pytest.raises(checks.CheckError, match=rf"own\.py: task own_\d+: line {line}: beside "
+                                                "rules a rule's text holds only tables: NAME = "):
+        checks.load(path)
+
+
+def test_header_over_several_lines(tmp_path):
+    """A header over several lines is refused when it is declared, with its line."""
+    path = own(tmp_path, "return n")
+    path.write_text(path.read_text().replace("def rule(n):", "def rule(\n        n,\n    ):"))
+    with pytest.raises(checks.CheckError, match=r"task own_\d+: line 1: a header takes one line"):
+        checks.load(path)
+
+
 RULES = {
     "endless while": ("while n > 0:\n    n += 1\nreturn n",
                       r"does not end: more than 50000 lines .* line [23]: (while n > 0:|n \+= 1)"),
@@ -120,7 +155,14 @@ RULES = {
     "endless inner loop": ("i = 0\nwhile i < n:\n    j = 0\n    while j < n:\n        i = 0\n"
                            "    i += 1\nreturn i", r"does not end: .* line [56]: "),
     "recursion": ("n -= 1\nx = own_task(n)\nreturn x",
-                  r"calls itself without end: line [123]: "),
+                  r"calls itself without end: line [123]: .* \(more than 900 calls"),
+    "number too long to be written": ("x = n\nx = 10 ** 4300\nx = x % 7\nreturn x",
+                                      r"of more than 4,300 digits, in line 3: x = 10 \*\* 4300"),
+    "answer too long to be written": ("return 10 ** 4300",
+                                      r"of more than 4,300 digits, in line 2: return 10 \*\* "),
+    "number too long to be judged": ("return n * 3 ** 90000 % 7",
+                                     r"text cannot be judged in line \d, .*: the value is too "
+                                     r"large to be judged \(at most 4,300 digits or 10,000 it"),
     "missing element": ("x = [n]\nreturn x[1]", "fails at line 3: return x\\[1\\]: IndexError"),
 }
 
@@ -139,6 +181,7 @@ SAMPLERS = {
     "not data": ("return {'n': range(length)}", r"n = range\(0, 1\): only numbers"),
     "not a literal": ("return {'n': float('nan')}", "n = nan: only numbers"),
     "fails": ("return {'n': rng.choice([])}", "fails: IndexError"),
+    "number too long": ("return {'n': 10**4300}", "n = a number of more than 4,300 digits: only"),
     "global random": ("import random\nreturn {'n': random.randrange(10**9)}",
                       "another instance the second time"),
     "clock": ("import time\nreturn {'n': time.perf_counter_ns()}",
@@ -159,6 +202,162 @@ def test_sampler_that_counts_its_calls(tmp_path):
     sampler = "OwnTask.calls = getattr(OwnTask, 'calls', 0) + 1\nreturn {'n': OwnTask.calls}"
     with pytest.raises(checks.CheckError, match="another instance the second time"):
         checked(own(tmp_path, "return n", sampler))
+
+
+QUESTIONS = {
+    "in parentheses": "Which is larger of ({a}, {b})?",
+    "in brackets": "[{a}] and [{b}]?",
+    "letters between": "What is the larger side of a sheet of {a}x{b}?",
+    "an apostrophe behind": "Which is longer, {a}'s or {b}'s list?",
+    "a unit behind": "The larger of {a}cm and {b}cm?",
+    "a hyphen between": "The larger end of {a}-{b}?",
+    "a letter before": "The larger of v{a} and v{b}?",
+    "quotation marks": "The larger of '{a}' and \"{b}\"?",
+    "braces of its own": "The larger of {{{a}, {b}}} in {{x}}?",
+    "numbers of its own": "Of 3 numbers 1, 2 and 10 take none, but {a} and {b}: the larger?",
+    "one named twice": "{a} or {b}: is it {a}?",
+    "signs at both ends": "+{a}/{b}.",
+    "a line separator": "The larger of {a}\u2028 and\x85\x0c{b}?",
+}
+VALUES = {
+    "numbers": "rng.randint(-20, 20)", "lists": "[rng.randint(0, 9) for _ in range(length)]",
+    "texts": "''.join(rng.choices('a\"{}\\'\\u2028\\x85\\x0c\\r #;', k=length))",
+    "tuples": "(rng.randint(0, 9), 'x')",
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_any_question_that_names_the_arguments_is_good(tmp_path, name, kind):
+    """Whatever stands around the arguments of a question, check blames no text, and neither does
+    the judge that does not know the question's template."""
+    path = tmp_path / "own.py"
+    path.write_text(f"""
+from metarfft_core import tasks
+
+
+@tasks.task("own_{next(NUMBERS)}", source="own", split="own", length="n")
+class Larger:
+    question = {QUESTIONS[name]!r}
+
+    def rule(a, b):
+        if a > b:
+            return a
+        return b
+
+    def sample(rng, length):
+        return {{"a": {VALUES[kind]}, "b": {VALUES[kind]}}}
+""", encoding="utf-8")
+    task, = checks.load(path)
+    checks.check(task, lengths=[1, 2, 9], samples=20, draws=1)
+    for index in range(20):
+        instance = task.sample(length=3, seed=1, index=index)
+        assert replay.judge(*formats.render(task, instance, "rfft")) == []
+
+
+TEMPLATES = {
+    "{n!r}": r"\{n!r\} is not the name of an argument",
+    "{n:>3}": r"\{n:>3\} is not the name of an argument",
+    "{}": r"\{\} is not the name of an argument",
+    "{n": "expected '}' before end of string", "n}": "Single '}' encountered",
+    "{m}": r"names \['m'\], the rule takes \['n'\]", "n": r"names \[\], the rule takes",
+    "{{n}}": r"names \[\], the rule takes",
+    "What?\\n\\nQ: {n}": "an empty line and 'Q: '",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_question_that_does_not_name_the_arguments(tmp_path, template):
+    """A question whose braces are not just the arguments' names is refused when it is declared."""
+    with pytest.raises(checks.CheckError, match=r"own\.py: task own_\d+: the question .*"
+                                                + TEMPLATES[template]):
+        checks.load(own(tmp_path, GOOD, question=template))
+
+
+GOOD_RULES = {
+    "a deep recursion": ("if n < 1:\n    return 0\nn -= 1\nx = own_task(n)\nx += 1\nreturn x",
+                         "return {'n': 700 + length}"),
+    "a deep recursion in loops": (
+        "for i in range(2):\n    while n > 0:\n        if i == 0:\n            n -= 1\n"
+        "            x = own_task(n)\n            return x\nreturn n", "return {'n': 700}"),
+    "a long number": ("n = n ** 6000\nreturn n % 7", "return {'n': 2}"),
+    "a number on the way": ("return n ** 20000 % 7", "return {'n': length + 1}"),
+    "a long product": ("n = n * n\nreturn n", "return {'n': 10**2000 + length}"),
+    "a long range left early": ("for i in range(10 ** 9):\n    if i >= n:\n        return i\n"
+                                "return 0", "return {'n': length}"),
+    "line separators": ("x = 'a\u2028b\x85c\x0cd\x0b\x1c'\nfor c in x:\n    if c == 'd':\n"
+                        "        n += 1\nreturn n", "return {'n': length}"),
+    "a comment's sign": ("x = 'a # b; c = d'\nn += len(x)\nreturn n", "return {'n': length}"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD_RULES)
+def test_rules_that_are_good(tmp_path, name):
+    """The judge follows a rule as deep and as far as Python does."""
+    rule, sampler = GOOD_RULES[name]
+    checked(own(tmp_path, rule, sampler), lengths=[1], samples=1, draws=1)
+
+
+@pytest.mark.parametrize("sentence", ["Take the number's half", "Don't # stop; n = 3 -> True",
+                                      "Say \"n is {n}", "Add\u2028one\x85and\x0cgo on"])
+def test_a_wording_with_any_characters(tmp_path, sentence):
+    """A sentence of the user's own may hold apostrophes, and what else stands between facts."""
+    path = own(tmp_path, GOOD)
+    path.write_text(path.read_text() + f"""
+    wording = {{"def own_task(n):": {sentence!r}, "total += n": {sentence!r},
+               "while n > 0:": {sentence!r}}}
+""")
+    checked(path, lengths=[3], samples=2, draws=1)
+
+
+def test_a_wording_of_two_lines(tmp_path):
+    """A sentence of several lines is refused when it is declared."""
+    path = own(tmp_path, GOOD)
+    path.write_text(path.read_text() + "\n    wording = {'total += n': 'Add.\\nThen'}\n")
+    with pytest.raises(checks.CheckError, match=r"wording: the sentence for 'total \+= n' takes"):
+        checks.load(path)
+
+
+@pytest.mark.parametrize(("sampler", "reason"), [
+    ("return {'n': rng.choice(list({'ant', 'bee', 'cow', 'dog', 'elk'}))}", "PYTHONHASHSEED=[12]"),
+    ("return {'n': WORDS[length % 5]}", "PYTHONHASHSEED=[12]"),
+    ("import os\nreturn {'n': os.environ.get('LC_ALL', '')}", "LC_ALL="),
+    ("import time\nreturn {'n': time.localtime(10**9).tm_hour}", "TZ=KIT"),
+    ("import os\nreturn {'n': 1 // (os.environ.get('PYTHONHASHSEED') != '2')}",
+     "ZeroDivisionError"),
+], ids=["set", "set of the module", "locale", "time zone", "fails there"])
+def test_sampler_that_depends_on_its_process(tmp_path, sampler, reason):
+    """A sampler that draws otherwise under another hash seed, locale or time zone is found."""
+    path = own(tmp_path, "return n", sampler)
+    path.write_text("WORDS = list({'ant', 'bee', 'cow', 'dog', 'elk'})\n" + path.read_text())
+    with pytest.raises(checks.CheckError, match=rf"task own_\d+, length \d, index \d+: the sampler "
+                                                rf"gives another .*{reason}"):
+        checked(path, lengths=[1, 2, 3])
+
+
+def test_the_kits_tasks_are_the_same_in_any_process():
+    """Every task of the kit is drawn again in other processes, and is the same there."""
+    reports = checks.check_all(tasks.select(), lengths=[2], samples=1, draws=20)
+    assert [report.note for report in reports] == [""] * 86
+
+
+def test_a_file_that_prints_is_drawn_again(tmp_path):
+    """What a file prints does not get into what the other processes say."""
+    path = own(tmp_path, GOOD, "print('drawn')\nreturn {'n': length}")
+    path.write_text("import os\nprint('imported')\nos.system('echo executed')\n" + path.read_text())
+    assert checked(path, lengths=[2]).note == ""
+
+
+def test_a_task_that_cannot_be_imported_again(tmp_path):
+    """The report says in a line that a task was not drawn in another process, and why."""
+    path = own(tmp_path, GOOD)
+    task, = checks.load(path)
+    path.write_text("x = 1\n")
+    report = checks.check(task, lengths=[2])
+    last = str(report).split("\n")[-1]
+    assert last == report.note
+    assert last.startswith("Not drawn again in another process: CheckError: ")
+    assert "declares no task" in last
 
 
 def test_question_with_a_word_for_a_value(tmp_path):
@@ -244,6 +443,7 @@ def test_page_in_a_notebook(tmp_path):
     assert "task own_total: line 2: " in said[1]
     assert "def running_maximum(nums): # nums = [" in said[2]
     assert "own_running_maximum: nothing is wrong" in said[3]
+    assert "Not drawn again in another process: it is declared in __main__" in said[3]
     table, = (output for output in cells[5].outputs if output.output_type == "execute_result")
     assert "rfft tokens" in table.data["text/plain"]
     assert (tmp_path / "running_maximum.parquet").stat().st_size > 1000
@@ -275,7 +475,9 @@ def test_a_task_declared_without_the_registry():
             return {"n": rng.randrange(10**length)}
 
     task = declare(Double, "own_double", "own", "own", "digits of n", (1, 2))
-    assert [row.length for row in checks.check(task).rows] == [1, 2]
+    report = checks.check(task)
+    assert [row.length for row in report.rows] == [1, 2]
+    assert "test_checks does not declare it when it is imported again" in report.note
 
 
 def beside(folder, imported, **files):

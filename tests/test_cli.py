@@ -103,6 +103,18 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
     assert not SLOW & loaded
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    """Where a file stands in the way of the cache folder, one line says so, with status 1; the same
+    command then works with a cache that can be written."""
+    (tmp_path / "cache").write_text("in the way")
+    command = ["build", "--params", str(ROOT / "params" / "test.yaml")]
+    outputs = {"METARFFT_OUTPUTS": str(tmp_path / "outputs")}
+    process, _ = metarfft(*command, METARFFT_CACHE=str(tmp_path / "cache"), **outputs)
+    assert process.returncode == 1
+    assert process.stderr == f"metarfft: {tmp_path / 'cache'}: File exists\n"
+    assert metarfft(*command, **outputs)[0].returncode == 0
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (["sample", "lc_2588"], "nearest are add_digits (lc_258)"),
     (["sample", "hamming_distanse"], "nearest are hamming_distance (lc_461)"),

@@ -4,6 +4,9 @@ import ast
 import dataclasses
 import json
 import os
+import platform
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,9 +65,9 @@ def built(tmp_path_factory):
 
 
 def shards(folder):
-    """Path in the corpus to hash, of every file but the manifest, hidden ones included."""
+    """Path in the corpus to hash, of every file but manifest and lock, hidden ones included."""
     return {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != "manifest.json"}
+            if path.is_file() and path.name not in ("manifest.json", ".lock")}
 
 
 def manifest(run):
@@ -219,7 +222,7 @@ def test_synthetic_samples_that_do_not_fit_are_left_out_and_counted(tmp_path, mo
 def test_a_task_without_exemplars_is_refused(monkeypatch):
     """A task that cannot draw a length below 5 is named before anything is built."""
     late = dataclasses.replace(tasks.get("nupa_length"), id="late", lengths=(5, 6))
-    monkeypatch.setitem(registry._REGISTRY, "late", late)
+    monkeypatch.setitem(registry._TASKS, "late", late)
     run = params.check(values(in_context={"tasks": ["late"], "lengths": [5]}))
     with pytest.raises(params.ParamsError, match=r"corpus\.in_context: task late has no exemplar"):
         corpus.check_context(run)
@@ -491,3 +494,151 @@ def test_reading_what_is_not_there_says_what_is(built, tmp_path, monkeypatch):
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     with pytest.raises(params.ParamsError, match="run test is not built"):
         corpus.read(built, "pretrain", "rfft")
+
+
+@pytest.fixture
+def copy(built, tmp_path, monkeypatch):
+    """A copy of the small corpus."""
+    shutil.copytree(built.folder, tmp_path / built.name)
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    return built
+
+
+@pytest.mark.parametrize("name", ["README.md", "manifest.json", "evaluation/rfft/nupa_add.parquet"])
+def test_whatever_is_deleted_is_made_again(copy, name):
+    """A finished corpus without its card, its manifest or a shard is built to the same bytes."""
+    folder = copy.folder / "corpus"
+    before = (folder / name).read_bytes()
+    (folder / name).unlink()
+    corpus.build(copy)
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content, other: content[:-100], lambda content, other: other],
+    ids=["truncated", "replaced by another shard"])
+def test_a_damaged_shard_is_named_and_made_again(copy, capsys, damage):
+    """To read it is an error with the file and the remedy; the remedy gives the old bytes."""
+    path, other = (corpus.files(copy, "evaluation", "rfft", task)[0]
+                   for task in ("lc_2544", "nupa_add"))
+    before = path.read_bytes()
+    path.write_bytes(damage(before, other.read_bytes()))
+    with pytest.raises(params.ParamsError, match=rf"{path} is not the file .*`metarfft build"):
+        corpus.read(copy, "evaluation", "rfft")
+    corpus.build(copy)
+    assert path.read_bytes() == before
+    assert f"{path} is missing or changed" in capsys.readouterr().out
+
+
+def test_a_shard_that_was_cut_off_is_noticed_without_a_manifest(copy):
+    """The statistics at the end of a shard say that it is whole, also before a corpus is."""
+    [path] = corpus.files(copy, "evaluation", "rfft", "lc_2544")
+    before = path.read_bytes()
+    path.write_bytes(before[:-100])
+    (copy.folder / "corpus" / "manifest.json").unlink()
+    corpus.build(copy)
+    assert path.read_bytes() == before
+
+
+def test_two_builds_at_once_both_end_well(built, tmp_path):
+    """Two processes build the same corpus: one waits for the other and says so, or finds it done;
+    the files are those of a single build, and none is left over."""
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps(values(workers=2)))  # JSON is YAML
+    environment = os.environ | {"METARFFT_OUTPUTS": str(tmp_path)}
+    both = [subprocess.Popen([sys.executable, "-c", BUILD, str(file)], env=environment,
+                             cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("shards" in text for text in said) == [False, True]
+    assert shards(tmp_path / "test" / "corpus") == shards(built.folder / "corpus")
+
+
+def test_only_the_leftovers_of_dead_processes_are_deleted(copy):
+    """A temporary file of a process that lives, and one of another machine, stay."""
+    folder = copy.folder / "corpus" / "evaluation" / "rfft"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    names = {who: folder / f".x.parquet.{who}.tmp" for who in (
+        f"{platform.node()}.{ended.pid}", f"{platform.node()}.{os.getpid()}", "elsewhere.1")}
+    for path in names.values():
+        path.write_text("")
+    (copy.folder / "corpus" / "README.md").unlink()
+    corpus.build(copy)
+    assert [path.exists() for path in names.values()] == [False, True, True]
+
+
+def test_a_full_disk_is_one_line_and_the_build_goes_on(built, tmp_path):
+    """No file may be longer than some bytes, as on a full disk: status 1, one line with the file;
+    then the same command ends with the bytes of a build that was never interrupted."""
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps(values()))
+    command = [sys.executable, "-c", "import sys; from metarfft_core.cli import main\n"
+               "sys.exit(main(['build', '--params', sys.argv[1]]))", str(file)]
+    environment = os.environ | {"METARFFT_OUTPUTS": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    full = subprocess.run(["prlimit", "--fsize=16000", *command], env=environment,
+                          capture_output=True, text=True)
+    assert full.returncode == 1
+    assert re.fullmatch(r"metarfft: \S+\.parquet: File too large\n", full.stderr)
+    assert not list((tmp_path / "test").rglob("*.tmp"))
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert shards(tmp_path / "test" / "corpus") == shards(built.folder / "corpus")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A git repository in the place of the project's own, and a function that runs git in it."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    monkeypatch.setattr(builder, "ROOT", root)
+
+    def git(*arguments):
+        return subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", "-C", str(root),
+                               *arguments], check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    (root / ".gitignore").write_text("ignored\n")
+    (root / "code.py").write_text("1\n")
+    git("add", ".")
+    git("commit", "-m", "x")
+    return root, git
+
+
+def test_the_commit_says_what_differs_from_it(built, checkout, monkeypatch):
+    """A changed, a new and a deleted file, staged or not, each leave their mark; what git ignores,
+    the run's own results and a clean tree leave none."""
+    root, git = checkout
+    clean = git("rev-parse", "HEAD").strip()
+    seen = [clean]
+
+    def found():
+        return corpus.provenance(built)["git_commit"]
+
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(root / "out"))
+    for name in ("ignored", "out/test/figure.png", "out/other/x"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+    assert found() == clean
+    for change in (lambda: (root / "code.py").write_text("2\n"),
+                   lambda: (root / "new.py").write_text("x"),
+                   lambda: (root / "new.py").write_text("y"),
+                   lambda: git("add", "new.py"),
+                   lambda: (root / "code.py").unlink()):
+        change()
+        assert re.fullmatch(clean + r"-dirty\.[0-9a-f]{12}", found())
+        assert found() not in seen
+        seen.append(found())
+    git("reset", "--hard")
+    assert found() == clean
+
+
+def test_without_git_there_is_no_commit(built, tmp_path, monkeypatch):
+    """Inside another checkout, and without the program, there is none, and no error."""
+    subprocess.run(["git", "init", str(tmp_path)], check=True, capture_output=True)
+    (tmp_path / "inside").mkdir()
+    monkeypatch.setattr(builder, "ROOT", tmp_path / "inside")
+    assert corpus.provenance(built)["git_commit"] is None
+    monkeypatch.setattr(builder, "ROOT", ROOT)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert corpus.provenance(built)["git_commit"] is None

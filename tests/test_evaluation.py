@@ -76,10 +76,17 @@ def _train(run):
         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
         bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3))
     model.lm_head.weight.data[2] *= 2.5  # so that some outputs end before their limit
-    models.save(model.to(torch.bfloat16), models.EMBEDDED,
-                training.stage_folder(run, "adapt", TASK, "direct") / "model")
-    files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json",
-                     {"params_digest": run.digest})
+    folder = training.stage_folder(run, "adapt", TASK, "direct")
+    models.save(model.to(torch.bfloat16), models.EMBEDDED, folder / "model")
+    _describe(run)
+
+
+def _describe(run):
+    """Write the manifest of that training, as of this run."""
+    folder = training.stage_folder(run, "adapt", TASK, "direct")
+    name = "model/model.safetensors"
+    files.write_json(folder / "manifest.json", {
+        "params_digest": run.digest, "weights": {name: files.sha256(folder / name)}})
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,7 @@ def prepare(outputs, values):
             shutil.copytree(outputs / "original", run.folder)
             shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
             (run.folder / "params.yaml").unlink()
+            _describe(run)
             params.open_folder(run)
         return run
     return prepare
@@ -214,6 +222,8 @@ def test_a_damaged_line_stops_the_evaluation(prepare):
     path = evaluation.path(run, "direct", TASK)
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"length": 1\n')
+    files.write_json(path.with_suffix(".json"),
+                     evaluation.header(run, "direct", TASK) | {"finished": False})
     with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is no JSON"):
         evaluation.evaluate(run, "direct", TASK)
 
@@ -258,9 +268,95 @@ def test_results_of_another_training_are_refused(finished, prepare):
                      | evaluation.header(run, "direct", TASK))
     assert evaluation.is_finished(run, "direct", TASK)
     manifest = training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json"
-    files.write_json(manifest, files.read_json(manifest) | {"steps": 3})
+    files.write_json(manifest, files.read_json(manifest) | {"seconds": 3})
+    assert evaluation.is_finished(run, "direct", TASK)  # trained again, to the same weights
+    weights = manifest.parent / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    _describe(run)
     with pytest.raises(ParamsError, match="was made with other training"):
         evaluation.launch(run)
+
+
+@pytest.fixture
+def evaluated(finished, prepare, request):
+    """A run of its own with the results of the finished one."""
+    run = prepare(f"copy-{abs(hash(request.node.name))}")
+    source, target = (evaluation.path(one, "direct", TASK) for one in (finished, run))
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(source, target)
+    about = files.read_json(source.with_suffix(".json"))
+    files.write_json(target.with_suffix(".json"),
+                     about | evaluation.header(run, "direct", TASK))
+    evaluation.launch(run)
+    return run
+
+
+@pytest.mark.parametrize("name", ["direct/{}.jsonl", "direct/{}.json", "manifest.json", "direct"])
+def test_whatever_is_deleted_of_an_evaluation_is_made_again(evaluated, name):
+    """Rows are generated again, their description comes out of the manifest, both with the bytes
+    that they had; the manifest comes out of the descriptions."""
+    folder = evaluated.folder / "evaluation"
+    before = {path: path.read_bytes() for path in folder.rglob("*.json*")}
+    lost = folder / name.format(TASK)
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    evaluation.launch(evaluated)
+    assert {path: path.read_bytes() for path in folder.rglob("*.json*")} == before
+
+
+def test_rows_that_nothing_describes_are_not_taken_over(evaluated, capsys):
+    """Without a description and a manifest nobody knows what made the rows: they are generated."""
+    path = evaluation.path(evaluated, "direct", TASK)
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b'"text": "', b'"text": "x'))
+    path.with_suffix(".json").unlink()
+    (evaluated.folder / "evaluation" / "manifest.json").unlink()
+    evaluation.evaluate(evaluated, "direct", TASK)
+    assert "nothing says what made it" in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+def test_changed_rows_are_named_with_the_remedy(evaluated):
+    """Neither a launch nor a figure takes rows with another hash; the remedy works."""
+    path = evaluation.path(evaluated, "direct", TASK)
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b'"wrong"', b'"right"'))
+    assert path.read_bytes() != before
+    for use in (evaluation.launch, evaluation.read):
+        with pytest.raises(ParamsError, match=f"{path} is missing or changed: .* delete it and"):
+            use(evaluated)
+    path.unlink()
+    path.with_suffix(".json").unlink()
+    evaluation.launch(evaluated)
+    assert path.read_bytes() == before
+
+
+def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
+    """One line names the file and the command that makes it again, before an engine starts."""
+    run = prepare("weightless")
+    weights = training.stage_folder(run, "adapt", TASK, "direct") / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ParamsError, match=f"{weights} is missing or changed; `metarfft train"):
+        evaluation.launch(run)
+
+
+def test_a_full_disk_ends_in_one_line_and_the_evaluation_goes_on(finished, prepare):
+    """No file may be longer than some bytes, as on a full disk: one line names the results; what
+    was written before stays, and the same command ends with all rows."""
+    run = prepare("full")
+    path = evaluation.path(run, "direct", TASK)
+    command = [sys.executable, "-m", "metarfft_core.evaluation", "--params",
+               str(run.folder / "params.yaml"), "--method", "direct", "--task", TASK]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    full = subprocess.run(["prlimit", "--fsize=6000", *command], env=environment,
+                          capture_output=True, text=True)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1] == f"error: {path}: File too large"
+    assert "Traceback" not in full.stderr
+    kept = path.read_bytes()[:path.read_bytes().rfind(b"\n") + 1]
+    assert kept
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert path.read_bytes().startswith(kept)
+    assert _rows(run) == _rows(finished)
 
 
 def test_an_unfinished_evaluation_is_not_read(prepare):

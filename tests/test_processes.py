@@ -1,9 +1,14 @@
 """Processes side by side, with real ones."""
 
+import os
+import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
+from metarfft_core.params import ROOT
 from metarfft_core.system import processes
 from metarfft_core.system.processes import Command
 
@@ -57,3 +62,37 @@ def test_the_places_of_gpus_are_groups_of_them(monkeypatch):
     monkeypatch.setattr(processes, "gpus", lambda: ["0", "1", "2"])
     assert processes.places(2, 5) == [{"CUDA_VISIBLE_DEVICES": "0,1"}]
     assert len(processes.places(1, 1)) == 3
+
+
+HOLD = """
+import pathlib, sys, time
+from metarfft_core.system import processes
+folder, held, let_go = map(pathlib.Path, sys.argv[1:])
+with processes.alone(folder):
+    held.touch()
+    while not let_go.exists():
+        time.sleep(0.05)
+"""
+
+
+def test_who_waits_for_a_folder_says_so(tmp_path, capsys):
+    """While another process is in the folder the lock's path is printed; then the turn comes."""
+    paths = [tmp_path / name for name in ("folder", "held", "let_go")]
+    with subprocess.Popen([sys.executable, "-c", HOLD, *map(str, paths)],
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}) as other:
+        while not paths[1].exists():
+            assert other.poll() is None
+            time.sleep(0.05)
+        threading.Timer(processes._PATIENCE + 1, paths[2].touch).start()
+        with processes.alone(paths[0]):
+            assert paths[2].exists()
+    assert f"waiting for {paths[0] / '.lock'}" in capsys.readouterr().out
+
+
+def test_no_process_sees_the_users_settings_of_accelerate(tmp_path, monkeypatch, capfd):
+    """Variables that accelerate would take for settings stay behind; the kit's own arrive."""
+    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_MIXED_PRECISION", "FSDP_VERSION", "MINE"):
+        monkeypatch.setenv(name, "true")
+    code = "import os; print(sorted(name for name in os.environ if os.environ[name] == 'true'))"
+    processes.follow(Command([sys.executable, "-c", code], "x", {"ACCELERATE_OWN": "true"}))
+    assert "['ACCELERATE_OWN', 'MINE']" in capfd.readouterr().out

@@ -208,6 +208,74 @@ def test_every_line_is_judged_on_its_own():
     assert [false.line for false in replay.judge(prompt, end)] == lines
 
 
+# --- the arguments in the question
+
+LARGER = "rule:\ndef f(a, b):\n    if a > b:\n        return a\n    return b\n\nQ: "
+CLAIMS = "def f(a, b): # a = {a}; b = {b}\nif a > b: # {a} > {b} -> False\nreturn b # b = {b}\n" \
+         "So the answer is {b}"
+
+
+@pytest.mark.parametrize(("template", "claimed"), [
+    ("Of the 2 numbers 3 and {a}, {b}?", "2, 7"), ("Of 5 and {a}: {b}?", "5, 7"),
+    ("Is it {a} or {b}?", "2, 7"), ("Is it {a} or {b}?", "3, 8"), ("Is it {a} or {b}?", "3, 77"),
+    ("Is it {a} or {b}?", "3, 3"), ("{a}{b}", "3, 70"), ("{b} or {a}? Or {b}?", "3, 5")])
+def test_a_wrong_argument_is_found_through_the_template(template, claimed):
+    """With the template, an argument that only the question's own words hold is wrong."""
+    a, b = claimed.split(", ")
+    prompt = LARGER + template.format(a=3, b=7)
+    assert replay.judge(prompt, CLAIMS.format(a=3, b=7), template) == []
+    false = replay.judge(prompt, CLAIMS.format(a=a, b=b), template)
+    assert [line.line for line in false] == [1]
+    assert "the question does not give " in false[0].reason
+
+
+@pytest.mark.parametrize(("question", "claimed"), [
+    ("Of ({0}, {1})?", "(12, 5)"), ("Of ({0}, {1})?", "3, 51"), ("Of {0}x{1}?", "7, 5"),
+    ("Of {0}-{1}?", "5, 3"), ("Of {0} and {1}?", "3, 3"), ("Of -{0} and {1}?", "3, 5"),
+    ("Of {0}5 and {1}?", "3, 5"), ("Of 4{0} and {1}?", "3, 5")])
+def test_a_wrong_argument_is_found_without_the_template(question, claimed):
+    """Without it, a part of a number, another number or another order is still wrong."""
+    numbers = claimed.strip("()").split(", ")
+    prompt = LARGER + question.format(3, 5)
+    assert replay.judge(prompt, CLAIMS.format(a=numbers[0], b=numbers[-1]))[0].line == 1
+
+
+def test_a_question_of_another_template():
+    """A template that the question is not made from is a ValueError."""
+    with pytest.raises(ValueError, match="the question is not made from the template 'What is"):
+        replay.judge(LARGER + "Of 3 and 7?", CLAIMS.format(a=3, b=7), "What is {a} to {b}?")
+
+
+# --- deep and long
+
+DEEP = "rule:\ndef f(n):\n    if n < 1:\n        return 0\n    n -= 1\n    x = f(n)\n" \
+       "    return x\n\nQ: From {}."
+
+
+def deep(n: int) -> list[str]:
+    """The lines of the true trace of DEEP."""
+    down = [line for k in range(n, 0, -1) for line in (
+        f"def f(n): # n = {k}", f"if n < 1: # {k} < 1 -> False", f"n -= 1 # {k} - 1 = {k - 1}")]
+    return [*down, "def f(n): # n = 0", "if n < 1: # 0 < 1 -> True", "return 0",
+            *["x = f(n) # x = 0", "return x # x = 0"] * n, "So the answer is 0"]
+
+
+def test_a_deep_recursion_is_followed():
+    """The judge follows calls as deep as the text goes, and finds the false line there."""
+    lines = deep(5_000)
+    assert replay.judge(DEEP.format(5_000), "\n".join(lines)) == []
+    lines[14_000] = lines[14_000].replace(" - 1 = ", " - 1 = 1")
+    assert replay.judge(DEEP.format(5_000), "\n".join(lines))[0].line == 14_001
+
+
+def test_a_recursion_without_end():
+    """A text that calls without end is false where it goes on beyond all measure."""
+    prompt = DEEP.replace("    n -= 1\n", "").format(1)
+    text = "\n".join(["def f(n): # n = 1", "if n < 1: # 1 < 1 -> False"] * 30_000)
+    false, = replay.judge(prompt, text)
+    assert (false.line, false.reason) == (replay.LINE_LIMIT, "an execution without end")
+
+
 # --- any text at all
 
 ADDITION = Example("rule:\ndef f(n):\n    n = n + n\n    return n\n\nQ: Double {0}.",
@@ -222,6 +290,7 @@ NASTY = {
     "minus": "def f(n): # n = " + "-" * 50_000 + "1", "quotes": "def f(n): # " + "'" * 20_001,
     "escaped quotes": "def f(n): # " + "\\'" * 60_000, "backslashes": "def f(n): # '" + "\\" * 999,
     "facts": "def f(n): # n = 3" + "; n = 3" * 20_000, "indexes": "def f(n): # n" + "[0]" * 20_000,
+    "a long number": "def f(n): # n = 3\nn = n + n # 3 + 3 = 0x" + "f" * 20_000,
     "half an escape": "def f(n): # n = '\\x'", "a set": "def f(n): # n = {1}",
 }
 

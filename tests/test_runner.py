@@ -1,9 +1,15 @@
-"""The runner: a notebook counts as done when every cell of it ran, with these parameters."""
+"""The runner: a notebook counts as done when every cell of it ran, with these parameters, and what
+it made is there."""
+
+import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
 
 from metarfft_core import params, runner
+from metarfft_core.system.places import ROOT
 
 HEAD = "name = None\nsmoke = None\nseed = None\nmodel = None\ncorpus = None\n" \
        "pretraining = None\nadaptation = None\nevaluation = None"
@@ -81,3 +87,93 @@ def test_refuses_another_runs_folder(run):
     other = params.check(run.model_dump() | {"seed": 1})
     with pytest.raises(params.ParamsError, match=r"other parameters.*seed"):
         runner.run(other)
+
+
+@pytest.fixture
+def finished(run):
+    """A run of three notebooks: the second makes what the third reads, and a figure of its own."""
+    folder = str(run.folder)
+    head = f"from pathlib import Path\nfolder = Path({folder!r})\n" \
+           "def make(name, text):\n    path = folder / name\n" \
+           "    path.parent.mkdir(parents=True, exist_ok=True)\n" \
+           "    if not path.exists() or path.read_text() != text:\n" \
+           "        path.write_text(text)\n" \
+           "def count(name):\n    with open(folder / 'trail', 'a') as file:\n" \
+           "        file.write(name)\n"
+    write(runner.NOTEBOOKS, "01_x.ipynb", head + "count('1')\nmake('corpus/manifest.json', '{}')")
+    write(runner.NOTEBOOKS, "02_x.ipynb", head + "count('2')\nmake('figures/loss.csv', 'first')\n"
+          "if not (folder / 'adapt/x/model').exists():\n"
+          "    make('adapt/x/model', 'model')\n"
+          "    make('adapt/x/manifest.json', str(len((folder / 'trail').read_text())))")
+    write(runner.NOTEBOOKS, "03_x.ipynb", head + "count('3')\nmake('figures/loss.csv', 'both')\n"
+          "make('figures/accuracy.csv', (folder / 'adapt/x/model').read_text())")
+    runner.run(run)
+    return run
+
+
+def again(run):
+    """Run it again; returns the notebooks that ran."""
+    (run.folder / "trail").write_text("")
+    runner.run(run)
+    return (run.folder / "trail").read_text()
+
+
+@pytest.mark.parametrize(("lost", "ran"), [
+    ("corpus/manifest.json", "1"), ("figures/accuracy.csv", "3"), ("figures/loss.csv", "3"),
+    ("figures", "3"), ("adapt/x/model", "23"), ("notebooks/02_x.ipynb", "23"),
+    ("notebooks/01_x.json", "1"), ("notebooks", "123")])
+def test_whatever_is_deleted_is_made_again(finished, lost, ran):
+    """The notebook that made it runs again, and the later ones only where another file came of it;
+    then nothing is left to do. (Without its notebook 2 draws its old figure over that of 3.)"""
+    assert again(finished) == ""
+    path = finished.folder / lost
+    subprocess.run(["rm", "-r", str(path)], check=True)
+    assert again(finished) == ran
+    assert path.exists()
+    assert (finished.folder / "figures" / "loss.csv").read_text() == "both"
+    assert again(finished) == ""
+
+
+def test_a_changed_file_is_as_good_as_none(finished):
+    """Other bytes of the same length count; the same bytes, written anew, do not."""
+    path = finished.folder / "figures" / "accuracy.csv"
+    path.write_text(path.read_text())
+    assert again(finished) == ""
+    path.write_text("other")
+    assert again(finished) == "3"
+    assert path.read_text() == "model"
+
+
+def test_a_notebook_that_a_kill_cut_off_runs_again(finished):
+    """An output that is no whole notebook is not finished."""
+    path = finished.folder / "notebooks" / "01_x.ipynb"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert again(finished) == "1"
+
+
+def test_the_kernel_is_this_interpreter(run, tmp_path, monkeypatch):
+    """A kernel that the user has installed as python3, another program, is not asked."""
+    folder = tmp_path / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps({
+        "argv": ["/bin/false", "{connection_file}"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    write(runner.NOTEBOOKS, "01_x.ipynb", "import sys\nprint(sys.executable)")
+    runner.run(run)
+    assert outputs(run.folder / "notebooks" / "01_x.ipynb") == f"{sys.executable}\n"
+
+
+def test_two_runs_at_once_do_every_notebook_once(run, tmp_path):
+    """The second waits for the first and finds it finished."""
+    trail = run.folder / "trail"
+    write(runner.NOTEBOOKS, "01_x.ipynb", f"with open({str(trail)!r}, 'a') as file:\n"
+          "    file.write('1')\nimport time\ntime.sleep(4)")
+    code = ("import pathlib, sys; from metarfft_core import params, runner\n"
+            f"runner.NOTEBOOKS = pathlib.Path({str(runner.NOTEBOOKS)!r})\n"
+            "runner.run(params.load(params.DEFAULT_FILE))")
+    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT,
+                             stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert trail.read_text() == "1"
+    assert sorted("finished before, skipped" in text for text in said) == [False, True]

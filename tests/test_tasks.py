@@ -285,6 +285,15 @@ def test_question_must_name_the_arguments():
         declare_own(question="Increase it.")
 
 
+def test_a_class_without_source():
+    """A class whose source Python does not know is refused in one line."""
+    names = {}
+    exec("class Own:\n    question = '{n}'\n    def rule(n):\n        return n\n"
+         "    def sample(rng, length):\n        return {'n': length}\n", names)
+    with pytest.raises(RuleError, match="task own: its source is not to be found"):
+        tasks.base.declare(names["Own"], "own", "user", "user", "n", None)
+
+
 def test_sampler_must_give_the_arguments():
     """A sampler that gives other arguments than the rule takes is refused at the first sample."""
     task = declare_own(sample=lambda rng, length: {"m": length})

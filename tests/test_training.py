@@ -4,11 +4,13 @@ import importlib.util
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +24,9 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metarfft_core import corpus, models, params, training
 from metarfft_core.params import ParamsError
-from metarfft_core.system.files import read_json, sha256
-from metarfft_core.training import batches, checkpoints
+from metarfft_core.system.files import read_json, sha256, write_json
+from metarfft_core.system.places import ROOT
+from metarfft_core.training import batches, checkpoints, worker
 from metarfft_core.training.trainer import Trainer
 
 STEPS = SETTINGS["steps"]
@@ -65,7 +68,7 @@ def reordered(tiny, tmp_path_factory):
 def train_in_float32(outputs, run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METARFFT_OUTPUTS", str(outputs))
-        patch.setattr(training, "_fast_bfloat16", lambda: False)
+        patch.setattr(worker, "_fast_bfloat16", lambda: False)
         corpus.build(run)
         return training.train(run, "pretrain")
 
@@ -183,7 +186,7 @@ def test_a_training_in_bfloat16_has_the_losses_of_float32(tiny, built, done, tmp
         torch.arange(0, 49000, 100)[None], use_cache=False).logits
     expected = training.read_log(training.stage_folder(done, "pretrain"))
     run = outputs_of(built, tiny, tmp_path / "rounded", monkeypatch)
-    monkeypatch.setattr(training, "_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(worker, "_fast_bfloat16", lambda: True)
     got = training.read_log(training.train(run, "pretrain"))
     assert read_json(training.stage_folder(run, "pretrain") / "manifest.json")[
         "compute"] == "bfloat16"
@@ -209,6 +212,10 @@ def test_manifest_says_what_was_trained_on_what(tiny, done):
         name: sha256(folder / name) for name in (
             "model/model.safetensors", "adapter/adapter_model.safetensors",
             "lora/adapter_model.safetensors")}
+    assert set(manifest["files"]) > {"log.jsonl", "model/config.json", "model/tokenizer.json",
+                                     "adapter/adapter_config.json", "lora/adapter_config.json"}
+    assert all(sha256(folder / name) == value for name, value in manifest["files"].items())
+    assert manifest["chat_template"]["date"] is None
     assert (manifest["steps"], manifest["samples"]) == (STEPS, 4 * STEPS)
     assert manifest["tokens"] == sum(line["tokens"] for line in steps)
     assert {"torch", "transformers", "trl", "peft"} < set(manifest["versions"])
@@ -221,6 +228,7 @@ def test_a_finished_training_is_skipped_without_torch(done):
     before = path.stat().st_mtime_ns
     params.open_folder(done)
     code = ("import sys; from metarfft_core import training\n"
+               "from metarfft_core.training import worker\n"
             "assert training.main(['--params', sys.argv[1], '--stage', 'pretrain']) == 0\n"
             "assert 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-c", code, str(done.folder / "params.yaml")], check=True)
@@ -261,7 +269,8 @@ def test_killed_training_goes_on_from_its_checkpoint(run, pretrained, reordered)
     folder = training.stage_folder(run, "pretrain")
     params.open_folder(run)
     program = ("import sys; from metarfft_core import training\n"
-               "training._fast_bfloat16 = lambda: False\n"  # as the training that it is compared to
+               "from metarfft_core.training import worker\n"
+               "worker._fast_bfloat16 = lambda: False\n"  # as the training that it is compared to
                "sys.exit(training.main(sys.argv[1:]))")
     command = [sys.executable, "-c", program, "--params", str(run.folder / "params.yaml"),
                "--stage", "pretrain"]
@@ -292,7 +301,7 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
     """A learning rate that breaks the model ends the training early, with its best checkpoint,
     even where the process dies before the model is written."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    monkeypatch.setattr(training, "_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(worker, "_fast_bfloat16", lambda: False)
     run = tiny_run(tiny, learning_rate=0.9, scheduler="constant", warmup_ratio=0.0, steps=40,
                    epochs=20, batch_size=2, max_grad_norm=1000.0, evaluate_every=1, save_every=1,
                    early_stopping_patience=2)
@@ -385,6 +394,84 @@ def test_labels_hold_the_completion_alone(run):
         kept = row["input_ids"][-row["completion_tokens"]:]
         assert tokenizer.decode(kept) == row["completion"] + "<|im_end|>"
         assert len(row["input_ids"]) == row["tokens"]
+
+
+@pytest.mark.parametrize("name", [
+    "log.jsonl", "model/model.safetensors", "model/config.json", "adapter/adapter_config.json",
+    "lora/adapter_model.safetensors", "manifest.json"])
+def test_a_training_that_lost_a_file_is_not_finished(done, name):
+    """Whatever a training made, without it, or with other bytes in it, there is work to do."""
+    job = training.Job(done, "pretrain")
+    assert training.finished(job)
+    path = job.folder / name
+    if name != "manifest.json":
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + b" ")
+        assert training.lost(job) == path
+        assert not training.finished(job)
+        path.write_bytes(content)
+        assert training.finished(job)
+    path.unlink()
+    assert not training.finished(job)
+
+
+def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp_path):
+    """Launched again it names the file and comes to the same weights, whatever the user has set up
+    for accelerate: neither deepspeed in its default configuration, nor sharding in variables."""
+    folder = training.stage_folder(done, "pretrain")
+    before = read_json(folder / "manifest.json")
+    config = tmp_path / "home" / "accelerate" / "default_config.yaml"
+    config.parent.mkdir(parents=True)
+    config.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\n"
+                      "deepspeed_config: {zero_stage: 3}\nnum_processes: 2\n"
+                      "mixed_precision: fp16\nuse_cpu: false\n")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "FSDP_VERSION"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    (folder / "log.jsonl").unlink()
+    training.launch(done, "pretrain")
+    printed = capfd.readouterr().out
+    assert f"{folder / 'log.jsonl'} is missing or changed" in printed
+    after = read_json(folder / "manifest.json")
+    assert (after["weights"], after["processes"]) == (before["weights"], 1)
+    assert [line["step"] for line in steps_of(folder)] == list(range(1, STEPS + 1))
+
+
+def test_the_users_configuration_of_accelerate_is_never_read(done):
+    """Every launch names a configuration of the kit's own."""
+    options, _ = worker._launch_options(training.Job(done, "pretrain"))
+    path = Path(options[options.index("--config_file") + 1])
+    assert path.is_file()
+    assert path.is_relative_to(ROOT)
+
+
+def test_an_adaptation_of_another_pretrained_model_is_refused(done):
+    """Where RF-pretraining came to other weights since, one line names the folder to delete."""
+    job = training.Job(done, "adapt", "lc_2544", "meta_rfft")
+    training.train(done, "adapt", "lc_2544", "meta_rfft")
+    manifest = read_json(job.manifest)
+    manifest["base_model"]["sha256"] = "another"
+    write_json(job.manifest, manifest)
+    with pytest.raises(ParamsError, match=f"another RF-pretrained model .* delete {job.folder}"):
+        training.finished(job)
+
+
+@pytest.mark.parametrize("size", [1_000, 60_000, 400_000], ids=["log", "checkpoint", "model"])
+def test_a_full_disk_ends_in_one_line_and_the_training_goes_on(run, pretrained, size):
+    """No file may be longer than some bytes, as on a full disk: one line names what could not be
+    written; then the same command comes to the weights of a training without that."""
+    params.open_folder(run)
+    command = [sys.executable, "-m", "metarfft_core.training", "--params",
+               str(run.folder / "params.yaml"), "--stage", "pretrain"]
+    full = subprocess.run(["prlimit", f"--fsize={size}", *command], capture_output=True, text=True)
+    assert full.returncode == 1
+    assert re.fullmatch(rf"error: {run.folder}\S+: .+", full.stderr.splitlines()[-1])
+    assert "Traceback" not in full.stderr
+    subprocess.run(command, check=True, capture_output=True)
+    folder = training.stage_folder(run, "pretrain")
+    assert read_json(folder / "manifest.json")["weights"] == read_json(
+        pretrained / "tiny" / "pretrain" / "manifest.json")["weights"]
 
 
 def test_a_wrong_mask_stops_the_training(run):

@@ -48,7 +48,7 @@ def write(run: Params, folder: Path) -> Path:
 
 def _copy_cell(path: Path, target: Path) -> None:
     """One file of rows without most texts, and its description with the hash that it then has."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", newline="\n") as file:
         rows = sorted(map(json.loads, file), key=lambda row: (row["length"], row["index"]))
     of_length, lines = Counter(), []
     for row in rows:

@@ -90,7 +90,7 @@ def _diagnose_all(run: Params, cells: Sequence[tuple[str, str, int]]) -> list[li
 def _diagnose(run: Params, cell: tuple[str, str, int]) -> list[list]:
     """The lines of `read` of one finished cell."""
     lines, format = [], METHODS[cell[0]].format
-    with open(evaluation.path(run, *cell), encoding="utf-8") as file:
+    with open(evaluation.path(run, *cell), encoding="utf-8", newline="\n") as file:
         for row in map(json.loads, file):
             found = errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]),
                                     row["text"], row["finish_reason"], format, run.corpus.wording)

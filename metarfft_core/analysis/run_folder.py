@@ -56,7 +56,7 @@ class RunFolder:
             raise ParamsError(f"{path} is not what the evaluation finished: its hash differs from "
                               f"that in {path.with_suffix('.json').name}")
         rows = []
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", newline="\n") as file:
             for row in map(json.loads, file):
                 rows.append({"seed": self.seed, "prompt": archive.prompt_hash(row), **{
                     key: row[key] for key in ("method", "task", "seed", "length", "index",

@@ -14,7 +14,8 @@ def verify(run: Params) -> list[str]:
     manifests = {name: files.read_json(folder / "manifest.json")
                  for name, folder in stages.items()}
     rows = evaluation.read(run).to_dict("records")
-    with open(run.folder / "figures" / "accuracy_by_length.csv", encoding="utf-8") as file:
+    path = run.folder / "figures" / "accuracy_by_length.csv"
+    with open(path, encoding="utf-8", newline="") as file:
         table = list(DictReader(file))
     return training_problems(manifests) + accuracy_problems(rows, table)
 

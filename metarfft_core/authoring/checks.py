@@ -21,12 +21,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 from metarfft_core import formats
+from metarfft_core.authoring import elsewhere
 from metarfft_core.system.places import absolute
 from metarfft_core.tasks.definition import Instance, Task
+from metarfft_core.tracing import question
 from metarfft_core.tracing.judge import parse, replay
+from metarfft_core.tracing.judge.evaluator import DIGITS, TOO_LARGE, is_too_large
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 30)
 """The lengths that are checked unless others are asked for, beside the shortest of the task."""
@@ -37,6 +41,8 @@ DRAWS = 100
 """Instances of a length that are drawn for the numbers of a report."""
 LINE_LIMIT = 50_000
 """The most lines that a rule executes on one instance; more is taken for an endless loop."""
+DEPTH_LIMIT = 900
+"""The most calls of rules inside each other. Python allows 1,000, of which the caller uses some."""
 
 
 class CheckError(ValueError):
@@ -63,6 +69,7 @@ class Report(NamedTuple):
     task: str
     samples: int  # checked at each length
     rows: list[Row]
+    note: str = ""  # what could not be checked
 
     def cells(self) -> list[dict[str, Any]]:
         """A flat dict for each length, such as `pandas.DataFrame(report.cells())` takes."""
@@ -82,25 +89,61 @@ class Report(NamedTuple):
         lines += ["  ".join(row[key].rjust(width) for key, width in widths.items())
                   for row in cells]
         return "\n".join([f"{self.task}: nothing is wrong with {self.samples} samples a length",
-                          *lines])
+                          *lines, *([self.note] if self.note else [])])
 
 
 def check(task: Task, lengths: Iterable[int] | None = None, samples: int = SAMPLES, *,
           draws: int = DRAWS, tokens: Callable[[str, str], int] | None = None) -> Report:
     """Check `samples` instances of each length, in every format; returns the task's numbers.
 
-    `draws` instances of each length are drawn for the counts. `tokens(prompt, completion)` counts
-    tokens, such as `models.token_counter(name)`. Raises CheckError at the first thing wrong.
+    `draws` instances of each length are drawn for the counts, and again in two other processes.
+    `tokens(prompt, completion)` counts tokens, such as `models.token_counter(name)`. Raises
+    CheckError at the first thing wrong.
     """
+    report, = check_all([task], lengths, samples, draws=draws, tokens=tokens)
+    return report
+
+
+def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
+              samples: int = SAMPLES, *, draws: int = DRAWS,
+              tokens: Callable[[str, str], int] | None = None) -> Iterator[Report]:
+    """The same for several tasks, a report each, with the same two processes for all of them."""
     if samples < 1:
         raise CheckError(f"samples: at least 1 is needed, got {samples}")
-    if lengths is None:
-        lengths = {task.lengths[0], *set(LENGTHS).intersection(task.lengths)}
-    elif wrong := sorted(set(lengths).difference(task.lengths)):
+    asked = None if lengths is None else sorted(set(lengths))
+    wanted = [(task, _lengths(task, asked)) for task in several]
+    program = f"from {__name__} import load; import {elsewhere.__name__} as e; e.draw(load)"
+    with elsewhere.Elsewhere(wanted, max(samples, draws), program) as others:
+        for task, allowed in wanted:
+            rows, drawn = [], {}
+            for length in allowed:
+                row, drawn[length] = _row(task, length, samples, draws, tokens)
+                rows.append(row)
+            yield Report(task.id, samples, rows, _compared(task, drawn, others))
+
+
+def _lengths(task: Task, asked: list[int] | None) -> list[int]:
+    """The lengths at which a task is checked."""
+    if asked is None:
+        return sorted({task.lengths[0], *set(LENGTHS).intersection(task.lengths)})
+    if wrong := sorted(set(asked).difference(task.lengths)):
         raise CheckError(f"task {task.id} cannot draw length {wrong[0]}: it allows "
                          f"{task.lengths[0]} to {task.lengths[-1]}")
-    rows = [_row(task, length, samples, draws, tokens) for length in sorted(set(lengths))]
-    return Report(task.id, samples, rows)
+    return asked
+
+
+def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhere) -> str:
+    """Hold instances against those of other processes; a note where that is not possible."""
+    try:
+        other = others.compare(task, drawn)
+    except elsewhere.NotDrawn as why:
+        return f"Not drawn again in another process: {why}"
+    if other:
+        raise _wrong(task, other.length, other.index, "the sampler gives another instance in "
+                     f"another process ({other.environment}): {other.text}, here "
+                     f"{drawn[other.length][other.index]}; it may use only rng and length, no "
+                     "order of a set, no locale and no local time")
+    return ""
 
 
 def false_lines(task: Task, instance: Instance, name: str,
@@ -108,11 +151,11 @@ def false_lines(task: Task, instance: Instance, name: str,
     """What the replay finds in an instance's text, a key of TEXTS (empty: all true)."""
     match name:
         case "rfft":
-            return replay.judge(*example)
+            return replay.judge(*example, task.question)
         case "rfft_paper":
-            return replay.judge_at_length(*example)
+            return replay.judge_at_length(*example, task.question)
         case "rfft_nl":
-            return replay.judge_in_words(task.rule_source, *example)
+            return replay.judge_in_words(task.rule_source, *example, task.question)
         case "scratchpad":
             return replay.judge_scratchpad(task.rule_source, instance.inputs, example.completion)
         case "direct":
@@ -167,11 +210,12 @@ def _neighbours(folder: Path) -> Iterator[list[str]]:
                 del sys.modules[name]
 
 
-def _row(task: Task, length: int, samples: int, draws: int, tokens) -> Row:
+def _row(task: Task, length: int, samples: int, draws: int, tokens) -> tuple[Row, list[str]]:
+    """The numbers of a length, and the texts of the instances that were drawn, by index."""
     texts = [_checked(task, length, index) for index in range(samples)]
     drawn = [_drawn(task, length, index) for index in reversed(range(max(samples, draws)))]
     for index, (instance, _) in enumerate(texts):
-        if _text(instance) != _text(drawn[-1 - index]):
+        if elsewhere.text(instance) != elsewhere.text(drawn[-1 - index]):
             raise _wrong(task, length, index, "the sampler gives another instance the second "
                          f"time: {instance.inputs!r}, then {drawn[-1 - index].inputs!r}; it may "
                          "use only rng and length")
@@ -184,21 +228,18 @@ def _row(task: Task, length: int, samples: int, draws: int, tokens) -> Row:
         return {name: round(sum(size(*one[name]) for one in examples) / samples)
                 for name in TEXTS}
 
-    return Row(
+    row = Row(
         length=length, distinct=len({repr(instance.inputs) for instance in drawn}), draws=count,
         answers=len(answers), commonest=round(answers.most_common(1)[0][1] / count, 2),
         yes=round(answers["True"] / count, 2) if truths else None,
         lines=max(one["rfft"].completion.count("\n") for one in examples),
         characters=mean(lambda prompt, completion: len(prompt) + len(completion)),
         tokens=mean(tokens) if tokens else {})
+    return row, [elsewhere.text(instance) for instance in reversed(drawn)]
 
 
 def _wrong(task: Task, length: int, index: int, what: str) -> CheckError:
     return CheckError(f"task {task.id}, length {length}, index {index}: {what}")
-
-
-def _text(instance: Instance) -> str:
-    return repr((instance.inputs, instance.answer))
 
 
 # --- one instance
@@ -206,7 +247,7 @@ def _text(instance: Instance) -> str:
 def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, formats.Example]]:
     """An instance and its text in every format; CheckError at the first thing wrong."""
     instance = _drawn(task, length, index, guarded=True)
-    before = _text(instance)
+    before = elsewhere.text(instance)
     examples: dict[str, formats.Example] = {}
     try:
         what = next(_faults(task, instance, examples), None)
@@ -214,9 +255,9 @@ def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, f
         raise _wrong(task, length, index, f"its texts cannot be made: {_what(error)}") from error
     if what:
         raise _wrong(task, length, index, what)
-    if _text(instance) != before:
+    if elsewhere.text(instance) != before:
         raise _wrong(task, length, index, f"the inputs were changed: {before} before, "
-                                          f"{_text(instance)} after")
+                                          f"{elsewhere.text(instance)} after")
     return instance, examples
 
 
@@ -227,19 +268,20 @@ def _drawn(task: Task, length: int, index: int, guarded: bool = False) -> Instan
     def sampler(rng, length):
         inputs = task.sampler(rng, length)
         if not isinstance(inputs, dict) or tuple(inputs) != task.rule.arguments:
-            raise CheckError(f"the sampler gives {inputs!r}, the rule takes "
+            raise CheckError(f"the sampler gives {_shown(inputs)}, the rule takes "
                              f"{', '.join(task.rule.arguments)}: a dict with these names in this "
                              "order is needed")
         for name, value in inputs.items():
             if not _is_data(value):
-                raise CheckError(f"the sampler gives {name} = {value!r}: only numbers, strings, "
-                                 "lists, tuples and dicts of them can be stored")
+                raise CheckError(f"the sampler gives {name} = {_shown(value)}: only numbers, "
+                                 "strings, lists, tuples and dicts of them can be stored")
         plain.append(_run(task, inputs))
         return inputs
 
     drawn = replace(task, sampler=sampler) if guarded else task
     try:
-        instance = drawn.sample(length=length, seed=0, index=index, stream="check")
+        instance = drawn.sample(length=length, seed=0, index=index, stream=elsewhere.STREAM)
+        elsewhere.text(instance)  # some numbers cannot be written
     except CheckError as error:
         raise _wrong(task, length, index, str(error)) from None
     except Exception as error:
@@ -259,39 +301,67 @@ def _is_data(value: Any) -> bool:
         return False
 
 
+def _shown(value: Any) -> str:
+    """A value as text; Python refuses to write some."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a number of more than {DIGITS:,} digits"
+
+
 def _run(task: Task, inputs: dict[str, Any]) -> Any:
     """The answer of the rule's text run as plain Python, with its line named where it fails."""
     names: dict[str, Any] = {}
-    lines = task.rule_source.splitlines()
-    file, left = f"<text of {task.id}>", LINE_LIMIT
-
-    def count(frame, event, _):
-        nonlocal left
-        if frame.f_code.co_filename != file:
-            return None
-        left -= event == "line"
-        if left < 0:
-            number = frame.f_lineno
-            raise CheckError(f"the rule does not end: more than {LINE_LIMIT} lines were executed, "
-                             f"the last one line {number}: {lines[number - 1].strip()}")
-        return count
-
+    file = f"<text of {task.id}>"
+    lines = task.rule_source.split("\n")
     before = sys.gettrace()
     exec(compile(task.rule_source, file, "exec"), names)  # passed the subset when it was declared
     arguments = copy.deepcopy(list(inputs.values()))
     try:
-        sys.settrace(count)
+        sys.settrace(_Guard(file, lines).event)
         return names[task.rule.name](*arguments)
     except CheckError:
         raise
-    except RecursionError as error:
-        raise CheckError(f"the rule calls itself without end: {_where(error, file, lines)}"
-                         ) from None
     except Exception as error:
         raise CheckError(f"the rule fails at {_where(error, file, lines)}: {_what(error)}"
                          ) from None
     finally:
         sys.settrace(before)
+
+
+class _Guard:
+    """Watches a rule that is executed, and ends it where it goes beyond what a trace can hold."""
+
+    def __init__(self, file: str, lines: list[str]):
+        self.file = file
+        self.lines = lines
+        self.left = LINE_LIMIT
+        self.depth = 0
+        self.last = 1  # the line that was executed last
+
+    def event(self, frame: FrameType, event: str, value: Any):
+        """A call, a line or a return, as `sys.settrace` reports it."""
+        if frame.f_code.co_filename != self.file:
+            return None
+        self.depth += {"call": 1, "return": -1}.get(event, 0)
+        if any(isinstance(one, int) and is_too_large(one)
+               for one in (value, *frame.f_locals.values())):
+            raise CheckError(f"the rule makes a number that Python does not write, of more than "
+                             f"{DIGITS:,} digits, in {self.here}")
+        self.last = frame.f_lineno
+        self.left -= event == "line"
+        if self.left < 0:
+            raise CheckError(f"the rule does not end: more than {LINE_LIMIT} lines were executed, "
+                             f"the last one {self.here}")
+        if self.depth > DEPTH_LIMIT:
+            raise CheckError(f"the rule calls itself without end: {self.here} (more than "
+                             f"{DEPTH_LIMIT} calls inside each other)")
+        return self.event
+
+    @property
+    def here(self) -> str:
+        """The line that was executed last, with its text."""
+        return f"line {self.last}: {self.lines[self.last - 1].strip()}"
 
 
 def _where(error: Exception, file: str, lines: list[str] | None = None) -> str:
@@ -309,11 +379,11 @@ def _what(error: Exception) -> str:
 def _faults(task: Task, instance: Instance,
             examples: dict[str, formats.Example]) -> Iterator[str]:
     """What is wrong with an instance and its texts; fills `examples` with these."""
-    question, position = task.ask(instance.inputs), 0
-    for name, value in instance.inputs.items():
-        position = question.find(repr(value), position) + len(repr(value))
-        if position < len(repr(value)):
-            yield f"the question does not hold {name} = {value!r} behind the arguments before it"
+    asked = task.ask(instance.inputs)
+    wrong = question.misplaced(task.question, asked,
+                               {name: repr(value) for name, value in instance.inputs.items()})
+    if wrong is not None:
+        yield f"the question does not hold {wrong} = {instance.inputs[wrong]!r} in its place"
     execution = task.trace(instance.inputs)
     if repr(execution.answer) != repr(instance.answer):
         yield f"the traced rule gives {execution.answer!r}, the plain one {instance.answer!r}"
@@ -321,9 +391,10 @@ def _faults(task: Task, instance: Instance,
         prompt, completion = examples[name] = formats.render(task, instance, format, wording)
         if formats.parse_answer(completion) != repr(instance.answer):
             yield f"the {name} text does not end with the answer {instance.answer!r}"
-        if not prompt.endswith(question):
+        if not prompt.endswith(asked):
             yield f"the {name} prompt does not end with the question"
         for false in false_lines(task, instance, name, examples[name]):
-            yield f"the {name} text is false in line {false.line}, {false.text!r}: {false.reason}"
+            what = "cannot be judged" if TOO_LARGE in false.reason else "is false"
+            yield f"the {name} text {what} in line {false.line}, {false.text!r}: {false.reason}"
     if parse.steps(examples["rfft"].completion) != (execution.steps, repr(instance.answer)):
         yield "the trace does not read back as the steps that were executed"

@@ -82,7 +82,7 @@ def _section(task: Task) -> str:
 
 def _counterfactual(task: Task, inputs: dict, answer: object) -> list[str]:
     """The changed lines, and what they make of the answer."""
-    pairs = zip(task.rule_source.splitlines(), task.counterfactual.rule_source.splitlines(),
+    pairs = zip(task.rule_source.split("\n"), task.counterfactual.rule_source.split("\n"),
                 strict=True)
     changes = [f"-{old}\n+{new}" for old, new in pairs if old != new]
     other = repr(task.counterfactual.rule.run(inputs))

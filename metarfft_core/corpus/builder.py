@@ -13,6 +13,7 @@ splits wherever a task has enough instances; the rest is counted. No sample take
 than the model's context.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -35,8 +36,16 @@ import pyarrow.parquet as pq
 from metarfft_core import __version__, formats, tasks
 from metarfft_core.models import token_counter
 from metarfft_core.params import METHODS, Held, Params, ParamsError, Samples, open_folder
-from metarfft_core.system.files import read_json, sha256, whole, write_json
+from metarfft_core.system.files import (
+    changed,
+    read_json,
+    remove_leftovers,
+    sha256,
+    whole,
+    write_json,
+)
 from metarfft_core.system.places import ROOT
+from metarfft_core.system.processes import alone
 from metarfft_core.tasks import Instance, Task, synthetic
 
 SCHEMA = pa.schema([(name, pa.int64() if name in ("length", "index") else pa.string())
@@ -130,36 +139,59 @@ def build(run: Params) -> Path:
         return folder
     check_context(run)
     open_folder(run)
-    for leftover in folder.glob("*/*/.*.tmp"):  # of a build that was killed
-        leftover.unlink()
-    _write_shards(run)
-    _write_manifest(run, folder)
-    from metarfft_core.corpus import card  # it reads what is written here
-
-    card.write(run)
+    with alone(folder):
+        if not _finished(run, folder):  # another process may have done it while this one waited
+            _make(run, folder)
     return folder
 
 
+def _make(run: Params, folder: Path) -> None:
+    """Make what lacks of a corpus, in a folder that no other process works in."""
+    for place in folder.glob("*/*"):
+        remove_leftovers(place)
+    lost = _lost(folder)
+    for path in lost or ():
+        print(f"{path} is missing or changed, so it is made again", flush=True)
+        path.unlink(missing_ok=True)
+    if lost != []:
+        _write_shards(run)
+        _write_manifest(run, folder)
+    from metarfft_core.corpus import card  # it reads what is written here
+
+    card.write(run)
+
+
 def _finished(run: Params, folder: Path) -> bool:
+    """Whether the corpus is there, every shard with its hash."""
     path = folder / "manifest.json"
     if not path.exists():
         return False
-    manifest = read_json(path)
-    if manifest["params_digest"] != run.digest:
+    if read_json(path)["params_digest"] != run.digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
                           f"or delete {run.folder}")
-    return all((folder / name).exists() for name in ("README.md", *manifest["shards"]))
+    return (folder / "README.md").exists() and _lost(folder) == []
+
+
+def _lost(folder: Path) -> list[Path] | None:
+    """The shards that are missing or changed, by the manifest; None without a manifest."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        return None
+    return [folder / name for name, about in read_json(path)["shards"].items()
+            if changed(folder / name, about["sha256"])]
 
 
 def files(run: Params, split: str, format: str, task: str | None = None) -> list[Path]:
     """The Parquet files of a split in a format: of one task, or of all in the run's order.
 
-    `task` is an id or a name. In the split `in_context` a part of the synthetic rules counts as a
-    task. Raises ParamsError where the corpus is not built or holds no such split, format or task.
+    In the split `in_context` a part of the synthetic rules counts as a task.
+    Raises ParamsError where the corpus is not built or holds no such split, format or task, or
+    where a file is not the one that was built: a process reads each once to compare its hash.
     """
-    if not (run.folder / "corpus" / "manifest.json").exists():
+    folder = run.folder / "corpus"
+    if not (folder / "manifest.json").exists():
         raise ParamsError(f"the corpus of run {run.name} is not built: there is no "
-                          f"{run.folder / 'corpus' / 'manifest.json'}")
+                          f"{folder / 'manifest.json'}")
     splits = _splits(run)
     _require("split", split, tuple(splits))
     _require("format", format, splits[split].formats)
@@ -167,7 +199,13 @@ def files(run: Params, split: str, format: str, task: str | None = None) -> list
     if task is not None:
         task = tasks.id_of(task)
         _require("task", task, tuple(held))
-    return [_shard(run, split, format, one) for one in held if task in (None, one)]
+    paths = [_shard(run, split, format, one) for one in held if task in (None, one)]
+    shards = read_json(folder / "manifest.json")["shards"]
+    for path in paths:
+        if changed(path, shards[path.relative_to(folder).as_posix()]["sha256"]):
+            raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "
+                              f"{run.folder / 'params.yaml'}` makes it again")
+    return paths
 
 
 def _require(key: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -300,7 +338,7 @@ def _write_task(run: Params, base: str) -> tuple[int, int, int]:
              for held in split.shards if _base(held) == base]
     for name, split, held in every:
         paths = {format: _shard(run, name, format, held) for format in split.formats}
-        if all(path.exists() for path in paths.values()):
+        if all(map(_whole, paths.values())):
             found += len(paths)
             continue
         written += len(paths)
@@ -309,6 +347,14 @@ def _write_task(run: Params, base: str) -> tuple[int, int, int]:
         else:
             samples += _write_synthetic(run, int(held.removeprefix(SYNTHETIC)), paths["rfft"])
     return found, written, samples
+
+
+def _whole(path: Path) -> bool:
+    """Whether a shard is there to its end, where its statistics stand."""
+    try:
+        return b"metarfft" in (pq.read_metadata(path).metadata or {})
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> int:
@@ -502,15 +548,44 @@ def provenance(run: Params) -> dict:
         "params": run.model_dump(),
         "versions": {"metarfft": __version__, "python": python_version(),
                      **{name: version(name) for name in ("datasets", "pyarrow")}},
-        "git_commit": _git_commit(),
+        "git_commit": _git_commit(run),
     }
 
 
-def _git_commit() -> str | None:
-    """The commit of the project's own repository; None outside git."""
+def _git_commit(run: Params) -> str | None:
+    """The commit of the project's own repository; None outside git.
+
+    Where files differ from the commit, "-dirty." and a hash of the difference follow it.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    hashed = hashlib.sha256()
+    for entry in sorted(_git("status", "--porcelain", "-z", "--untracked-files=all",
+                             "--no-renames").split("\0")):
+        state, path = entry[:2], ROOT / entry[3:]
+        if entry and not (state == "??" and _is_result(path, run)):
+            content = sha256(path) if path.is_file() else "gone"
+            hashed.update(f"{entry}\0{content}\0".encode(errors="surrogateescape"))
+    clean = hashed.digest() == hashlib.sha256().digest()
+    return commit.strip() + ("" if clean else f"-dirty.{hashed.hexdigest()[:12]}")
+
+
+def _is_result(path: Path, run: Params) -> bool:
+    """Whether a file lies in a folder of results, and so says nothing of what made them."""
+    outputs = run.folder.parent
+    own = run.folder if ROOT.is_relative_to(outputs) else outputs
+    return path.is_relative_to(own)
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the project's own repository; None where it says nothing."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(["git", "--git-dir", str(ROOT / ".git"), "rev-parse", "HEAD"],
-                              capture_output=True, text=True)
+        done = subprocess.run(["git", "--no-optional-locks", "--git-dir", str(ROOT / ".git"),
+                               "--work-tree", str(ROOT), *arguments], cwd=ROOT, env=environment,
+                              capture_output=True, text=True, errors="surrogateescape")
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None

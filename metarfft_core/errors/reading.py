@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from metarfft_core.tasks.definition import Task
 from metarfft_core.tracing.judge import paper, parse
 from metarfft_core.tracing.shown import escape
-from metarfft_core.tracing.steps import ANSWER, BEHIND, Fact
+from metarfft_core.tracing.steps import ANSWER, Fact
 from metarfft_core.tracing.wordings.paper import headings
 
 SIZE_LIMIT = 20_000
@@ -44,7 +44,7 @@ class Gold:
         """What a trace recites for each line of the rule, from 1; tables stand among them."""
         if self.in_words:
             return self.task.rule.sentences
-        lines = self.task.rule_source.splitlines()
+        lines = self.task.rule_source.split("\n")
         return {number: line.strip() for number, line in enumerate(lines, start=1)}
 
     @cached_property
@@ -105,6 +105,7 @@ class Text:
         kept = [(line.strip(), number) for number, line in enumerate(text.split("\n"), start=1)]
         kept = [(line, number) for line, number in kept if line]
         self.lines = [line for line, _ in kept]
+        self.recited = set(gold.recited.values())
         self.texts, self.at = self.lines, [number for _, number in kept]
         self.blocks: list[paper.Block] | None = None
         if gold.at_length:
@@ -119,14 +120,14 @@ class Text:
         if self.blocks is not None:
             block = self.blocks[number]
             return Unit(*block.step, block.reads, block.headings)
-        return Unit(*parse.step((text or self.texts[number])[:SIZE_LIMIT]))
+        return Unit(*parse.step((text or self.texts[number])[:SIZE_LIMIT], self.recited))
 
     def code(self, number: int) -> str:
         """The line that a step recites, or the words that begin an answer."""
         if self.blocks is not None:
             code = self.blocks[number].step.code
         else:
-            code = parse.split(self.texts[number][:SIZE_LIMIT], BEHIND)[0]
+            code = parse.recital(self.texts[number][:SIZE_LIMIT], self.recited)
         return ANSWER if is_answer(code) else code
 
 

@@ -5,11 +5,13 @@ its memory back. Every generation is a line of evaluation/<method>/<task>.jsonl,
 comes; <task>.json beside it says what it was made with. A killed evaluation goes on where it was.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
-(the decoding limit came first, whatever the text says so far). Accuracy is right / all.
+(the decoding limit came first, whatever the text says so far). Accuracy is right / all. A prompt
+that the server of an API model refused has the finish reason "refused" and the outcome "no_answer".
 """
 
 import argparse
 import ast
+import hashlib
 import json
 import math
 import os
@@ -58,6 +60,8 @@ def _literal(text: str) -> str | None:
 
 def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
     """The parsed answer (None where there is none) and the outcome of a generated text."""
+    if finish_reason == "refused":
+        return None, "no_answer"
     answer = formats.parse_answer(text)
     if finish_reason == "length":
         return answer, "cut"
@@ -139,18 +143,36 @@ def header(run: Params, method: str, task: str, seed: int | None = None) -> dict
 
 
 def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
-    """A hash that stands for the model: of its training's manifest, or of the base's weights."""
-    if METHODS[method].adapted:
-        folder = training.stage_folder(run, "adapt", tasks.get(task).base.id, method, seed)
-    elif METHODS[method].start == "pretrained":
-        folder = training.stage_folder(run, "pretrain")
-    else:
+    """A hash that stands for the model: of the weights that a training left, or of the base's.
+
+    A training that is made again, and comes to the same weights, is the same one.
+    """
+    job = _job(run, method, task, seed)
+    if job is None:
         return models.weights_hash(models.resolve(run.model.name))
-    trained = folder / "manifest.json"
-    if not trained.exists():
+    if not job.manifest.exists():
         raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
-                          f"there is no {trained}")
-    return files.sha256(trained)
+                          f"there is no {job.manifest}")
+    weights = files.read_json(job.manifest)["weights"]
+    return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()
+
+
+def _job(run: Params, method: str, task: str, seed: int | None) -> training.Job | None:
+    """The training that makes the model of a cell; None for the base model and an API's."""
+    if method not in METHODS:
+        return None
+    if METHODS[method].adapted:
+        return training.Job(run, "adapt", tasks.get(task).base.id, method, seed)
+    return training.Job(run, "pretrain") if METHODS[method].start == "pretrained" else None
+
+
+def _check_model(run: Params, method: str, task: str, seed: int | None = None) -> None:
+    """Refuse (ParamsError) a model that is not there as its training left it."""
+    job = _job(run, method, task, seed)
+    if job and not training.finished(job):
+        raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
+                          f"{training.lost(job) or job.manifest} is missing or changed; "
+                          f"`metarfft train --stage {job.stage}` makes it again")
 
 
 def is_finished(run: Params, method: str, task: str, seed: int | None = None) -> bool:
@@ -160,15 +182,43 @@ def is_finished(run: Params, method: str, task: str, seed: int | None = None) ->
     continued with those that it was begun with.
     """
     results = path(run, method, task, seed)
-    if not results.with_suffix(".json").exists():
+    stored = _about(run, method, task, seed)
+    if stored is None:
         return False
-    stored, now = files.read_json(results.with_suffix(".json")), header(run, method, task, seed)
+    now = header(run, method, task, seed)
     keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
     differing = [key for key in keys if stored[key] != now[key]]
+    job = _job(run, method, task, seed)
+    if job and stored["training"] == files.sha256(job.manifest):  # as the kit once wrote it
+        differing = [key for key in differing if key != "training"]
     if differing:
         raise ParamsError(f"{results} was made with other {', '.join(differing)}: give this run "
                           "another name, or delete that file and the .json beside it")
-    return stored["finished"]
+    if not (stored["finished"] and results.exists()):
+        return False
+    _check_rows(results, stored)
+    return True
+
+
+def _about(run: Params, method: str, task: str, seed: int | None) -> dict | None:
+    """What the .json beside a results file says; None where nothing says what made the results.
+
+    Where it is lost, the manifest of the whole evaluation says the same of finished results.
+    """
+    results, every = path(run, method, task, seed), run.folder / "evaluation" / "manifest.json"
+    about = results.with_suffix(".json")
+    if not about.exists() and every.exists() and results.exists():
+        kept = files.read_json(every).get(method, {}).get(results.stem)
+        if kept and kept["sha256"] == files.sha256(results):
+            files.write_json(about, kept)
+    return files.read_json(about) if about.exists() else None
+
+
+def _check_rows(results: Path, about: Mapping) -> None:
+    """Raise ParamsError where finished results are not the ones that were written."""
+    if "sha256" in about and files.changed(results, about["sha256"]):
+        raise ParamsError(f"{results} is missing or changed: put it back, or delete it and the "
+                          ".json beside it, and it is generated again")
 
 
 def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Path:
@@ -181,22 +231,56 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
     if is_finished(run, method, task, seed):
         print(f"{method} on {results.stem}: finished before, skipped", flush=True)
         return results
+    _check_model(run, method, task, seed)
     rows, about = plan(run, method, task, seed), header(run, method, task, seed)
     # Another process may still be writing here: the child of a killed launcher.
-    with alone(results.parent / f".{results.stem}"), open(results, "a+b") as file:
-        files.write_json(results.with_suffix(".json"), {**about, "finished": False})
-        stored = _stored(file)
-        done = {_key(row) for row in stored}
-        missing = [row for row in rows if _key(row) not in done]
-        print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate", flush=True)
-        _generate(run, missing, file)
-        outcomes = Counter(row["outcome"] for row in _stored(file))
-    if sum(outcomes.values()) != len(rows):
-        raise RuntimeError(f"{results} holds {sum(outcomes.values())} rows, expected {len(rows)}")
-    files.write_json(results.with_suffix(".json"), {
-        **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-        "gpu": _gpu(), "outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES}})
+    with alone(results.parent / f".{results.stem}"):
+        if is_finished(run, method, task, seed):
+            print(f"{method} on {results.stem}: finished meanwhile", flush=True)
+            return results
+        if _about(run, method, task, seed) is None and results.exists():
+            print(f"{results}: nothing says what made it, so it is generated again", flush=True)
+            results.unlink()
+        with files.naming(results), open(results, "a+b") as file:
+            files.write_json(results.with_suffix(".json"), {**about, "finished": False})
+            stored = _stored(file)
+            done = {_key(row) for row in stored}
+            missing = [row for row in rows if _key(row) not in done]
+            print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate",
+                  flush=True)
+            _generate(run, missing, file,
+                      any(row["finish_reason"] != "refused" for row in stored))
+        files.write_json(results.with_suffix(".json"), {
+            **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
+            "gpu": _gpu(), **_counts(results, len(rows))})
     return results
+
+
+def _counts(results: Path, expected: int) -> dict[str, Any]:
+    """The rows of a results file by their outcome, and how many rows of an API model were refused
+    or have no count of tokens, where there are any. RuntimeError where it holds too few or many."""
+    with open(results, "r+b") as file:
+        rows = _stored(file)
+    if len(rows) != expected:
+        raise RuntimeError(f"{results} holds {len(rows)} rows, expected {expected}")
+    outcomes = Counter(row["outcome"] for row in rows)
+    flaws = {"refused": sum(row["finish_reason"] == "refused" for row in rows),
+             "uncounted": sum(row["completion_tokens"] is None for row in rows)}
+    return {"outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES},
+            **{name: count for name, count in flaws.items() if count}}
+
+
+def _say_flaws(results: Path) -> None:
+    """Name what an API model's finished results lack, on the output."""
+    about = files.read_json(results.with_suffix(".json"))
+    cell = f"{results.parent.name} on {results.stem}"
+    if count := about.get("refused"):
+        print(f"{cell}: the server refused {count} of {about['rows']} samples, which count as not "
+              f"right; to ask them again, delete their lines (finish_reason refused) in {results}, "
+              "and the .json beside it", flush=True)
+    if count := about.get("uncounted"):
+        print(f"{cell}: {count} of {about['rows']} answers came without a count of tokens, so "
+              "their cost is not known", flush=True)
 
 
 def _gpu() -> str | None:
@@ -216,7 +300,7 @@ def _stored(file: BinaryIO) -> list[dict]:
               "taken away", flush=True)
         file.truncate(whole)
     rows = []
-    for number, line in enumerate(content[:whole].splitlines(), start=1):
+    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
         try:
             rows.append(json.loads(line))
         except ValueError:
@@ -224,12 +308,15 @@ def _stored(file: BinaryIO) -> list[dict]:
     return rows
 
 
-def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
-    """Generate and append the rows, each batch on the disk before the next one is begun."""
+def _generate(run: Params, rows: list[dict], file: BinaryIO, answered: bool) -> None:
+    """Generate and append the rows, each batch on the disk before the next one is begun.
+
+    `answered`: whether the model has answered other rows before.
+    """
     if not rows:
         return
     progress = None
-    for finished in _generations(run, rows):
+    for finished in _generations(run, rows, answered):
         if progress is None:  # the engine has started, which takes its own time
             progress = _Progress(rows)
             continue
@@ -238,15 +325,20 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO) -> None:
         file.write("".join(lines).encode())
         file.flush()
         os.fsync(file.fileno())
+        for position, generated in finished:
+            if generated.finish_reason == "refused":
+                print("  length {length}, index {index}: refused by the server, ".format(
+                    **rows[position]) + generated.refusal, flush=True)
         progress.report([(rows[position], generated) for position, generated in finished])
 
 
-def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]]]:
+def _generations(run: Params, rows: list[dict],
+                 answered: bool) -> Iterator[list[tuple[int, Any]]]:
     """What `engines.generate`, or the server of an API model, yields for these rows."""
     method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
     if own := _api(run, method):
-        yield from api.generate(own, prompts)
+        yield from api.generate(own, prompts, answered)
         return
     tokenizer = models.load_tokenizer(run.model.name)
     with training.weights(run, method, tasks.get(task).base.id, seed) as folder:
@@ -258,8 +350,9 @@ def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]
 
 def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:
     answer, outcome = score(generated.text, generated.finish_reason, row["gold_answer"])
-    thought = {"reasoning": generated.reasoning} if isinstance(generated, api.Answer) else {}
-    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **thought,
+    own = ({"reasoning": generated.reasoning, "refusal": generated.refusal}
+           if isinstance(generated, api.Answer) else {})
+    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **own,
             "finish_reason": generated.finish_reason,
             "completion_tokens": generated.completion_tokens, "answer": answer,
             "outcome": outcome}
@@ -273,10 +366,10 @@ class _Progress:
         self.done = self.done_gold = self.tokens = 0
         self.start = self.last = time.monotonic()
 
-    def report(self, finished: list[tuple[dict, engines.Generation]]) -> None:
+    def report(self, finished: list[tuple[dict, engines.Generation | api.Answer]]) -> None:
         self.done += len(finished)
         self.done_gold += sum(row["gold_tokens"] for row, _ in finished)
-        self.tokens += sum(generated.completion_tokens for _, generated in finished)
+        self.tokens += sum(generated.completion_tokens or 0 for _, generated in finished)
         now = time.monotonic()
         if now - self.last < _PROGRESS_EVERY and self.done < self.samples:
             return
@@ -298,7 +391,7 @@ def launch(run: Params) -> Path:
     parameters = params.open_folder(run) / "params.yaml"
     engines.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
     left = [cell for cell in run.cells if not is_finished(run, *cell)]
-    for check in (header, plan):
+    for check in (header, _check_model, plan):
         for cell in left:
             check(run, *cell)
     for one in run.evaluation.api:
@@ -319,6 +412,7 @@ def launch(run: Params) -> Path:
         results = path(run, *cell)
         manifest.setdefault(cell[0], {})[results.stem] = \
             files.read_json(results.with_suffix(".json"))
+        _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
     return folder
 
@@ -327,8 +421,9 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
     """Every stored row of the run, by method, task, seed, length and index, in the run's order.
 
     Columns: method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
-    prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome, and what an API
-    model's rows hold besides. Needs the run's evaluation folder alone. A part of the grid that is
+    prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome; of an API model
+    also reasoning and refusal (why its server refused the prompt, else ""), and its counts of
+    tokens may be missing. Needs the run's evaluation folder alone. A part of the grid that is
     not finished is left out with `partial`, else a ParamsError.
     """
     import pandas
@@ -345,7 +440,8 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
         if files.read_json(about)["params"] != run.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
-        with open(results, encoding="utf-8") as file:
+        _check_rows(results, files.read_json(about))
+        with open(results, encoding="utf-8", newline="\n") as file:
             rows += sorted(map(json.loads, file), key=_key)
     return pandas.DataFrame(rows)
 
@@ -353,7 +449,7 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate the whole grid, or one method on one task.
 
-    Returns 0, 1 where a server gave no answer, 2 for a user's error.
+    Returns 0, 1 where a server gave no answer or the system failed, 2 for a user's error.
     """
     parser = argparse.ArgumentParser(
         prog="metarfft_core.evaluation",
@@ -376,7 +472,8 @@ def main(arguments: list[str] | None = None) -> int:
             if cell not in run.cells:
                 raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
             evaluate(run, *cell)
-    except (ParamsError, api.ServerError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ParamsError, api.ServerError, OSError) as error:
+        reason = files.explain(error) if isinstance(error, OSError) else error
+        print(f"error: {reason}", file=sys.stderr)
         return 2 if isinstance(error, ParamsError) else 1
     return 0

@@ -16,9 +16,15 @@ from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
+from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
 from metarfft_core.system import places
-from metarfft_core.system.files import read_json, sha256, whole_folder, write_json
+from metarfft_core.system.files import (
+    read_json,
+    sha256,
+    whole_folder,
+    write_json,
+)
 from metarfft_core.system.processes import alone
 
 EMBEDDED = "SmolLM2-135M-Instruct"
@@ -60,7 +66,7 @@ def _download(name: str, weights: bool) -> str:
     try:
         return snapshot_download(name, allow_patterns=patterns)
     except (OSError, ValueError) as error:  # not found, no access, no network
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0]
         raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "
                           f"does not give it: {reason}") from None
 
@@ -153,10 +159,21 @@ def fetch(name: str) -> str:
 
 
 def load_tokenizer(name: str):
-    """The tokenizer (transformers) of a model's name or folder."""
+    """The tokenizer (transformers) of a model's name or folder.
+
+    A chat template that asks for the date gets a fixed one (see `chat_template`), also wherever
+    the tokenizer is saved: beside every model that is trained.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(resolve(name, weights=False))
+    tokenizer = AutoTokenizer.from_pretrained(resolve(name, weights=False))
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        tokenizer.chat_template = {name: chat_template.with_fixed_date(text)
+                                   for name, text in template.items()}
+    elif template:
+        tokenizer.chat_template = chat_template.with_fixed_date(template)
+    return tokenizer
 
 
 def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
@@ -211,7 +228,7 @@ def token_counter(name: str) -> Callable[[str, str], int]:
 def _template_around(folder: Path) -> tuple[str, str]:
     """What the chat template of the tokenizer in `folder` puts before and after a prompt."""
     files = [*folder.glob("tokenizer*.json"), *folder.glob("chat_template*")]
-    path = cache_folder() / "templates" / f"{_hash_files(files)[:16]}.json"
+    path = cache_folder() / "templates" / f"{_hash_files(files)[:16]}-{chat_template.DATE}.json"
     if not path.exists():
         before, after = _in_template(load_tokenizer(str(folder)), _CONTENT).split(_CONTENT)
         write_json(path, {"before": before, "after": after})

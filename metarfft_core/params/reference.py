@@ -99,7 +99,7 @@ def _comments(cls: type[Section]) -> dict[str, str]:
     comments = {token.start[0]: token.string.lstrip("# ") for token in
                 tokenize.generate_tokens(io.StringIO(source).readline)
                 if token.type == tokenize.COMMENT}
-    lines, found = source.splitlines(), {}
+    lines, found = source.split("\n"), {}
     for node in ast.parse(source).body[0].body:
         if isinstance(node, ast.AnnAssign):
             first = node.lineno

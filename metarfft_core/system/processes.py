@@ -15,6 +15,11 @@ from typing import NamedTuple
 from metarfft_core.system.places import ROOT
 
 _running: set[subprocess.Popen] = set()
+_PATIENCE = 2.0  # seconds that a process waits for a folder before it says so
+
+_OF_ACCELERATE = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_", "MEGATRON_LM_", "FP8_")
+"""What accelerate's variables begin with. It takes them for settings, so a process gets none of
+the user's: what is to hold stands in a configuration file."""
 
 
 class Command(NamedTuple):
@@ -57,10 +62,13 @@ def peak_memory() -> float:
 def follow(command: Command, prefix: str = "") -> None:
     """Run a command offline, in a process group of its own, its output line by line on ours.
 
+    It does not see the user's variables for accelerate.
     Raises RuntimeError with the command's name and last lines where it fails.
     """
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(_OF_ACCELERATE)}
+    environment = kept | {
         "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
         "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(command.environment)
@@ -144,11 +152,20 @@ def threads(workers: int) -> str:
 def alone(folder: Path) -> Iterator[None]:
     """Wait until no other process is in this block for `folder`, and make the folder.
 
-    The child of a killed launcher may still be there when the same command is run again. The
-    system gives the lock back however a process ends.
+    Who waits says so after a moment. The child of a killed launcher may still be there when the
+    same command is run again. The system gives the lock back however a process ends. A process
+    that is in this block for a folder must not enter it again for the same one.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        print(f"waiting for {lock.lock_file}: another process works in that folder", flush=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, NamedTuple
 
+from metarfft_core.tracing import question
 from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import STEP_LIMIT, Execution, Rule
 from metarfft_core.tracing.wordings import kinds, sentences
@@ -142,18 +143,15 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
         if part not in vars(cls):
             raise TypeError(f"task {id}: the class {cls.__name__} has no {part}")
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-    task = Task(
-        id=id, name=name, source=source, split=split, length_definition=length,
-        lengths=lengths or tuple(range(1, LONGEST + 1)),
-        summary=inspect.cleandoc(cls.__doc__ or ""), question=cls.question,
-        rule_source=_rule_source(cls, name), sampler=cls.sample, title=title,
-        wording=getattr(cls, "wording", {}),
-    )
     try:
-        fields = set(re.findall(r"{(\w+)}", task.question))
-        if fields != set(task.rule.arguments):
-            raise RuleError(f"the question names {sorted(fields)}, the rule takes "
-                            f"{list(task.rule.arguments)}")
+        task = Task(
+            id=id, name=name, source=source, split=split, length_definition=length,
+            lengths=lengths or tuple(range(1, LONGEST + 1)),
+            summary=inspect.cleandoc(cls.__doc__ or ""), question=cls.question,
+            rule_source=_rule_source(cls, name), sampler=cls.sample, title=title,
+            wording=getattr(cls, "wording", {}),
+        )
+        _check_question(task)
         sentences.check(task.rule_source, task.wording)
         task.counterfactual = _counterfactual(task, getattr(cls, "counterfactual", {}))
     except RuleError as error:
@@ -161,9 +159,23 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
     return task
 
 
+def _check_question(task: Task) -> None:
+    """Raise RuleError where a question does not name the rule's arguments in their order."""
+    try:
+        named = question.fields(task.question)
+    except ValueError as error:
+        raise RuleError(f"the question {task.question!r}: {error} (a brace that belongs to the "
+                        "text is written twice)") from None
+    if named != list(task.rule.arguments):
+        raise RuleError(f"the question names {named}, the rule takes "
+                        f"{list(task.rule.arguments)}: the same names in the same order are needed")
+    if "\n\nQ: " in task.question:
+        raise RuleError("the question holds an empty line and 'Q: ', as a prompt has before it")
+
+
 def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
     """The task with lines of its rule changed; RuleError where one is not exactly one line."""
-    lines = task.rule_source.splitlines()
+    lines = task.rule_source.split("\n")
     for old, new in changes.items():
         found = [number for number, line in enumerate(lines) if line.strip() == old]
         if len(found) != 1:
@@ -173,7 +185,7 @@ def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
         return None
     changed = replace(task, id=f"{task.id}{_CHANGED}", name=f"{task.name}_counterfactual",
                       title=f"{task.title}, counterfactual", split="counterfactual",
-                      unchanged=task, rule_source="\n".join(lines) + "\n",
+                      unchanged=task, rule_source="\n".join(lines),
                       wording={line: words for line, words in task.wording.items()
                                if line not in changes})
     Rule(changed.rule_source)
@@ -185,17 +197,39 @@ _parse = lru_cache(maxsize=1)(ast.parse)  # one file declares many tasks, one af
 
 def _rule_source(cls: type, name: str) -> str:
     """The text of a rule as the model sees it: tables, helpers, the rule under the task's name."""
-    lines, start = inspect.findsource(cls.rule)
-    module = _parse("".join(lines))
+    try:
+        lines, start = inspect.findsource(cls.rule)
+    except OSError:
+        raise RuleError("its source is not to be found: declare it in a file or in a notebook's "
+                        "cell") from None
+    try:
+        module = _parse("".join(lines))
+    except SyntaxError as error:  # a notebook also ends lines at characters inside strings
+        raise RuleError(f"the file or cell cannot be read back at its line {error.lineno}: "
+                        f"{error.msg}; write line separators in strings as \\u2028, \\x85, \\f"
+                        ) from None
     body = next(node.body for node in ast.walk(module) if isinstance(node, ast.ClassDef)
                 and node.lineno <= start + 1 <= node.end_lineno and node.name == cls.__name__)
     tables, functions, rule = [], [], ""
     for node in body:
         text = textwrap.dedent("".join(lines[node.lineno - 1:node.end_lineno])).rstrip()
         if isinstance(node, ast.FunctionDef) and node.name == "rule":
-            rule = text.replace("def rule(", f"def {name}(", 1)
+            rule = re.sub(r"^def\s+rule\s*\(", f"def {name}(", text)
         elif isinstance(node, ast.FunctionDef) and node.name != "sample":
             functions.append(text)
-        elif isinstance(node, ast.Assign) and node.targets[0].id.isupper():
+        elif not isinstance(node, ast.FunctionDef) and _makes_table(node):
             tables.append(text)
     return "\n".join([*tables, *functions, rule]) + "\n"
+
+
+def _makes_table(node: ast.stmt) -> bool:
+    """Does a statement of the class set an upper-case name, or change what one holds?
+
+    It then belongs to the rule's text, where the subset refuses it unless it is NAME = literal.
+    """
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        parts = node.targets if isinstance(node, ast.Assign) else [node.target]
+    else:
+        parts = [node]
+    return any(isinstance(inside, ast.Name) and inside.id.isupper()
+               for part in parts for inside in ast.walk(part))

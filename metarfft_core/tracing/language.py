@@ -103,6 +103,7 @@ def check(source: str) -> ast.Module:
     Returns the syntax tree: tables (assignments of literals to upper-case names), helper rules,
     and last the rule itself. Raises RuleError with the line and the reason.
     """
+    _refuse_other_line_ends(source)
     try:
         module = ast.parse(source)
     except SyntaxError as error:
@@ -111,8 +112,10 @@ def check(source: str) -> ast.Module:
         raise RuleError("line 1: a rule's text ends with the function that is the rule")
     if "#" in source:
         _refuse_comments(source)
+    if "\f" in source:
+        _refuse_form_feeds(source)
     names = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
-    checker = _Checker(names)
+    checker = _Checker(names, source.split("\n"))
     for node in module.body:
         match node:
             case ast.FunctionDef():
@@ -125,6 +128,13 @@ def check(source: str) -> ast.Module:
     return module
 
 
+def _refuse_other_line_ends(source: str) -> None:
+    """A rule's lines end with a newline alone: Python would read a carriage return as one more."""
+    for number, line in enumerate(source.split("\n"), start=1):
+        if "\r" in line:
+            raise RuleError(f"line {number}: a carriage return in a rule; in a string write \\r")
+
+
 def _refuse_comments(source: str) -> None:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -132,11 +142,22 @@ def _refuse_comments(source: str) -> None:
                             "values behind ' # '")
 
 
+def _refuse_form_feeds(source: str) -> None:
+    """Python takes a form feed for a blank; other programs end a line there."""
+    lines, end = [*source.split("\n"), ""], (1, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        number, column = token.end if token.type == tokenize.INDENT else token.start
+        if "\f" in lines[number - 1][end[1] if end[0] == number else 0:column]:
+            raise RuleError(f"line {number}: a form feed in a rule")
+        end = token.end
+
+
 class _Checker:
     """Walks one function; `helpers` are the names of the functions of the text."""
 
-    def __init__(self, helpers: set[str]):
+    def __init__(self, helpers: set[str], lines: list[str]):
         self.helpers = helpers
+        self.lines = lines
         self.used: set[int] = set()  # lines on which a statement stands
 
     def function(self, node: ast.FunctionDef) -> None:
@@ -147,6 +168,7 @@ class _Checker:
         if any(argument.annotation for argument in arguments.args):
             refuse(node, "a rule has no annotations")
         self.used.add(node.lineno)
+        self.header(node)
         self.block(node.body)
         for part in ast.walk(node):
             name = getattr(part, "id", getattr(part, "arg", ""))
@@ -164,13 +186,21 @@ class _Checker:
 
     def one_line(self, statement: ast.stmt) -> None:
         """A statement, or the header of a compound one, stands alone on one line."""
-        header = getattr(statement, "test", getattr(statement, "iter", statement))
-        if header.end_lineno != statement.lineno:
+        if hasattr(statement, "body"):
+            self.header(statement)
+        elif statement.end_lineno != statement.lineno:
             refuse(statement, "a statement takes one line")
         if statement.lineno in self.used:
             refuse(statement, "each statement takes a line of its own, because a trace recites "
                               "lines")
         self.used.add(statement.lineno)
+
+    def header(self, node: ast.stmt) -> None:
+        """The header of a function, a loop or a condition ends on its line."""
+        if node.body[0].lineno != node.lineno and not self.lines[node.lineno - 1].rstrip(
+                ).endswith(":"):
+            what = "header" if isinstance(node, ast.FunctionDef) else "statement"
+            refuse(node, f"a {what} takes one line, because a trace recites lines")
 
     def check_break(self, statement) -> None:
         pass  # always allowed

@@ -107,19 +107,19 @@ class Rule:
 
     @cached_property
     def _reciting_words(self):
-        lines = self.source.splitlines()
+        lines = self.source.split("\n")
         for line, sentence in self.sentences.items():
             lines[line - 1] = sentence
         return self._load(*self._write(lines, "text"))
 
     @cached_property
     def _reciting_at_length(self):
-        lines = self.source.splitlines()
+        lines = self.source.split("\n")
         return self._load(paper_compiler.write(self._module, lines, self._sharing), [])
 
     def _compile(self, records: str):
         """Write and compile a form of this rule, whose text passed the subset."""
-        return self._load(*self._write(self.source.splitlines(), records))
+        return self._load(*self._write(self.source.split("\n"), records))
 
     def _write(self, lines: list[str], records: str) -> tuple[str, list[Site]]:
         return compiler.write(self._module, lines, records, self._sharing)

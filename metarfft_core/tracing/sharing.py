@@ -43,12 +43,12 @@ class Sharing:
             given = Object()
             given.holds = {given}  # of any depth
             self.names[rule.name][argument.arg] = {given}
+        nodes = [(_Scope(self, name), node) for name, function in self.functions.items()
+                 for node in ast.walk(function) if isinstance(node, ast.stmt | ast.Call)]
         size = -1
         while size != (size := self._size()):
-            for name, function in self.functions.items():
-                scope = _Scope(self, name)
-                for node in ast.walk(function):
-                    scope.learn(node)
+            for scope, node in nodes:
+                scope.learn(node)
 
     def _size(self) -> int:
         found = [one for names in self.names.values() for one in names.values()]

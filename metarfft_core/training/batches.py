@@ -229,11 +229,11 @@ def general(mix: params.Mix):
 
     path = mix.path
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        *lines, last = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"mix.file: {path}: {error}") from None
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate([*lines, last] if last else lines, start=1):
         try:
             row = json.loads(line)
             texts = {key: row[key] for key in ("prompt", "completion")}

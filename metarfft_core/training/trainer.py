@@ -19,6 +19,7 @@ from trl import SFTTrainer
 from metarfft_core import models
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
+from metarfft_core.system.files import naming
 from metarfft_core.training import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
@@ -89,6 +90,11 @@ class Trainer(SFTTrainer):
         if self.is_world_process_zero():
             print(f"loss on {len(completion)} of {len(prompt) + len(completion)} tokens of a "
                   f"sample, up to its {tokenizer.decode(completion[-8:])!r}", flush=True)
+
+    def _save_checkpoint(self, *arguments, **options):
+        """As transformers does it; an error of the disk names the folder."""
+        with naming(Path(self.args.output_dir)):
+            super()._save_checkpoint(*arguments, **options)
 
     def create_model_card(self, *_, **__) -> None:
         """No card beside a checkpoint that is deleted at the end."""
@@ -184,7 +190,7 @@ class Log(TrainerCallback):
 
     def _write(self, line: dict) -> None:
         line["seconds"] = round(time.monotonic() - self.origin, 2)
-        with open(self.path, "a", encoding="utf-8") as file:
+        with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,11 +25,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from metarfft_core import models, params, tasks
+from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import places, processes, yaml_files
 from metarfft_core.system.files import (
+    changed,
+    explain,
     read_json,
+    remove_leftovers,
     sha256,
+    temporary_name,
     whole_folder,
     write_json,
     write_whole,
@@ -40,7 +44,9 @@ from metarfft_core.training import batches, checkpoints
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
-_FSDP = Path(__file__).parent / "data" / "fsdp2.yaml"  # the same as in params/accelerate
+PRODUCTS = ("model", "adapter", "lora")
+"""The folders that a training leaves, as many of them as its method and stage make."""
+_ACCELERATE = Path(__file__).parent.parent / "data"  # fsdp2.yaml is that of params/accelerate
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -154,12 +160,14 @@ def weights(run: Params, method: str, task: str, seed: int | None = None) -> Ite
     if (job.folder / "model").exists():  # a full fine-tuning
         yield job.folder / "model"
         return
-    base = _base(job)
-    with tempfile.TemporaryDirectory(dir=job.folder, prefix=".merged-") as folder:
-        merged = Path(folder) / "model"
+    base, merged = _base(job), temporary_name(job.folder / "merged")
+    remove_leftovers(job.folder)
+    try:
         models.save(models.merge_pissa(_pissa_start(job, base), job.folder / "adapter"), base,
                     merged)
         yield merged
+    finally:
+        shutil.rmtree(merged, ignore_errors=True)
 
 
 def export(run: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
@@ -190,10 +198,10 @@ def read_log(folder: Path) -> list[dict]:
     """
     lines = []
     path = folder / "log.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:  # cut, or what is behind the last newline
             break
     return lines
 
@@ -240,6 +248,9 @@ def _launch(every: list[Job]) -> None:
             print(f"{job.name}: finished, in {job.folder}")
         else:
             left.append(job)
+            if gone := lost(job):
+                print(f"{job.name}: {gone} is missing or changed, so it is trained again",
+                      flush=True)
     if not left:
         return
     models.resolve(left[0].run.model.name)  # refused or downloaded here: a training is offline
@@ -265,11 +276,14 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
         return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
     size = max(1, gpus) if job.stage == "pretrain" else 1
     if size > 1 and job.settings.method == "full":
-        return ["--config_file", str(_FSDP), "--num_processes", str(size)], size
+        return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"),
+                "--num_processes", str(size)], size
     kind = ["--cpu"] if not gpus else []
     kind += ["--multi_gpu"] if size > 1 else []
     threads = processes.threads(gpus or _workers(job))  # without it accelerate trains on one
-    return ["--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+    # Named, for accelerate would take what the user has configured for other programs.
+    return ["--config_file", str(_ACCELERATE / "plain.yaml"),
+            "--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
             "--num_processes", str(size), "--num_cpu_threads_per_process", threads,
             *kind], size
 
@@ -291,18 +305,39 @@ def _workers(job: Job) -> int:
 
 
 def finished(job: Job) -> bool:
-    """Whether this training is done; ParamsError where it cannot be started, or is another's."""
-    if job.manifest.exists():
-        digest = read_json(job.manifest)["params_digest"]
-        if digest != job.run.digest:
-            raise ParamsError(f"{job.folder} was trained with other parameters (digest {digest}, "
-                              f"this run has {job.run.digest}): give this run another name, or "
-                              "delete that folder")
-        return True
+    """Whether this training is done, and all that it made is there with its hash.
+
+    Raises ParamsError where it cannot be started, or is another's.
+    """
+    manifest = read_json(job.manifest) if job.manifest.exists() else None
+    if manifest and manifest["params_digest"] != job.run.digest:
+        raise ParamsError(f"{job.folder} was trained with other parameters (digest "
+                          f"{manifest['params_digest']}, this run has {job.run.digest}): give this "
+                          "run another name, or delete that folder")
     if job.after_pretraining and not finished(Job(job.run, "pretrain")):
         raise ParamsError(f"{job.name} starts from the RF-pretrained model: finish the stage "
                           f"pretrain of run {job.run.name} first")
-    return False
+    return manifest is not None and lost(job) is None and _same_start(job, manifest)
+
+
+def lost(job: Job) -> Path | None:
+    """The first file of what a training made that is missing or changed since, by its manifest."""
+    if not job.manifest.exists():
+        return None
+    manifest = read_json(job.manifest)
+    made = manifest.get("weights", {}) | manifest.get("files", {})
+    return next((job.folder / name for name, expected in made.items()
+                 if changed(job.folder / name, expected)), None)
+
+
+def _same_start(job: Job, manifest: dict) -> bool:
+    """Whether an adaptation was trained from the RF-pretrained model that is there now."""
+    if not job.after_pretraining or "base_model" not in manifest:
+        return True
+    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.run)):
+        raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
+                          f"{model_folder(job.run)}: delete {job.folder}, and it is trained again")
+    return True
 
 
 def train(run: Params, stage: str, task: str | None = None, method: str | None = None,
@@ -321,6 +356,8 @@ def train(run: Params, stage: str, task: str | None = None, method: str | None =
         with processes.alone(job.folder) if _is_main() else nullcontext():
             # Another process may have done it while this one waited for the folder.
             if not _agreed(finished(job), world):
+                if _is_main():
+                    job.manifest.unlink(missing_ok=True)  # of a training that lost a file
                 _train(job, accumulation)
     if _is_main():
         shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
@@ -517,7 +554,7 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
         "stage": job.stage, "task": job.task, "method": job.method,
-        **_provenance(job),
+        **_provenance(job, models.load_tokenizer(str(base))),
         "base_model": {"name": base.name, "sha256": models.weights_hash(base)},
         "samples": used, "steps": steps,
         "model_step": checkpoints.state(source)["global_step"],
@@ -527,11 +564,20 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
         "processes": arguments.world_size, "device": arguments.device.type,
         "compute": "bfloat16" if arguments.bf16 else "float32",
         "attention": models.attention(),
-        "weights": {str(path.relative_to(job.folder)): sha256(path)
-                    for part in ("model", "adapter", "lora")
-                    for path in sorted((job.folder / part).glob("*.safetensors"))},
+        **_made(job),
         "relative_change": change, "peak_memory_gib": _peak_memory()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
+
+
+def _made(job: Job) -> dict[str, dict[str, str]]:
+    """The SHA-256 of every file that a training made, weights apart."""
+    paths = [job.folder / "log.jsonl", *(
+        path for part in PRODUCTS for path in sorted((job.folder / part).glob("*"))
+        if path.is_file())]
+    made = {str(path.relative_to(job.folder)): sha256(path) for path in paths}
+    weights = {name: value for name, value in made.items() if name.endswith(".safetensors")}
+    return {"weights": weights, "files": {name: value for name, value in made.items()
+                                          if name not in weights}}
 
 
 def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> float:
@@ -557,7 +603,7 @@ def _summary(log: list[dict]) -> dict:
             "last_validation_loss": looks[-1]}
 
 
-def _provenance(job: Job) -> dict:
+def _provenance(job: Job, tokenizer) -> dict:
     """Digest, commit, versions, and the SHA-256 of every file that samples were read from."""
     from metarfft_core import corpus
 
@@ -572,6 +618,7 @@ def _provenance(job: Job) -> dict:
         data[job.settings.mix.file] = sha256(job.settings.mix.path)
     return {"params_digest": made["params_digest"], "seed": job.order_seed,
             "git_commit": made["git_commit"],
+            "chat_template": chat_template.about(tokenizer.get_chat_template()),
             "versions": made["versions"] | {name: version(name) for name in libraries},
             "data": data}
 
@@ -587,7 +634,7 @@ def _peak_memory() -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The process of one training; returns 0, or 2 for a user's error."""
+    """The process of one training; returns 0, 1 for an error of the system, 2 for a user's."""
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training",
                                      description="One supervised fine-tuning of a run.")
     parser.add_argument("--params", required=True, metavar="FILE")
@@ -601,9 +648,10 @@ def main(arguments: list[str] | None = None) -> int:
         run = params.load(options.params)
         params.open_folder(run)
         train(run, options.stage, options.task, options.method, options.seed)
-    except ParamsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (ParamsError, OSError) as error:
+        user = isinstance(error, ParamsError)
+        print(f"error: {error if user else explain(error)}", file=sys.stderr)
+        return 2 if user else 1
     finally:
         if "torch" in sys.modules:
             from torch import distributed

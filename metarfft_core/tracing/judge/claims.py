@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from metarfft_core.tracing.judge import paper, parse
 from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal, same
 from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
-from metarfft_core.tracing.wordings.paper import headings, reads, tables
+from metarfft_core.tracing.wordings.paper import UNSET, headings, reads, tables
 
 LINE_LIMIT = 50_000
 """The most lines of a rule that are followed."""
@@ -38,9 +38,9 @@ class Lines:
         self.executed = 0  # lines of the rule
         self.false: list[FalseLine] = []
 
-    def first(self) -> Step:
-        """The first step, which states the arguments."""
-        return parse.step(self.lines[0])
+    def first(self, code: str) -> Step:
+        """The first step, which recites `code` and states the arguments."""
+        return parse.step(self.lines[0], {code})
 
     def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
         """The rule comes to a line; a text may have to say something ahead of it."""
@@ -69,7 +69,7 @@ class Lines:
         if self.position > len(self.lines):
             self.wrong(f"the text ends where the rule executes: {code}")
             raise Lost
-        step = parse.step(self.lines[self.position - 1])
+        step = parse.step(self.lines[self.position - 1], {code})
         if step.code != code:
             self.wrong(f"the rule executes here: {code}")
             raise Lost
@@ -183,8 +183,8 @@ class AtLength(Lines):
         self.above: list[str] = []  # the headings that have to come next
         self.looks: list[list[Fact]] = []  # the variables to be shown, of the lines in hand
 
-    def first(self) -> Step:
-        return self.blocks[0].step if self.blocks else super().first()
+    def first(self, code: str) -> Step:
+        return self.blocks[0].step if self.blocks else super().first(code)
 
     def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
         if node.lineno in self.headings:
@@ -193,8 +193,9 @@ class AtLength(Lines):
             self.look(node, names)
 
     def look(self, node: ast.AST, names: dict[str, Any]) -> None:
-        self.looks.append([Fact("state", name, repr(names[name]))
-                           for name in reads(node, self.tables) if name in names])
+        self.looks.append([Fact("state", name, repr(names[name])) if name in names
+                           else parse.fact(f"{name}{UNSET}")
+                           for name in reads(node, self.tables)])
 
     def enter(self, node: ast.AST) -> None:
         self.above.append(self.headings[node.lineno].each)

@@ -11,7 +11,13 @@ import operator
 from typing import Any, NamedTuple
 
 SIZE_LIMIT = 10_000
-"""The largest string, list, range or number of bits that an expression may build."""
+"""The most items of a string or a list that an expression may build, or go over in a range."""
+DIGITS = 4_300
+"""The most digits of a number, as many as Python writes."""
+BITS_LIMIT = 100_000
+"""The most bits of a number on the way to a value."""
+TOO_LARGE = f"too large to be judged (at most {DIGITS:,} digits or {SIZE_LIMIT:,} items)"
+_BEYOND = 10 ** DIGITS  # the smallest number with more digits
 
 
 class Unclear(Exception):
@@ -38,9 +44,14 @@ _METHODS = {
 }
 
 
-def _size(value: Any) -> int:
+def is_too_large(value: Any) -> bool:
+    """Has a number too many digits, or a string or a container too many items?"""
     if isinstance(value, int):
-        return value.bit_length()
+        return not -_BEYOND < value < _BEYOND
+    return not isinstance(value, range) and _length(value) > SIZE_LIMIT
+
+
+def _length(value: Any) -> int:
     return len(value) if hasattr(value, "__len__") else 0
 
 
@@ -51,8 +62,8 @@ def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
             RecursionError, MemoryError) as error:
         raise Unclear(str(error)) from None
-    if _size(value) > SIZE_LIMIT:
-        raise Unclear("too large")
+    if is_too_large(value):
+        raise Unclear(TOO_LARGE)
     return value
 
 
@@ -97,35 +108,49 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _evaluate(body if _evaluate(test, names) else orelse, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            value = _FUNCTIONS[name](*[_evaluate(argument, names) for argument in arguments])
-            if _size(value) > SIZE_LIMIT:  # before anything goes over a range
-                raise Unclear("too large")
-            return value
+            values = [_evaluate(argument, names) for argument in arguments]
+            _refuse_long_ranges(values)
+            return _FUNCTIONS[name](*values)
         case ast.Call(func=ast.Attribute(value=value, attr=attr), args=arguments, keywords=[]):
             owner = _evaluate(value, names)
             if attr not in _METHODS.get(type(owner), ()):
                 raise Unclear(f"no method {attr}")
-            value = getattr(owner, attr)(*[_evaluate(argument, names) for argument in arguments])
-            if _size(owner) > SIZE_LIMIT:
-                raise Unclear("too large")
+            values = [_evaluate(argument, names) for argument in arguments]
+            _refuse_long_ranges(values)
+            value = getattr(owner, attr)(*values)
+            if is_too_large(owner):
+                raise Unclear(TOO_LARGE)
             return value
     raise Unclear(f"no expression of a rule: {ast.unparse(node)}")
 
 
+def _refuse_long_ranges(arguments: list[Any]) -> None:
+    """A function may go over all that a range holds; a loop stops at the line that leaves it."""
+    for value in arguments:
+        if isinstance(value, range) and _length(value) > SIZE_LIMIT:
+            raise Unclear(TOO_LARGE)
+
+
 def _binary(op: type, left: Any, right: Any) -> Any:
-    if op is ast.Pow and (_size(left) * abs(right) > SIZE_LIMIT):
-        raise Unclear("too large")
-    if op is ast.Mult and (_size(left) * _size(right) > SIZE_LIMIT or (
-            not isinstance(left, int) and _size(left) * right > SIZE_LIMIT) or (
-            not isinstance(right, int) and _size(right) * left > SIZE_LIMIT)):
-        raise Unclear("too large")
+    numbers = isinstance(left, int) and isinstance(right, int)
+    if op is ast.Pow and numbers and (left.bit_length() - 1) * abs(right) > BITS_LIMIT:
+        raise Unclear(TOO_LARGE)
+    if op is ast.Mult and numbers and left.bit_length() + right.bit_length() > BITS_LIMIT:
+        raise Unclear(TOO_LARGE)
+    if op is ast.Mult and not numbers:
+        for value, times in ((left, right), (right, left)):
+            if isinstance(times, int) and _length(value) * times > SIZE_LIMIT:
+                raise Unclear(TOO_LARGE)
     return _OPERATIONS[op](left, right)
 
 
 def literal(text: str) -> Any:
     """The value of a literal; raises Unclear where the text is none."""
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
+        if len(text) > DIGITS // 2:
+            repr(value)  # a number in hexadecimal may have too many digits to be written
+        return value
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise Unclear(f"not a value: {text[:60]}") from None
 

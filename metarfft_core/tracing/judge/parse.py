@@ -5,6 +5,7 @@ facts of kind "text". What is true of it is for `replay.py` to judge.
 """
 
 import re
+from collections.abc import Collection
 
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
 
@@ -38,11 +39,33 @@ def fact(text: str) -> Fact:
     return Fact(kind, sides[0], right)
 
 
-def step(line: str) -> Step:
-    """Read one line of a trace."""
-    code, *rest = split(line, BEHIND)
+def step(line: str, recited: Collection[str] = ()) -> Step:
+    """Read one line of a trace.
+
+    `recited` are the lines that it may recite. Where it begins with none of them, the recital
+    ends at the first separator outside of string literals, which an apostrophe may hide.
+    """
+    code, *rest = _recital(line, recited) or split(line, BEHIND)
     facts = split(BEHIND.join(rest), BETWEEN) if rest else []
     return Step(code, tuple(map(fact, facts)))
+
+
+def recital(line: str, recited: Collection[str] = ()) -> str:
+    """What a line of a trace recites, as in `step`."""
+    return (_recital(line, recited) or split(line, BEHIND))[0]
+
+
+def _recital(line: str, recited: Collection[str]) -> list[str] | None:
+    """The known recital that a line begins with, and what stands behind it, if anything does."""
+    if line in recited:
+        return [line]
+    longest = max(map(len, recited), default=-1)
+    place = line.find(BEHIND)
+    while 0 <= place <= longest:
+        if line[:place] in recited:
+            return [line[:place], line[place + len(BEHIND):]]
+        place = line.find(BEHIND, place + 1)
+    return None
 
 
 def steps(completion: str) -> tuple[list[Step], str | None]:

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 NOW, SO = "now, ", "so, "
 """How a line begins that says what changed, or what was computed and changed nothing yet."""
+UNSET = " is not set"
+"""What stands behind a variable that a line names and that has no value yet."""
 VERDICTS = {
     "loop": {True: "enter the loop", False: "do not enter"},
     "branch": {True: "enter the branch", False: "do not enter"},

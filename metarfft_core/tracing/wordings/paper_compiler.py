@@ -22,16 +22,29 @@ class PaperWriter(Writer):
         super().__init__(module, recited, "text", sharing)
         self.headings = paper.headings(module)
         self.tables = set(paper.tables(module))
+        self.bound: dict[int, set[str]] = {}
+        for function in module.body:
+            if isinstance(function, ast.FunctionDef):
+                arguments = {argument.arg for argument in function.args.args}
+                _surely_bound(function.body, arguments, self.bound)
 
     def say(self, template: str, values=()) -> None:
         self.emit(f"_t({self.formatted(template, list(values))})")
 
     def recite(self, node: ast.stmt) -> None:
-        """Take down the line and the values of the variables that it reads."""
-        names = paper.reads(node, self.tables)
-        template = escape(self.recited[node.lineno - 1].strip())
-        template += "".join(f"\n{name} = %s" for name in names)
-        values = [literal_code(ast.Name(name)) for name in names]
+        """Take down the line and the values of the variables that it reads.
+
+        A condition may name a variable that is not bound yet, where it does not come to it.
+        """
+        template, values = escape(self.recited[node.lineno - 1].strip()), []
+        for name in paper.reads(node, self.tables):
+            code, shown = literal_code(ast.Name(name)), f"{name} = %s"
+            if name not in self.bound[node.lineno]:
+                value, unset = f"f'{name} = {{{name}!r}}'", f"'{name}{paper.UNSET}'"
+                code = self.taken(f"{value} if '{name}' in locals() else {unset}")
+                shown = "%s"
+            template += f"\n{shown}"
+            values.append(code)
         self.emit(f"_w = {self.formatted(template, values)}")
 
     def statement(self, node: ast.stmt) -> None:
@@ -99,6 +112,28 @@ class PaperWriter(Writer):
             lines.append(f"{name if kind == 'calc' else begins}{left} = {right}")
             kept += used
         return lines, kept
+
+
+def _surely_bound(statements: list[ast.stmt], names: set[str],
+                  found: dict[int, set[str]]) -> set[str]:
+    """The variables that are bound behind some statements; those ahead of each line go to `found`.
+
+    `names` are those ahead of them.
+    """
+    for node in statements:
+        found[node.lineno] = names
+        targets = getattr(node, "targets", None) or [getattr(node, "target", ast.Tuple([]))]
+        own = names | {part.id for part in ast.walk(targets[0])
+                       if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        match node:
+            case ast.For() | ast.While():
+                _surely_bound(node.body, own, found)  # perhaps never
+            case ast.If():
+                names = _surely_bound(node.body, names, found) & _surely_bound(
+                    node.orelse, names, found)
+            case _:
+                names = own
+    return names
 
 
 def write(module: ast.Module, recited: list[str], sharing: Sharing) -> str:

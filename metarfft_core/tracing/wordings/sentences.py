@@ -29,7 +29,7 @@ def sentences(source: str, wording: Mapping[str, str] = NONE,
     check(source, wording)
     module = ast.parse(source)
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-    lines = source.splitlines()
+    lines = source.split("\n")
     recited = sorted({node.lineno for function in functions for node in ast.walk(function)
                       if isinstance(node, ast.stmt)})
     numbers = {line: number for number, line in enumerate(recited, start=1)}
@@ -43,11 +43,13 @@ def sentences(source: str, wording: Mapping[str, str] = NONE,
 
 
 def check(source: str, wording: Mapping[str, str]) -> None:
-    """Raise RuleError where `wording` has a key that is no line of the rule."""
-    lines = {line.strip() for line in source.splitlines()}
+    """Raise RuleError where `wording` has a key that is no line, or a sentence of several."""
+    lines = {line.strip() for line in source.split("\n")} - {""}
     for line in wording:
         if line not in lines:
             raise RuleError(f"wording: {line!r} is no line of the rule")
+        if "\n" in wording[line] or "\r" in wording[line]:
+            raise RuleError(f"wording: the sentence for {line!r} takes one line")
 
 
 def tables(source: str) -> list[str]:

@@ -1,0 +1,183 @@
+"""Instances drawn again in other processes, to find a sampler that depends on its process.
+
+A set of words has another order in each process, and what asks for the locale or for the local
+time gets another answer on another machine. So the tasks are imported again in processes of their
+own, started once for all tasks, and their instances are compared with those drawn here.
+"""
+
+import json
+import locale
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple, Self
+
+from metarfft_core import tasks
+from metarfft_core.tasks.definition import Instance, Task
+
+ENVIRONMENTS = (
+    {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "KIT-13:45"},
+    {"PYTHONHASHSEED": "2", "LC_ALL": "de_DE.UTF-8", "TZ": "KIT+11:30"},
+)
+"""The settings of the processes. There are two because a set of two words keeps its order under
+every second hash seed, and because this process may have one of the settings itself."""
+STREAM = "check"
+"""The stream of the instances that are compared."""
+
+
+class Difference(NamedTuple):
+    """An instance that is another one in another process."""
+
+    length: int
+    index: int
+    environment: str
+    text: str  # of the other instance
+
+
+class NotDrawn(Exception):
+    """A task that another process cannot draw; the message says why."""
+
+
+def text(instance: Instance) -> str:
+    """What has to be the same in every process."""
+    return repr((instance.inputs, instance.answer))
+
+
+class Elsewhere:
+    """The other processes, which draw while the block of `with` is executed.
+
+    `wanted` are the tasks with their lengths, in the order in which they are compared; `count` is
+    the number of instances of each length. `program` is what the processes execute; it calls
+    `draw`.
+    """
+
+    def __init__(self, wanted: Sequence[tuple[Task, Sequence[int]]], count: int, program: str):
+        requests = [_request(task, lengths) for task, lengths in wanted if _can_import(task)]
+        self.message = json.dumps({"count": count, "tasks": requests}) if requests else ""
+        self.program = program
+        self.processes: list[tuple[str, subprocess.Popen]] = []
+
+    def __enter__(self) -> Self:
+        path = os.pathsep.join(part or os.getcwd() for part in sys.path)
+        for environment in ENVIRONMENTS if self.message else ():
+            with tempfile.TemporaryFile("w+") as given:
+                given.write(self.message)
+                given.seek(0)
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", self.program], stdin=given,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                    env={**os.environ, **environment, "PYTHONPATH": path})
+            name = " ".join(f"{key}={value}" for key, value in environment.items())
+            self.processes.append((name, process))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for _, process in self.processes:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+    def compare(self, task: Task, drawn: Mapping[int, Sequence[str]]) -> Difference | None:
+        """The first of the instances drawn here, texts by length, that is another one elsewhere.
+
+        Raises NotDrawn where the other processes cannot draw the task.
+        """
+        if not _can_import(task):
+            raise NotDrawn(f"it is declared in {task.sampler.__module__}, which cannot be imported "
+                           "again; declare it in a file and run metarfft check FILE.py")
+        answers = [(name, process.stdout.readline()) for name, process in self.processes]
+        for name, line in answers:
+            answer = json.loads(line) if line else {"why": "the process ended"}
+            if "why" in answer:
+                raise NotDrawn(answer["why"])
+            for length, here in drawn.items():
+                for index, (one, other) in enumerate(zip(here, answer["texts"][str(length)],
+                                                         strict=True)):
+                    if one != other:
+                        return Difference(length, index, name, other)
+        return None
+
+
+def _can_import(task: Task) -> bool:
+    name = getattr(task.sampler, "__module__", None)
+    return name in sys.modules and name not in ("__main__", "builtins")
+
+
+def _request(task: Task, lengths: Sequence[int]) -> dict[str, Any]:
+    module = sys.modules[task.sampler.__module__]
+    return {"id": task.id, "module": module.__name__, "file": getattr(module, "__file__", None),
+            "declaration": _declaration(task), "lengths": list(lengths)}
+
+
+def _declaration(task: Task) -> list[str]:
+    """What tells whether a task that was found again is the one that is meant."""
+    return [task.rule_source, task.sampler.__qualname__, task.seed_key]
+
+
+# --- in the other processes
+
+def draw(load: Callable[[str], list[Task]]) -> None:
+    """Read from standard input what is asked for, and write a line of JSON for each task.
+
+    `load` imports a file of tasks that is no module of the path.
+    """
+    request = json.load(sys.stdin)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # whatever the tasks print
+        _use_known_locale()
+        for one in request["tasks"]:
+            try:
+                answer = {"texts": _texts(_find(load, one), one["lengths"], request["count"])}
+            except Exception as error:
+                answer = {"why": f"{type(error).__name__}: {error}"}
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def _use_known_locale() -> None:
+    """A locale that is not installed here would fail, and not be another one."""
+    try:
+        locale.setlocale(locale.LC_NUMERIC, "")
+    except locale.Error:
+        os.environ["LC_ALL"] = "C"
+    locale.setlocale(locale.LC_NUMERIC, "C")
+
+
+def _find(load: Callable[[str], list[Task]], one: Mapping[str, Any]) -> Task:
+    """The task that is asked for, imported again."""
+    found = [task for task in _tasks(load, one["module"], one["file"]) if task.id == one["id"]]
+    try:
+        task = found[0] if found else tasks.get(one["id"])
+    except KeyError:
+        raise LookupError(f"{one['module']} does not declare it when it is imported again"
+                          ) from None
+    if _declaration(task) != one["declaration"]:
+        raise LookupError(f"{one['module']} declares another task of this id when it is imported "
+                          "again")
+    return task
+
+
+@cache
+def _tasks(load: Callable[[str], list[Task]], name: str, file: str | None) -> list[Task]:
+    """The tasks of a module, imported by its name or else from its file."""
+    try:
+        return [value for value in vars(import_module(name)).values() if isinstance(value, Task)]
+    except ModuleNotFoundError as error:
+        if file is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        return load(file)
+
+
+def _texts(task: Task, lengths: Sequence[int], count: int) -> dict[int, list[str]]:
+    """The first instances of each length, drawn as `checks` draws them."""
+    return {length: [_drawn(task, length, index) for index in range(count)] for length in lengths}
+
+
+def _drawn(task: Task, length: int, index: int) -> str:
+    try:
+        return text(task.sample(length=length, seed=0, index=index, stream=STREAM))
+    except Exception as error:  # the sampler did not fail where it is compared
+        return f"{type(error).__name__}: {error}"

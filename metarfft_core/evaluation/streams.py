@@ -1,0 +1,259 @@
+"""What a chat server sends as an answer: its events, put together.
+
+Servers that speak OpenAI's protocol differ in what they send. Here null means absent, a whole body
+may come instead of a stream, a `message` instead of a `delta`, and an end has many names.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, model_validator
+
+_ENDINGS = {
+    "stop": {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"},
+    "length": {"length", "max_tokens", "max_output_tokens", "max_length", "model_length",
+               "model_context_window_exceeded"},
+    "refused": {"content_filter", "content_filtered", "safety", "refusal", "recitation",
+                "prohibited_content", "blocklist", "spii", "sensitive", "guardrail_intervened"},
+    "failed": {"error", "insufficient_system_resource", "network_error", "server_error", "abort",
+               "aborted", "cancelled", "canceled", "timeout", "overloaded"}}
+"""The names of OpenAI, Anthropic, Google, Mistral, Cohere, DeepSeek, Zhipu, vLLM and TGI."""
+
+_FILTERS = {"content_filter", "content_policy_violation", "invalid_prompt",
+            "data_inspection_failed"}
+"""The codes of errors by which OpenAI, Azure and Alibaba say that a filter refused the prompt."""
+
+
+class Error(NamedTuple):
+    """What a server says of an error."""
+
+    message: str
+    codes: frozenset[str] = frozenset()
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that it gives itself, inside of a stream."""
+        return min((int(code) for code in self.codes if re.fullmatch("[45][0-9][0-9]", code)),
+                   default=None)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter refused the prompt."""
+        return bool(self.codes & _FILTERS)
+
+    @classmethod
+    def of(cls, payload: dict[str, Any]) -> "Error | None":
+        """The error in a payload, None where it holds none."""
+        error = payload.get("error")
+        if not error and "error" in (payload.get("object"), payload.get("type")):  # older vLLM
+            error = payload
+        if not isinstance(error, dict):
+            return cls(sound(str(error))) if error else None
+        if not any(error.values()):
+            return None
+        message = error.get("message")
+        codes = {str(error.get(name)).lower() for name in ("code", "type", "status")}
+        return cls(sound(message if isinstance(message, str) else json.dumps(error)),
+                   frozenset(codes))
+
+    @classmethod
+    def of_text(cls, text: str) -> "Error":
+        """The error in the body of a response; the text itself where it has another form."""
+        try:
+            return cls.of(json.loads(text)) or cls(text)
+        except (ValueError, AttributeError, RecursionError):
+            return cls(text)
+
+
+_Words = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
+"""A text; another thing in its place, as some servers send, says nothing."""
+
+
+class _Part(BaseModel):
+    """A part of what a server sends, with its nulls left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: value for name, value in values.items() if value is not None}
+        return values
+
+
+class _Piece(_Part):
+    """Mistral's: text, or what the model thinks."""
+
+    text: _Words = ""
+    thinking: "str | list[_Piece]" = ""
+
+
+class _Message(_Part):
+    content: str | list[_Piece] = ""
+    refusal: _Words = ""  # OpenAI: what the model says in place of an answer
+    reasoning: _Words = ""  # vLLM
+    reasoning_content: _Words = ""  # DeepSeek
+
+    def texts(self) -> tuple[str, str]:
+        """Its text and its reasoning."""
+        thought = self.reasoning_content or self.reasoning
+        if isinstance(self.content, str):
+            return self.content or self.refusal, thought
+        return (_joined(self.content), thought + "".join(
+            piece.thinking if isinstance(piece.thinking, str) else _joined(piece.thinking)
+            for piece in self.content))
+
+
+def _joined(pieces: list[_Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+class _Choice(_Part):
+    delta: _Message = _Message()
+    message: _Message = _Message()
+    finish_reason: _Words = ""
+    usage: Any = None  # Moonshot
+
+
+class _Chunk(_Part):
+    choices: list[_Choice] = []
+    usage: Any = None
+
+
+@dataclass
+class Draft:
+    """What has come of an answer so far."""
+
+    deltas: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[tuple[str, str]] = field(default_factory=list)
+    begun: bool = False  # whether any choice came
+    complete: bool = False  # whether the server said that no more comes
+    finish_reason: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    def take(self, payload: dict[str, Any] | None) -> Error | None:
+        """Add what `payloads` yields; returns the error in it. ValueError: no chat completion."""
+        if payload is None:
+            self.complete = True
+            return None
+        if error := Error.of(payload):
+            return error
+        chunk = _Chunk.model_validate(payload)
+        self._count(chunk.usage)
+        for choice in chunk.choices:
+            self.begun = True
+            self.deltas.append(choice.delta.texts())
+            self.messages.append(choice.message.texts())
+            self.finish_reason = choice.finish_reason or self.finish_reason
+            self._count(choice.usage)
+        return None
+
+    def _count(self, usage: Any) -> None:
+        for name in ("prompt_tokens", "completion_tokens"):
+            count = usage.get(name) if isinstance(usage, dict) else None
+            if isinstance(count, int):
+                setattr(self, name, count)
+
+    @property
+    def text(self) -> str:
+        """The text; a message that repeats what the deltas brought is left out."""
+        return self._texts(0)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model wrote before its text."""
+        return self._texts(1)
+
+    def _texts(self, which: int) -> str:
+        streamed = any(any(pair) for pair in self.deltas)
+        return sound("".join(pair[which] for pair in (self.deltas if streamed else self.messages)))
+
+    @property
+    def definite(self) -> bool:
+        """Whether this is an answer, whatever else comes."""
+        return bool(self.finish_reason or (self.complete and (self.text or self.reasoning)))
+
+    @property
+    def ending(self) -> Literal["stop", "length", "refused", "failed", "unknown"]:
+        """How the answer ended. A reason without a meaning here is an end, as "stop" is."""
+        if not self.finish_reason:
+            return "unknown"
+        reason = self.finish_reason.lower().removeprefix("finish_reason_")
+        return next((ending for ending, names in _ENDINGS.items() if reason in names), "stop")
+
+
+def sound(text: str) -> str:
+    """A text whose characters may have come in halves (surrogates), each in an event of its own."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] | None]:
+    """The JSON object of each server-sent event, or that of a plain body; None for the last word.
+
+    The data of an event may stand in several lines. Raises ValueError where one is no object.
+    """
+    held, plain = b"", False
+    async for line in _lines(parts):
+        if not held:
+            plain = line.startswith(b"{")
+        name, _, data = line.partition(b":")
+        if plain:
+            data = line
+        elif held and not line:
+            break
+        elif name != b"data" or not data.strip():
+            continue  # a comment, another field or a sign of life
+        if not held and data.strip() == b"[DONE]":
+            yield None
+            return
+        held += data + b"\n"
+        if plain and not data.endswith(b"}"):
+            continue
+        try:
+            payload = json.loads(held)
+        except (ValueError, RecursionError):
+            continue  # more of it follows
+        held = b""
+        if payload is not None:
+            yield _mapping(payload)
+        if plain:
+            yield None
+            return
+    if held:
+        raise ValueError("an event that is no JSON")
+
+
+def _mapping(payload: Any) -> dict[str, Any]:
+    if not isinstance(payload, dict):
+        raise ValueError("an event that is no object")
+    return payload
+
+
+async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines of a body, stripped. httpx's own would end at U+2028 in a text too.
+
+    What stands after the last line's end is a line as well, also where the connection breaks.
+    """
+    import httpx
+
+    held: list[bytes] = []
+    try:
+        async for part in parts:
+            *ends, rest = part.split(b"\n")
+            for end in ends:
+                line, held = b"".join([*held, end]), []
+                yield _stripped(line)
+            held.append(rest)
+    except httpx.RequestError:
+        yield _stripped(b"".join(held))
+        raise
+    yield _stripped(b"".join(held))
+
+
+def _stripped(line: bytes) -> bytes:
+    """A line without white space around it; the first one may begin with a byte order mark."""
+    return line.removeprefix(codecs.BOM_UTF8).strip()
