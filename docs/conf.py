@@ -29,11 +29,10 @@ autodoc_typehints_format = "short"
 default_role = "literal"  # docstrings mark code with single backticks
 
 nitpicky = True
-# Of these the site could only know the names by fetching the inventories of other sites.
-_ELSEWHERE = ("annotated_types ast collections datasets matplotlib nbformat numpy os pandas "
-              "pathlib peft pydantic random torch transformers trl typing")
-nitpick_ignore_regex = [("py:.*", rf"({'|'.join(_ELSEWHERE.split())})\..*"),
-                        ("py:class", "DataFrame|pd.DataFrame|Axes|Figure|NoneType")]
+# The site could know the names of other packages only by fetching the inventories of their sites.
+# Private names of the kit have no entry, but signatures may show them.
+nitpick_ignore_regex = [("py:.*", r"(?!metarfft_core\.)\w+\..*"), ("py:.*", r".*\._\w+"),
+                        ("py:class", "DataFrame|Axes|Figure|NoneType")]
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"header_links_before_dropdown": 7, "show_prev_next": False}

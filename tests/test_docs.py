@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -56,8 +57,8 @@ def keys():
     return {".".join(path) for path in below(Params, ())}
 
 
-def exists(name):
-    """Whether a dotted name of the package, such as models.pissa_start, can be had."""
+def named(name):
+    """What a dotted name of the package, such as models.pissa_start, means; None if nothing."""
     parts = name.removeprefix("metarfft_core.").split(".")
     for cut in range(len(parts), 0, -1):
         module = f"metarfft_core.{'.'.join(parts[:cut])}"
@@ -67,8 +68,8 @@ def exists(name):
             continue
         for part in parts[cut:]:
             found = getattr(found, part, None)
-        return found is not None
-    return False
+        return found
+    return None
 
 
 def test_the_readme_is_a_front_page():
@@ -97,9 +98,9 @@ def test_the_readme_shows_a_real_trace():
 @every_page
 def test_every_file_that_a_page_names_exists(page):
     """A path or a file's name in backticks is there, from the root, the package or a run folder."""
-    named = {span for span in spans(page) if re.fullmatch(r"[\w./-]+", span)
+    files = {span for span in spans(page) if re.fullmatch(r"[\w./-]+", span)
              and ("/" in span.strip(".") or re.search(SUFFIXES, span))}
-    missing = {name for name in named - MADE
+    missing = {name for name in files - MADE
                if not any((folder / name).exists() for folder in (*FOLDERS, page.parent))
                and not list((ROOT / "metarfft_core").rglob(name))}
     assert missing == set()
@@ -116,9 +117,19 @@ def test_every_name_of_the_package_that_a_page_uses_exists(page):
         if not re.fullmatch(r"\w+(\.\w+)+", name) or re.search(SUFFIXES, name):
             continue
         first = name.removeprefix("metarfft_core.").partition(".")[0]
-        if first in rooms | sections and name not in keys() and not exists(name):
+        if first in rooms | sections and name not in keys() and named(name) is None:
             missing.add(name)
     assert missing == set()
+
+
+def test_the_architecture_names_the_file_of_a_function():
+    """Where the page says that a function is in a file, it is defined there."""
+    text = " ".join((DOCS / "architecture.md").read_text(encoding="utf-8").split())
+    said = re.findall(r"((?:`[\w.]+`(?: and )?)+), in `(metarfft_core/[\w/]+\.py)`", text)
+    functions = [(name, file) for names, file in said for name in re.findall(r"`(.+?)`", names)]
+    assert len(functions) >= 5
+    assert {name: file for name, file in functions
+            if Path(inspect.getsourcefile(named(name))) != ROOT / file} == {}
 
 
 @every_page
@@ -128,7 +139,7 @@ def test_every_import_on_a_page_works(page):
                        re.MULTILINE)
     for module, names in lines:
         for name in names.split(", "):
-            assert exists(f"{module}.{name}"), f"from {module} import {name}"
+            assert named(f"{module}.{name}") is not None, f"from {module} import {name}"
 
 
 @every_page

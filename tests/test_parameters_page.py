@@ -34,7 +34,8 @@ def test_every_key_has_a_row_with_its_meaning(section):
     ("leave_out", "true or false", "`false`"),
     ("early_stopping_patience", "whole number, at least 1", "none"),
     ("mix", "[Mix](#mix)", "none"),
-    ("seeds", "list: whole number, at least 0", "none"),
+    ("seeds", "list: whole number, at least 0, below 4,294,967,296", "none"),
+    ("timeout", "number, above 0, at most 1,000,000", "`1800.0`"),
     ("lengths", "a range such as `1-15`, or a list of lengths", "required"),
     ("max_tokens", "whole number, at least 1", "`24000`")])
 def test_a_row_tells_type_bounds_and_default(key, type, default):

@@ -13,6 +13,7 @@ import json
 import textwrap
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -47,8 +48,9 @@ def page() -> str:
         [Deviations](deviations.md) says which of them the paper does not state.
         """)]
     for section in sections(Params):
-        rows = [f"| `{name}` | {_type(field)} | {_default(field)} | {meanings(section)[name]} |"
-                for name, field in section.model_fields.items()]
+        rows = [f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |" for (name, field),
+                meaning in zip(section.model_fields.items(), meanings(section).values(),
+                               strict=True)]
         parts.append("\n".join([f"## {section.__name__}", "", inspect.cleandoc(section.__doc__),
                                 "", "| key | type | default | meaning |", "|---|---|---|---|",
                                 *rows, ""]))
@@ -90,6 +92,7 @@ def _summary(field: FieldInfo) -> str:
     return inspect.cleandoc(inner.__doc__).partition("\n")[0] if inner else ""
 
 
+@cache
 def _comments(cls: type[Section]) -> dict[str, str]:
     """The comment above each field of a class, or on its lines; "" where there is none."""
     source = textwrap.dedent(inspect.getsource(cls))
@@ -136,7 +139,7 @@ def _bounds(metadata: Any) -> Iterator[str]:
         for name, words in _BOUNDS.items():
             bound = getattr(rule, name, None)
             if bound is not None and bound < UNNAMED:
-                yield f"{words} {bound:g}" if bound < 1e6 else f"{words} {bound:,}"
+                yield f"{words} {int(bound) if bound == int(bound) else bound:,}"
         if getattr(rule, "pattern", None):
             yield f"like `{rule.pattern}`"
 
