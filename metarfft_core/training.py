@@ -32,7 +32,7 @@ from metarfft_core.params import METHODS, Params, ParamsError
 STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
-_FSDP = Path(__file__).parent / "data" / "fsdp2.yaml"  # the same as in params/accelerate
+_ACCELERATE = Path(__file__).parent / "data" / "accelerate"  # copies of params/accelerate
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -254,7 +254,8 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
         return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
     size = max(1, gpus) if job.stage == "pretrain" else 1
     if size > 1 and job.settings.method == "full":
-        return ["--config_file", str(_FSDP), "--num_processes", str(size)], size
+        return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"),
+                "--num_processes", str(size)], size
     kind = ["--cpu"] if not gpus else []
     kind += ["--multi_gpu"] if size > 1 else []
     threads = processes.threads(gpus or _workers(job))  # without it accelerate trains on one

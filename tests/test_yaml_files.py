@@ -8,7 +8,7 @@ import yaml
 from metarfft_core import params, places, yaml_files
 
 FILES = sorted([*places.ROOT.glob("params/**/*.yaml"), *places.ROOT.glob("outputs/**/params.yaml"),
-                *places.ROOT.glob("metarfft_core/data/*.yaml")])
+                *places.ROOT.glob("metarfft_core/data/**/*.yaml")])
 
 
 def refused(folder, text):
