@@ -145,7 +145,8 @@ def _neighbours(folder: Path) -> Iterator[set[str]]:
 def _lies_in(folder: Path, name: str) -> bool:
     """Whether an imported module lies in a folder, or in a package there; the kit does not."""
     top, file = name.partition(".")[0], Path(getattr(sys.modules[name], "__file__", None) or "")
-    return top != __package__ and (file == folder / f"{top}.py" or folder / top in file.parents)
+    kit = __name__.partition(".")[0]
+    return top != kit and (file == folder / f"{top}.py" or folder / top in file.parents)
 
 
 def load(path: str | Path) -> list[Task]:
