@@ -30,7 +30,7 @@ from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches
 
 CONFIGS = ROOT / "params" / "accelerate"
-NAMES = ("one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")
+NAMES = ("plain", "one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")
 SCRIPTS = sorted((ROOT / "params" / "slurm").glob("*.sh"))
 PAGE = ROOT / "docs" / "clusters.md"
 

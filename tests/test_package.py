@@ -64,11 +64,13 @@ def test_the_wheel_carries_every_file_of_the_package(wheel):
     assert {f"metarfft_core/{name}" for name in files_of(places.ROOT / "metarfft_core")} <= packed
 
 
-def test_the_sharded_launch_takes_the_packages_own_copy_of_the_users_file():
-    """The file that training gives to accelerate is the one that stands in params/accelerate."""
-    own = places.ROOT / "metarfft_core" / "data" / "fsdp2.yaml"
-    users = places.ROOT / "params" / "accelerate" / "fsdp2.yaml"
-    assert own.read_bytes() == users.read_bytes()
+def test_the_configurations_in_the_package_are_those_of_the_project():
+    """A file that training gives to accelerate by itself is the one in params/accelerate."""
+    copies = list((places.ROOT / "metarfft_core" / "data" / "accelerate").iterdir())
+    assert copies
+    for copy in copies:
+        original = places.ROOT / "params" / "accelerate" / copy.name
+        assert copy.read_bytes() == original.read_bytes()
 
 
 OWN = '''

@@ -9,7 +9,7 @@ from metarfft_core import params
 from metarfft_core.system import places, yaml_files
 
 FILES = sorted([*places.ROOT.glob("params/**/*.yaml"), *places.ROOT.glob("outputs/**/params.yaml"),
-                *places.ROOT.glob("metarfft_core/data/*.yaml")])
+                *places.ROOT.glob("metarfft_core/data/**/*.yaml")])
 
 
 def refused(folder, text):

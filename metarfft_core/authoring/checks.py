@@ -43,6 +43,8 @@ LINE_LIMIT = 50_000
 """The most lines that a rule executes on one instance; more is taken for an endless loop."""
 DEPTH_LIMIT = 900
 """The most calls of rules inside each other. Python allows 1,000, of which the caller uses some."""
+_BESIDE: set[str] = set()
+"""The modules that files of tasks have imported from beside them."""
 
 
 class CheckError(ValueError):
@@ -163,6 +165,33 @@ def false_lines(task: Task, instance: Instance, name: str,
     raise ValueError(f"text: allowed are {', '.join(TEXTS)}; got {name!r}")
 
 
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[set[str]]:
+    """Inside, what lies in `folder` can be imported, and what other files had beside them cannot;
+    afterwards the set holds the names of the modules that were imported."""
+    others = {name: sys.modules.pop(name) for name in _BESIDE & set(sys.modules)
+              if not _lies_in(folder, name)}
+    before, found = set(sys.modules) - _BESIDE, set()
+    importlib.invalidate_caches()  # the files may be new
+    sys.path.insert(0, str(folder))
+    try:
+        yield found
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        found |= {name for name in set(sys.modules) - before if _lies_in(folder, name)}
+        _BESIDE.update(found)
+        for name, module in others.items():
+            sys.modules.setdefault(name, module)
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether an imported module lies in a folder, or in a package there; the kit does not."""
+    top, file = name.partition(".")[0], Path(getattr(sys.modules[name], "__file__", None) or "")
+    kit = __name__.partition(".")[0]
+    return top != kit and (file == folder / f"{top}.py" or folder / top in file.parents)
+
+
 def load(path: str | Path) -> list[Task]:
     """Import a user's own Python file and return the tasks that it declares.
 
@@ -187,27 +216,6 @@ def load(path: str | Path) -> list[Task]:
     if not found:
         raise CheckError(f"{path}: declares no task (see docs/own_tasks.md)")
     return found
-
-
-@contextmanager
-def _neighbours(folder: Path) -> Iterator[list[str]]:
-    """Inside, what lies in `folder` can be imported; afterwards the list holds the names of what
-    was. It is forgotten again: the next file may have neighbours of the same names."""
-    before, found = set(sys.modules), []
-    importlib.invalidate_caches()  # the files may be new
-    sys.path.insert(0, str(folder))
-    try:
-        yield found
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            top = name.partition(".")[0]
-            file = Path(getattr(sys.modules[name], "__file__", None) or "")
-            beside = file == folder / f"{top}.py" or folder / top in file.parents
-            if beside and top != __package__:
-                found.append(name)
-                del sys.modules[name]
 
 
 def _row(task: Task, length: int, samples: int, draws: int, tokens) -> tuple[Row, list[str]]:

@@ -46,7 +46,7 @@ RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are reco
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
 PRODUCTS = ("model", "adapter", "lora")
 """The folders that a training leaves, as many of them as its method and stage make."""
-_ACCELERATE = Path(__file__).parent.parent / "data"  # fsdp2.yaml is that of params/accelerate
+_ACCELERATE = Path(__file__).parent.parent / "data" / "accelerate"  # copies of params/accelerate
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
