@@ -22,7 +22,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import api, corpus, files, formats, generation, models, params, training
+from metarfft_core import (
+    api,
+    chat_template,
+    corpus,
+    files,
+    formats,
+    generation,
+    models,
+    params,
+    training,
+)
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.processes import Command, alone, follow_all, places
 
@@ -304,11 +314,21 @@ def _generations(run: Params, rows: list[dict]) -> Iterator[list[tuple[int, Any]
         yield from api.generate(own, prompts)
         return
     tokenizer = models.load_tokenizer(run.model.name)
+    _check_template(_job(run, method, task, seed), tokenizer.get_chat_template())
     with training.weights(run, method, task.removesuffix("_cf"), seed) as folder:
         yield from generation.generate(folder, models.encode_prompts(tokenizer, prompts),
                                        [row["limit"] for row in rows], run.evaluation.engine,
                                        run.evaluation.batch_size,
                                        run.evaluation.tensor_parallel)
+
+
+def _check_template(job: training.Job | None, template: str) -> None:
+    """Refuse (ParamsError) to ask a model in another chat template than it was trained in."""
+    trained = files.read_json(job.manifest).get("chat_template") if job else None
+    if trained and trained != chat_template.about(template):
+        raise ParamsError(f"{job.folder} was trained in another chat template than that of "
+                          f"{job.run.model.name}: give the model as it was then, or delete that "
+                          "folder and train again")
 
 
 def _scored(row: dict, generated: generation.Generation | api.Answer) -> dict:

@@ -16,7 +16,7 @@ from pathlib import Path
 import made_up_run
 import pytest
 
-from metarfft_core import corpus, formats, models, params, tasks
+from metarfft_core import commit, corpus, formats, models, params, tasks
 from metarfft_core.files import sha256
 from metarfft_core.tracing import replay
 
@@ -567,7 +567,7 @@ def checkout(tmp_path, monkeypatch):
     """A git repository in the place of the project's own, and a function that runs git in it."""
     root = tmp_path / "checkout"
     root.mkdir()
-    monkeypatch.setattr(corpus, "ROOT", root)
+    monkeypatch.setattr(commit, "ROOT", root)
 
     def git(*arguments):
         return subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", "-C", str(root),
@@ -613,8 +613,8 @@ def test_without_git_there_is_no_commit(built, tmp_path, monkeypatch):
     """Inside another checkout, and without the program, there is none, and no error."""
     subprocess.run(["git", "init", str(tmp_path)], check=True, capture_output=True)
     (tmp_path / "inside").mkdir()
-    monkeypatch.setattr(corpus, "ROOT", tmp_path / "inside")
+    monkeypatch.setattr(commit, "ROOT", tmp_path / "inside")
     assert corpus.provenance(built)["git_commit"] is None
-    monkeypatch.setattr(corpus, "ROOT", params.ROOT)
+    monkeypatch.setattr(commit, "ROOT", params.ROOT)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert corpus.provenance(built)["git_commit"] is None
