@@ -18,6 +18,7 @@ import pytest
 
 from metarfft_core import corpus, formats, models, params, tasks
 from metarfft_core.corpus import builder
+from metarfft_core.params import commit
 from metarfft_core.system.files import sha256
 from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import registry
@@ -591,7 +592,7 @@ def checkout(tmp_path, monkeypatch):
     """A git repository in the place of the project's own, and a function that runs git in it."""
     root = tmp_path / "checkout"
     root.mkdir()
-    monkeypatch.setattr(builder, "ROOT", root)
+    monkeypatch.setattr(commit, "ROOT", root)
 
     def git(*arguments):
         return subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", "-C", str(root),
@@ -637,8 +638,8 @@ def test_without_git_there_is_no_commit(built, tmp_path, monkeypatch):
     """Inside another checkout, and without the program, there is none, and no error."""
     subprocess.run(["git", "init", str(tmp_path)], check=True, capture_output=True)
     (tmp_path / "inside").mkdir()
-    monkeypatch.setattr(builder, "ROOT", tmp_path / "inside")
+    monkeypatch.setattr(commit, "ROOT", tmp_path / "inside")
     assert corpus.provenance(built)["git_commit"] is None
-    monkeypatch.setattr(builder, "ROOT", ROOT)
+    monkeypatch.setattr(commit, "ROOT", ROOT)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert corpus.provenance(built)["git_commit"] is None

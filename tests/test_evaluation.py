@@ -13,6 +13,7 @@ import made_up_run
 import pytest
 
 from metarfft_core import corpus, evaluation, models, params, tasks, training
+from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
@@ -337,6 +338,19 @@ def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ParamsError, match=f"{weights} is missing or changed; `metarfft train"):
         evaluation.launch(run)
+
+
+def test_another_chat_template_than_in_training_is_refused(prepare):
+    """A prompt is never asked in another template than the model has learnt."""
+    run = prepare("template")
+    manifest = training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json"
+    own = chat_template.about(models.load_tokenizer(run.model.name).get_chat_template())
+    files.write_json(manifest, files.read_json(manifest) | {
+        "chat_template": own | {"sha256": "another"}})
+    with pytest.raises(ParamsError, match=f"{manifest.parent} was trained in another chat temp"):
+        evaluation.evaluate(run, "direct", TASK)
+    files.write_json(manifest, files.read_json(manifest) | {"chat_template": own})
+    evaluation.evaluate(run, "direct", TASK)
 
 
 def test_a_full_disk_ends_in_one_line_and_the_evaluation_goes_on(finished, prepare):

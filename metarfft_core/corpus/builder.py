@@ -13,10 +13,8 @@ splits wherever a task has enough instances; the rest is counted. No sample take
 than the model's context.
 """
 
-import hashlib
 import json
 import os
-import subprocess
 import threading
 import time
 import warnings
@@ -35,7 +33,7 @@ import pyarrow.parquet as pq
 
 from metarfft_core import __version__, formats, tasks
 from metarfft_core.models import token_counter
-from metarfft_core.params import METHODS, Held, Params, ParamsError, Samples, open_folder
+from metarfft_core.params import METHODS, Held, Params, ParamsError, Samples, commit, open_folder
 from metarfft_core.system.files import (
     changed,
     read_json,
@@ -44,7 +42,6 @@ from metarfft_core.system.files import (
     whole,
     write_json,
 )
-from metarfft_core.system.places import ROOT
 from metarfft_core.system.processes import alone
 from metarfft_core.tasks import Instance, Task, synthetic
 
@@ -548,44 +545,5 @@ def provenance(run: Params) -> dict:
         "params": run.model_dump(),
         "versions": {"metarfft": __version__, "python": python_version(),
                      **{name: version(name) for name in ("datasets", "pyarrow")}},
-        "git_commit": _git_commit(run),
+        "git_commit": commit.of(run),
     }
-
-
-def _git_commit(run: Params) -> str | None:
-    """The commit of the project's own repository; None outside git.
-
-    Where files differ from the commit, "-dirty." and a hash of the difference follow it.
-    """
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return None
-    hashed = hashlib.sha256()
-    for entry in sorted(_git("status", "--porcelain", "-z", "--untracked-files=all",
-                             "--no-renames").split("\0")):
-        state, path = entry[:2], ROOT / entry[3:]
-        if entry and not (state == "??" and _is_result(path, run)):
-            content = sha256(path) if path.is_file() else "gone"
-            hashed.update(f"{entry}\0{content}\0".encode(errors="surrogateescape"))
-    clean = hashed.digest() == hashlib.sha256().digest()
-    return commit.strip() + ("" if clean else f"-dirty.{hashed.hexdigest()[:12]}")
-
-
-def _is_result(path: Path, run: Params) -> bool:
-    """Whether a file lies in a folder of results, and so says nothing of what made them."""
-    outputs = run.folder.parent
-    own = run.folder if ROOT.is_relative_to(outputs) else outputs
-    return path.is_relative_to(own)
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of the project's own repository; None where it says nothing."""
-    environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(["git", "--no-optional-locks", "--git-dir", str(ROOT / ".git"),
-                               "--work-tree", str(ROOT), *arguments], cwd=ROOT, env=environment,
-                              capture_output=True, text=True, errors="surrogateescape")
-    except OSError:
-        return None
-    return done.stdout if done.returncode == 0 else None

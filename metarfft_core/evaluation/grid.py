@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from metarfft_core import corpus, formats, models, params, tasks, training
 from metarfft_core.evaluation import api, engines
+from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.processes import Command, alone, follow_all, places
@@ -341,11 +342,21 @@ def _generations(run: Params, rows: list[dict],
         yield from api.generate(own, prompts, answered)
         return
     tokenizer = models.load_tokenizer(run.model.name)
+    _check_template(_job(run, method, task, seed), tokenizer.get_chat_template())
     with training.weights(run, method, tasks.get(task).base.id, seed) as folder:
         yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),
                                        [row["limit"] for row in rows], run.evaluation.engine,
                                        run.evaluation.batch_size,
                                        run.evaluation.tensor_parallel)
+
+
+def _check_template(job: training.Job | None, template: str) -> None:
+    """Refuse (ParamsError) to ask a model in another chat template than it was trained in."""
+    trained = files.read_json(job.manifest).get("chat_template") if job else None
+    if trained and trained != chat_template.about(template):
+        raise ParamsError(f"{job.folder} was trained in another chat template than that of "
+                          f"{job.run.model.name}: give the model as it was then, or delete that "
+                          "folder and train again")
 
 
 def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:

@@ -1,0 +1,49 @@
+"""What state of the kit's code made a result: its git commit, and whether files differ from it."""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from metarfft_core.params.schema import Params
+from metarfft_core.system.files import sha256
+from metarfft_core.system.places import ROOT
+
+
+def of(run: Params) -> str | None:
+    """The commit of the project's own repository; None outside git.
+
+    Where files differ from the commit, "-dirty." and a hash of the difference follow it.
+    """
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    hashed = hashlib.sha256()
+    for entry in sorted(_git("status", "--porcelain", "-z", "--untracked-files=all",
+                             "--no-renames").split("\0")):
+        state, path = entry[:2], ROOT / entry[3:]
+        if entry and not (state == "??" and _is_result(path, run)):
+            content = sha256(path) if path.is_file() else "gone"
+            hashed.update(f"{entry}\0{content}\0".encode(errors="surrogateescape"))
+    clean = hashed.digest() == hashlib.sha256().digest()
+    return commit.strip() + ("" if clean else f"-dirty.{hashed.hexdigest()[:12]}")
+
+
+def _is_result(path: Path, run: Params) -> bool:
+    """Whether a file lies in a folder of results, and so says nothing of what made them."""
+    outputs = run.folder.parent
+    own = run.folder if ROOT.is_relative_to(outputs) else outputs
+    return path.is_relative_to(own)
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the project's own repository; None where it says nothing."""
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(["git", "--no-optional-locks", "--git-dir", str(ROOT / ".git"),
+                               "--work-tree", str(ROOT), *arguments], cwd=ROOT, env=environment,
+                              capture_output=True, text=True, errors="surrogateescape")
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
