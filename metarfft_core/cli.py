@@ -193,10 +193,10 @@ def _check(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     from metarfft_core import params
-    from metarfft_core.planning import plan
+    from metarfft_core.planning import display, plan
 
     made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
-    print(plan.show(made), flush=True)
+    print(display.show(made), flush=True)
     if made.problems:
         raise RuntimeError(f"the plan names {len(made.problems)} "
                            + ("problem" if len(made.problems) == 1 else "problems")

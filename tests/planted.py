@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from metarfft_core import errors, formats, tasks
 from metarfft_core.tasks import Instance, Task
-from metarfft_core.tracing.judge import replay
+from metarfft_core.tracing.judge import walk
 from metarfft_core.tracing.judge.claims import Lines, Lost
 from metarfft_core.tracing.judge.evaluator import Unclear, evaluate
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, JOIN, Fact
@@ -141,7 +141,7 @@ class Writer(Lines):
         self.written.append(f"{ANSWER}{answer!r}")
 
 
-class Walk(replay._Walk):
+class Walk(walk.Walk):
     """A walk that leaves one statement out, or executes it twice."""
 
     def __init__(self, right: Right, lines: Writer, times: dict[int, int]):

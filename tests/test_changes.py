@@ -10,8 +10,8 @@ import pytest
 from metarfft_core import formats
 from metarfft_core.authoring import checks
 from metarfft_core.tasks import Task
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.judge import replay
-from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import Rule
 from metarfft_core.tracing.wordings import kit
 

@@ -8,14 +8,15 @@ import pytest
 from made_up_run import make, plain
 
 from metarfft_core import errors, evaluation, formats, training
-from metarfft_core.analysis import archive, report
+from metarfft_core.analysis import archive, run_folder
+from metarfft_core.evaluation import grid
 from metarfft_core.params import Mix
 from metarfft_core.system import files
 from metarfft_core.tasks.definition import declare
 from metarfft_core.tracing.judge import parse, replay
 from metarfft_core.training import batches
 
-PACKAGE = Path(evaluation.__file__).parent
+PACKAGE = Path(evaluation.__file__).parent.parent
 ENDS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """What `str.splitlines` takes for the end of a line, beside a newline and a carriage return."""
 ODD = "a" + "b".join(ENDS) + "\r\n'c"
@@ -112,9 +113,9 @@ def test_stored_rows(run, tmp_path):
     rows = evaluation.read(run)
     assert set(rows["text"]) == set(rows["answer"]) == {ODD}
     with open(evaluation.path(run, *run.cells[0]), "a+b") as file:
-        stored = evaluation._stored(file)
+        stored = grid._stored(file)
     assert {row["text"] for row in stored} == {ODD}
-    assert {row["answer"] for row in report.open_run(run).rows[run.cells[0][0]]} == {ODD}
+    assert {row["answer"] for row in run_folder.open_run(run).rows[run.cells[0][0]]} == {ODD}
     kept = archive.write(run, tmp_path / "kept") / evaluation.path(run, *run.cells[0]).relative_to(
         run.folder)
     assert json.loads(kept.read_bytes().split(b"\n")[0])["text"] == ODD

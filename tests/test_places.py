@@ -11,7 +11,7 @@ import pytest
 
 from metarfft_core import models, params, runner, training
 from metarfft_core.system import places
-from metarfft_core.training import worker
+from metarfft_core.training import launcher
 
 SHOW = """
 import os, subprocess, sys
@@ -100,7 +100,7 @@ def test_a_configuration_of_accelerates_is_found_from_the_folder_it_was_named_in
     monkeypatch.setenv("METARFFT_PRETRAIN_ON", "two.yaml")
     job = training.Job(params.check(made_up_run.preset()), "pretrain")
     Path("two.yaml").write_text("num_processes: 2\n")
-    options, size = worker._launch_options(job)
+    options, size = launcher._launch_options(job)
     assert str(tmp_path / "two.yaml") in options
     assert size == 2
     assert os.environ["METARFFT_PRETRAIN_ON"] == str(tmp_path / "two.yaml")
@@ -108,7 +108,7 @@ def test_a_configuration_of_accelerates_is_found_from_the_folder_it_was_named_in
                        ("num_processes: 010", "num_processes: 010 is read as 8"), ("- 1", "None")):
         Path("two.yaml").write_text(text)
         with pytest.raises(params.ParamsError, match=said):
-            worker._launch_options(job)
+            launcher._launch_options(job)
 
 
 def test_a_home_folder_that_is_not_there_is_one_line():

@@ -10,7 +10,7 @@ import pytest
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, models, params, training
-from metarfft_core.planning import counting, memory, plan
+from metarfft_core.planning import counting, display, memory, plan
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches
 
@@ -134,7 +134,7 @@ def test_large_runs_are_planned(large):
 
 def test_large_runs_are_shown(large):
     """The text holds every stage and method, and says whether tokens were counted."""
-    text = plan.show(large)
+    text = display.show(large)
     assert ("ESTIMATED" in text) != large.counted
     assert "Everything fits." in text
     for name in ("RF-pretraining", *(f"adaptation, {method}" for method in
@@ -253,7 +253,7 @@ def test_what_is_said_to_fit_fits(lean, processes, gib):
     assert not row(made, "pretrain").fits
     assert row(made, "pretrain").total > plan.USABLE * gib
     [problem] = [one for one in made.problems if one.startswith("RF-pretraining")]
-    assert f"PROBLEM: {problem}" in plan.show(made)
+    assert f"PROBLEM: {problem}" in display.show(made)
     remedies = problem.partition("it would fit with ")[2].split(" or with ")
     assert remedies != [""]
     for remedy in remedies:

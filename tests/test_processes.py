@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from metarfft_core.params import ROOT
 from metarfft_core.system import processes
+from metarfft_core.system.places import ROOT
 from metarfft_core.system.processes import Command
 
 WAIT = """

@@ -28,8 +28,8 @@ from random_rules import Case
 from metarfft_core import errors, formats
 from metarfft_core.authoring import checks
 from metarfft_core.tasks import Instance, Task
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.judge import parse
-from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.steps import Step
 
 RULES, PARTS = 1_500, 20

@@ -17,7 +17,7 @@ from oracles import EDGES, ORACLES
 from samples import DATA, LONGEST, PINS, digest, draw, pins
 
 from metarfft_core import formats, tasks
-from metarfft_core.tracing.language import RuleError
+from metarfft_core.tracing.expressions import RuleError
 
 ALL = tasks.select()
 every_task = pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
@@ -291,7 +291,7 @@ def test_a_class_without_source():
     exec("class Own:\n    question = '{n}'\n    def rule(n):\n        return n\n"
          "    def sample(rng, length):\n        return {'n': length}\n", names)
     with pytest.raises(RuleError, match="task own: its source is not to be found"):
-        tasks.base.declare(names["Own"], "own", "user", "user", "n", None)
+        tasks.declare(names["Own"], "own", "user", "user", "n", None)
 
 
 def test_sampler_must_give_the_arguments():

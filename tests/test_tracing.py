@@ -18,10 +18,10 @@ import pytest
 from samples import draw
 
 from metarfft_core import formats, tasks
-from metarfft_core.tracing.compiler import StepLimit
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.judge import parse
-from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import Rule
+from metarfft_core.tracing.sites import StepLimit
 from metarfft_core.tracing.wordings import kit
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,7 +26,7 @@ from metarfft_core import corpus, models, params, training
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.places import ROOT
-from metarfft_core.training import batches, checkpoints, worker
+from metarfft_core.training import batches, checkpoints, launcher, worker
 from metarfft_core.training.trainer import Trainer
 
 STEPS = SETTINGS["steps"]
@@ -440,7 +440,7 @@ def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp
 
 def test_the_users_configuration_of_accelerate_is_never_read(done):
     """Every launch names a configuration of the kit's own."""
-    options, _ = worker._launch_options(training.Job(done, "pretrain"))
+    options, _ = launcher._launch_options(training.Job(done, "pretrain"))
     path = Path(options[options.index("--config_file") + 1])
     assert path.is_file()
     assert path.is_relative_to(ROOT)

@@ -13,8 +13,8 @@ import pytest
 from metarfft_core import formats, tasks
 from metarfft_core.tasks import synthetic
 from metarfft_core.tasks.definition import declare
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.judge import parse, replay
-from metarfft_core.tracing.language import RuleError
 from metarfft_core.tracing.rule import Rule
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, JOIN
 from metarfft_core.tracing.wordings import kinds, sentences

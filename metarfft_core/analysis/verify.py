@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from csv import DictReader
 
-from metarfft_core import evaluation, training
+from metarfft_core import evaluation, scoring, training
 from metarfft_core.params import Params
 from metarfft_core.system import files
 
@@ -36,7 +36,7 @@ def accuracy_problems(rows: Iterable[Mapping], table: Iterable[Mapping[str, str]
     """The accuracies of the table that scoring the stored texts again does not give."""
     rows = list(rows)
     right: dict[tuple, list[bool]] = {}
-    for row, outcome in zip(rows, evaluation.recompute(rows), strict=True):
+    for row, outcome in zip(rows, scoring.recompute(rows), strict=True):
         key = (row["method"], row["task"], str(row["length"]))
         right.setdefault(key, []).append(outcome == "right")
     problems = []

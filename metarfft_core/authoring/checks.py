@@ -12,21 +12,17 @@ they need is the standard library; docs/own_tasks.md tells how to declare a task
 
 import ast
 import copy
-import importlib
-import importlib.util
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 from metarfft_core import formats
 from metarfft_core.authoring import elsewhere
-from metarfft_core.system.places import absolute
+from metarfft_core.authoring.loading import CheckError, explain, where
+from metarfft_core.authoring.loading import load as load  # users take it from here
 from metarfft_core.tasks.definition import Instance, Task
 from metarfft_core.tracing import question
 from metarfft_core.tracing.judge import parse, replay
@@ -43,14 +39,6 @@ LINE_LIMIT = 50_000
 """The most lines that a rule executes on one instance; more is taken for an endless loop."""
 DEPTH_LIMIT = 900
 """The most calls of rules inside each other. Python allows 1,000, of which the caller uses some."""
-_BESIDE: set[str] = set()
-"""The modules that files of tasks have imported from beside them."""
-
-
-class CheckError(ValueError):
-    """A task that fails its checks; the message names task, length, index and what is wrong."""
-
-
 class Row(NamedTuple):
     """What was found at one length of a task."""
 
@@ -165,59 +153,6 @@ def false_lines(task: Task, instance: Instance, name: str,
     raise ValueError(f"text: allowed are {', '.join(TEXTS)}; got {name!r}")
 
 
-@contextmanager
-def _neighbours(folder: Path) -> Iterator[set[str]]:
-    """Inside, what lies in `folder` can be imported, and what other files had beside them cannot;
-    afterwards the set holds the names of the modules that were imported."""
-    others = {name: sys.modules.pop(name) for name in _BESIDE & set(sys.modules)
-              if not _lies_in(folder, name)}
-    before, found = set(sys.modules) - _BESIDE, set()
-    importlib.invalidate_caches()  # the files may be new
-    sys.path.insert(0, str(folder))
-    try:
-        yield found
-    finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
-        found |= {name for name in set(sys.modules) - before if _lies_in(folder, name)}
-        _BESIDE.update(found)
-        for name, module in others.items():
-            sys.modules.setdefault(name, module)
-
-
-def _lies_in(folder: Path, name: str) -> bool:
-    """Whether an imported module lies in a folder, or in a package there; the kit does not."""
-    top, file = name.partition(".")[0], Path(getattr(sys.modules[name], "__file__", None) or "")
-    kit = __name__.partition(".")[0]
-    return top != kit and (file == folder / f"{top}.py" or folder / top in file.parents)
-
-
-def load(path: str | Path) -> list[Task]:
-    """Import a user's own Python file and return the tasks that it declares.
-
-    The file is executed. As with `python FILE`, it may import the files beside it; tasks that it
-    takes from them are its own. Raises CheckError where that fails, where a rule is outside the
-    subset (with its line and the reason), or where the file declares no task.
-    """
-    file = absolute(path)
-    spec = importlib.util.spec_from_file_location(f"own_tasks_{file.stem}", file)
-    if not file.is_file() or spec is None:
-        raise CheckError(f"{path}: a Python file that declares tasks is needed")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    try:
-        with _neighbours(file.parent) as neighbours:
-            spec.loader.exec_module(module)
-    except ValueError as error:
-        raise CheckError(f"{path}: {error}") from None
-    except Exception as error:
-        raise CheckError(f"{path}, {_where(error, str(file))}: {_what(error)}") from None
-    found = [one for one in vars(module).values()
-             if isinstance(one, Task) and one.sampler.__module__ in {module.__name__, *neighbours}]
-    if not found:
-        raise CheckError(f"{path}: declares no task (see docs/own_tasks.md)")
-    return found
-
-
 def _row(task: Task, length: int, samples: int, draws: int, tokens) -> tuple[Row, list[str]]:
     """The numbers of a length, and the texts of the instances that were drawn, by index."""
     texts = [_checked(task, length, index) for index in range(samples)]
@@ -260,7 +195,7 @@ def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, f
     try:
         what = next(_faults(task, instance, examples), None)
     except Exception as error:
-        raise _wrong(task, length, index, f"its texts cannot be made: {_what(error)}") from error
+        raise _wrong(task, length, index, f"its texts cannot be made: {explain(error)}") from error
     if what:
         raise _wrong(task, length, index, what)
     if elsewhere.text(instance) != before:
@@ -293,7 +228,7 @@ def _drawn(task: Task, length: int, index: int, guarded: bool = False) -> Instan
     except CheckError as error:
         raise _wrong(task, length, index, str(error)) from None
     except Exception as error:
-        raise _wrong(task, length, index, f"the sampler or the rule fails: {_what(error)}"
+        raise _wrong(task, length, index, f"the sampler or the rule fails: {explain(error)}"
                      ) from None
     if guarded and repr(plain[0]) != repr(instance.answer):
         raise _wrong(task, length, index, f"the rule's text as plain Python gives {plain[0]!r}, "
@@ -331,7 +266,7 @@ def _run(task: Task, inputs: dict[str, Any]) -> Any:
     except CheckError:
         raise
     except Exception as error:
-        raise CheckError(f"the rule fails at {_where(error, file, lines)}: {_what(error)}"
+        raise CheckError(f"the rule fails at {where(error, file, lines)}: {explain(error)}"
                          ) from None
     finally:
         sys.settrace(before)
@@ -370,18 +305,6 @@ class _Guard:
     def here(self) -> str:
         """The line that was executed last, with its text."""
         return f"line {self.last}: {self.lines[self.last - 1].strip()}"
-
-
-def _where(error: Exception, file: str, lines: list[str] | None = None) -> str:
-    """The last line of a file that an error came through, with its text where given."""
-    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-               if frame.filename == file]
-    number = numbers[-1] if numbers else getattr(error, "lineno", 1)
-    return f"line {number}" + (f": {lines[number - 1].strip()}" if lines else "")
-
-
-def _what(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _faults(task: Task, instance: Instance,

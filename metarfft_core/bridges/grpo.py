@@ -4,7 +4,7 @@ The paper trains with PPO; trl has no PPO any more, and GRPO takes the same rewa
 final answer is right, else 0.
 """
 
-from metarfft_core import corpus, evaluation
+from metarfft_core import corpus, scoring
 from metarfft_core.params import Params
 
 
@@ -15,7 +15,7 @@ def reward(completions: list, gold_answer: list[str], **_) -> list[float]:
     what else trl passes are the columns of the data set, one value for each completion.
     """
     texts = [one if isinstance(one, str) else one[-1]["content"] for one in completions]
-    return [float(evaluation.score(text, "stop", gold)[1] == "right")
+    return [float(scoring.score(text, "stop", gold)[1] == "right")
             for text, gold in zip(texts, gold_answer, strict=True)]
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from metarfft_core import __version__, evaluation
+from metarfft_core import __version__, evaluation, scoring
 from metarfft_core.bridges import new_folder
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.tasks import id_of
@@ -31,7 +31,7 @@ _SCORING = "process_results: !function metarfft_core.bridges.lm_eval.process_res
 
 def process_results(doc: dict, results: list[str]) -> dict[str, float]:
     """What lm-eval calls for each sample: `acc` is 1.0 where the kit calls the output right."""
-    _, outcome = evaluation.score(results[0] or "", "stop", doc["gold_answer"])
+    _, outcome = scoring.score(results[0] or "", "stop", doc["gold_answer"])
     return {"acc": float(outcome == "right")}
 
 

@@ -17,112 +17,43 @@ import json
 import os
 import threading
 import time
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from platform import python_version
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metarfft_core import __version__, formats, tasks
-from metarfft_core.models import token_counter
-from metarfft_core.params import METHODS, Held, Params, ParamsError, Samples, commit, open_folder
+from metarfft_core import tasks
+from metarfft_core.corpus import card
+from metarfft_core.corpus.manifest import lost_files, summary, write_manifest
+from metarfft_core.corpus.meter import Meter, check_context, render
+from metarfft_core.corpus.splits import (
+    RULES_IN_SHARD,
+    SAMPLES_OF_RULE,
+    SCHEMA,
+    SYNTHETIC,
+    Split,
+    all_splits,
+    shard_path,
+)
+from metarfft_core.params import Params, ParamsError, open_folder
 from metarfft_core.system.files import (
-    changed,
     read_json,
     remove_leftovers,
-    sha256,
     whole,
-    write_json,
 )
 from metarfft_core.system.processes import alone
 from metarfft_core.tasks import Instance, Task, synthetic
 
-SCHEMA = pa.schema([(name, pa.int64() if name in ("length", "index") else pa.string())
-                    for name in ("task", "length", "index", "stream", "format", "prompt",
-                                 "completion", "inputs", "answer")])
-
-SYNTHETIC = "synthetic-"
-"""What the names of the shards of synthetic rules begin with."""
-
 TRIES = 20
 """A held-out length is drawn at most this often for each of its samples in search of new inputs."""
 
-_PROBES = 5  # samples of the longest length that are counted before anything is built
 _COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
-_MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
 _REPORT_SECONDS = 5
-_RULES = 250  # synthetic rules in a shard
-_SAMPLES_OF_RULE = synthetic.LONGEST // 2  # one of every other length; its neighbours the rest
-
-
-class _Split(NamedTuple):
-    """What one split of a run holds."""
-
-    samples: Held
-    tasks: Samples  # whose tasks it has, and whose `leave_out` holds
-    trained: str | None  # the split whose inputs are kept out of this one
-    formats: tuple[str, ...]
-    stream: str  # of its seeds; its section in the parameter file has the same name
-    exemplar: bool = False  # before each question
-    counterfactual: bool = False  # the tasks' changed rules in the place of the tasks
-    synthetic: int = 0  # samples of synthetic rules
-
-    @property
-    def task_ids(self) -> list[str]:
-        """The tasks that it has samples of; some tasks have no counterfactual rule."""
-        if not self.counterfactual:
-            return self.tasks.tasks
-        changed = (tasks.get(task).counterfactual for task in self.tasks.tasks)
-        return [task.id for task in changed if task]
-
-    @property
-    def shards(self) -> list[str]:
-        """The names of its shards: the tasks, then the parts of the synthetic rules."""
-        parts = -(-self.synthetic // (_RULES * _SAMPLES_OF_RULE))
-        return [*self.task_ids, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
-
-
-def _splits(run: Params) -> dict[str, _Split]:
-    """The splits, those trained on before those held out."""
-    corpus, evaluation = run.corpus, run.evaluation
-    compared = _formats(method for _, method, _ in run.trainings)
-    asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
-    splits = {
-        "pretrain": _Split(corpus.pretrain, corpus.pretrain, None, ("rfft",), "pretrain"),
-        "validation": _Split(corpus.validation, corpus.pretrain, "pretrain", ("rfft",),
-                             "validation"),
-        "adaptation": _Split(corpus.adaptation, corpus.adaptation, None, compared, "adaptation"),
-        "adaptation_validation": _Split(corpus.adaptation_validation, corpus.adaptation,
-                                        "adaptation", compared, "adaptation_validation"),
-        "evaluation": _Split(corpus.evaluation, corpus.adaptation, "adaptation",
-                             tuple(dict.fromkeys(compared + asked)), "evaluation"),
-    }
-    if evaluation.in_context:
-        splits["evaluation_1shot"] = _Split(corpus.evaluation, corpus.adaptation, "adaptation",
-                                            ("rfft",), "evaluation", exemplar=True)
-    if evaluation.counterfactual:
-        splits["evaluation_counterfactual"] = _Split(
-            corpus.evaluation, corpus.adaptation, "adaptation",
-            _formats(evaluation.counterfactual), "evaluation", counterfactual=True)
-    if corpus.in_context:
-        splits["in_context"] = _Split(corpus.in_context, corpus.in_context, None, ("rfft",),
-                                      "in_context", exemplar=True,
-                                      synthetic=corpus.in_context.synthetic_samples)
-    return splits
-
-
-def _formats(methods: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(METHODS[method].format for method in methods))
-
-
 def build(run: Params) -> Path:
     """Write the corpus of a run, in `run.corpus.workers` processes; returns its folder.
 
@@ -146,15 +77,13 @@ def _make(run: Params, folder: Path) -> None:
     """Make what lacks of a corpus, in a folder that no other process works in."""
     for place in folder.glob("*/*"):
         remove_leftovers(place)
-    lost = _lost(folder)
+    lost = lost_files(folder)
     for path in lost or ():
         print(f"{path} is missing or changed, so it is made again", flush=True)
         path.unlink(missing_ok=True)
     if lost != []:
         _write_shards(run)
-        _write_manifest(run, folder)
-    from metarfft_core.corpus import card  # it reads what is written here
-
+        write_manifest(run, folder)
     card.write(run)
 
 
@@ -166,114 +95,13 @@ def _finished(run: Params, folder: Path) -> bool:
     if read_json(path)["params_digest"] != run.digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
                           f"or delete {run.folder}")
-    return (folder / "README.md").exists() and _lost(folder) == []
-
-
-def _lost(folder: Path) -> list[Path] | None:
-    """The shards that are missing or changed, by the manifest; None without a manifest."""
-    path = folder / "manifest.json"
-    if not path.exists():
-        return None
-    return [folder / name for name, about in read_json(path)["shards"].items()
-            if changed(folder / name, about["sha256"])]
-
-
-def files(run: Params, split: str, format: str, task: str | None = None) -> list[Path]:
-    """The Parquet files of a split in a format: of one task, or of all in the run's order.
-
-    In the split `in_context` a part of the synthetic rules counts as a task.
-    Raises ParamsError where the corpus is not built or holds no such split, format or task, or
-    where a file is not the one that was built: a process reads each once to compare its hash.
-    """
-    folder = run.folder / "corpus"
-    if not (folder / "manifest.json").exists():
-        raise ParamsError(f"the corpus of run {run.name} is not built: there is no "
-                          f"{folder / 'manifest.json'}")
-    splits = _splits(run)
-    _require("split", split, tuple(splits))
-    _require("format", format, splits[split].formats)
-    held = splits[split].shards
-    if task is not None:
-        task = tasks.id_of(task)
-        _require("task", task, tuple(held))
-    paths = [_shard(run, split, format, one) for one in held if task in (None, one)]
-    shards = read_json(folder / "manifest.json")["shards"]
-    for path in paths:
-        if changed(path, shards[path.relative_to(folder).as_posix()]["sha256"]):
-            raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "
-                              f"{run.folder / 'params.yaml'}` makes it again")
-    return paths
-
-
-def _require(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ParamsError(f"{key}: this corpus holds {', '.join(allowed)}; got {value!r}")
-
-
-def read(run: Params, split: str, format: str, task: str | None = None):
-    """The samples of a split in a format, as a `datasets.Dataset` in the order of `files`.
-
-    Columns: task, length, index, stream, format, prompt, completion, inputs (the dict of inputs
-    as a Python literal) and answer (the same). Raises ParamsError as `files` does.
-    """
-    # In a notebook without ipywidgets, tqdm warns that its bars are plain.
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    from datasets import Dataset
-
-    # Dataset.from_parquet would copy the files into a cache, and fails where none has a row.
-    return Dataset(pa.concat_tables(pq.read_table(path, partitioning=None)
-                                    for path in files(run, split, format, task)))
-
-
-def _shard(run: Params, split: str, format: str, task: str) -> Path:
-    return run.folder / "corpus" / split / format / f"{task}.parquet"
-
-
-class _Meter:
-    """Counts the tokens that samples take for the run's model."""
-
-    def __init__(self, run: Params):
-        self.count = token_counter(run.model.name)
-        self.context = run.model.context
-        self._around = self.count("", "") + _MARGIN
-
-    def excess(self, prompt: str, completion: str) -> int | None:
-        """The tokens of a sample that is longer than the context, None for one that fits."""
-        if self._around + len((prompt + completion).encode()) <= self.context:
-            return None  # a token is a byte or more
-        tokens = self.count(prompt, completion)
-        return tokens if tokens > self.context else None
-
-    def refuse(self, split: str, task: Task, length: int, tokens: int) -> ParamsError:
-        """The error for a sample that does not fit."""
-        return ParamsError(f"corpus.{split}: task {task.id} at length {length} takes {tokens} "
-                           f"tokens, model.context allows {self.context}")
-
-
-def check_context(run: Params) -> None:
-    """Refuse, before anything is built, a task whose longest samples exceed the model's context.
-
-    Counts the first samples of the longest length of every task; the build counts them all.
-    Where a section says `leave_out`, the build leaves such a length out instead.
-    """
-    meter = _Meter(run)
-    for name, split in _splits(run).items():
-        if split.tasks.leave_out:
-            continue
-        length = split.samples.lengths[-1]
-        for task in map(tasks.get, split.task_ids):
-            for index in range(min(_PROBES, split.samples.samples_per_length)):
-                instance = task.sample(length=length, seed=run.seed, index=index,
-                                       stream=split.stream)
-                for format in split.formats:
-                    tokens = meter.excess(*_render(run, split, task, instance, format))
-                    if tokens:
-                        raise meter.refuse(name, task, length, tokens)
+    return (folder / "README.md").exists() and lost_files(folder) == []
 
 
 def _write_shards(run: Params) -> None:
     """Write the shards that lack, a task at a time in each worker, and report the progress."""
-    every = dict.fromkeys(_base(name) for split in _splits(run).values() for name in split.shards)
+    every = dict.fromkeys(_base(name) for split in all_splits(run).values()
+                          for name in split.shards)
     progress = _Progress(run)
     workers = ProcessPoolExecutor(min(run.corpus.workers, len(every)), get_context("spawn"),
                                   initializer=_start_worker)
@@ -300,7 +128,7 @@ class _Progress:
 
     def __init__(self, run: Params):
         self.shards = sum(len(split.shards) * len(split.formats)
-                          for split in _splits(run).values())
+                          for split in all_splits(run).values())
         self.found = self.written = self.samples = 0
         self.start = self.said = time.monotonic()
 
@@ -331,10 +159,10 @@ def _write_task(run: Params, base: str) -> tuple[int, int, int]:
     Returns the shards found, the shards written and the samples in those.
     """
     found = written = samples = 0
-    every = [(name, split, held) for name, split in _splits(run).items()
+    every = [(name, split, held) for name, split in all_splits(run).items()
              for held in split.shards if _base(held) == base]
     for name, split, held in every:
-        paths = {format: _shard(run, name, format, held) for format in split.formats}
+        paths = {format: shard_path(run, name, format, held) for format in split.formats}
         if all(map(_whole, paths.values())):
             found += len(paths)
             continue
@@ -359,8 +187,8 @@ def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> 
 
     A length that does not fit is left out of every format, so that the formats can be compared.
     """
-    split = _splits(run)[name]
-    meter = _Meter(run)
+    split = all_splits(run)[name]
+    meter = Meter(run)
     trained = _trained_inputs(run, split, task)
     counts, left_out, samples = {}, {}, 0
     with ExitStack() as stack:
@@ -393,12 +221,12 @@ def _write_synthetic(run: Params, part: int, path: Path) -> int:
 
     A sample that does not fit the context is left out, and counted.
     """
-    meter, split = _Meter(run), _splits(run)["in_context"]
-    first, wanted = part * _RULES, run.corpus.in_context.synthetic_samples
+    meter, split = Meter(run), all_splits(run)["in_context"]
+    first, wanted = part * RULES_IN_SHARD, run.corpus.in_context.synthetic_samples
     rows = {length: [] for length in range(1, synthetic.LONGEST + 1)}
-    for number in range(first, min(first + _RULES, -(-wanted // _SAMPLES_OF_RULE))):
+    for number in range(first, min(first + RULES_IN_SHARD, -(-wanted // SAMPLES_OF_RULE))):
         rule = synthetic.rule(run.seed, number)
-        lengths = rule.lengths[number % 2::2][:wanted - number * _SAMPLES_OF_RULE]
+        lengths = rule.lengths[number % 2::2][:wanted - number * SAMPLES_OF_RULE]
         for length in lengths:
             instance = rule.sample(length=length, seed=run.seed, index=0, stream="in_context")
             rows[length].append(_row(run, split, rule, instance, "rfft"))
@@ -416,12 +244,12 @@ def _write_synthetic(run: Params, part: int, path: Path) -> int:
     return samples
 
 
-def _trained_inputs(run: Params, split: _Split, task: Task) -> set[str]:
+def _trained_inputs(run: Params, split: Split, task: Task) -> set[str]:
     """The inputs, as text, that the shard of the split's training data holds (any length)."""
     if split.trained is None:
         return set()
-    format = _splits(run)[split.trained].formats[0]
-    path = _shard(run, split.trained, format, task.base.id)
+    format = all_splits(run)[split.trained].formats[0]
+    path = shard_path(run, split.trained, format, task.base.id)
     return set(pq.read_table(path, columns=["inputs"], partitioning=None)["inputs"].to_pylist())
 
 
@@ -432,7 +260,7 @@ def _draw(run: Params, name: str, task: Task, length: int,
     Training data is taken as drawn. A held-out split skips inputs that are in the training data
     or occurred before; where TRIES do not yield enough, the first of those skipped fill it up.
     """
-    split = _splits(run)[name]
+    split = all_splits(run)[name]
     wanted = split.samples.samples_per_length
     draw = partial(task.sample, length=length, seed=run.seed, stream=split.stream)
     if split.trained is None:
@@ -449,26 +277,15 @@ def _draw(run: Params, name: str, task: Task, length: int,
     return sorted(taken, key=lambda one: one.index), (TRIES - 1) * wanted
 
 
-def _render(run: Params, split: _Split, task: Task, instance: Instance,
-            format: str) -> formats.Example:
-    """A sample in the run's wording, with an exemplar where its split has them."""
-    if not split.exemplar:
-        return formats.render(task, instance, format, run.corpus.wording)
-    try:
-        return formats.render_in_context(task, instance, format, run.seed, run.corpus.wording)
-    except ValueError as error:
-        raise ParamsError(f"corpus.{split.stream}: {error}") from None
-
-
-def _row(run: Params, split: _Split, task: Task, instance: Instance, format: str) -> dict:
-    example = _render(run, split, task, instance, format)
+def _row(run: Params, split: Split, task: Task, instance: Instance, format: str) -> dict:
+    example = render(run, split, task, instance, format)
     return {"task": task.id, "length": instance.length, "index": instance.index,
             "stream": instance.stream, "format": format, "prompt": example.prompt,
             "completion": example.completion, "inputs": repr(instance.inputs),
             "answer": repr(instance.answer)}
 
 
-def _first_excess(meter: _Meter, rows: dict[str, list[dict]]) -> int | None:
+def _first_excess(meter: Meter, rows: dict[str, list[dict]]) -> int | None:
     """The tokens of the first sample that exceeds the context."""
     excesses = (meter.excess(row["prompt"], row["completion"])
                 for format in rows for row in rows[format])
@@ -482,7 +299,7 @@ def _count(rows: list[dict], trained: set[str], skipped: int) -> dict[str, int]:
 
 
 @contextmanager
-def _open_shard(path: Path, meter: _Meter) -> Iterator["_ShardWriter"]:
+def _open_shard(path: Path, meter: Meter) -> Iterator["_ShardWriter"]:
     """A writer of the shard `path`, which appears when the block ends well."""
     with whole(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
         yield _ShardWriter(file, meter)
@@ -491,7 +308,7 @@ def _open_shard(path: Path, meter: _Meter) -> Iterator["_ShardWriter"]:
 class _ShardWriter:
     """Writes one shard, a length at a time, and the shard's statistics into its metadata."""
 
-    def __init__(self, file: pq.ParquetWriter, meter: _Meter):
+    def __init__(self, file: pq.ParquetWriter, meter: Meter):
         self.file = file
         self.meter = meter
         self.characters, self.tokens = [], []
@@ -505,45 +322,6 @@ class _ShardWriter:
 
     def finish(self, counts: dict) -> None:
         """Add statistics and `counts` to the shard's metadata, for the manifest."""
-        statistics = {"rows": len(self.characters), "characters": _summary(self.characters),
-                      "tokens": _summary(self.tokens) | {"rows": len(self.tokens)}} | counts
+        statistics = {"rows": len(self.characters), "characters": summary(self.characters),
+                      "tokens": summary(self.tokens) | {"rows": len(self.tokens)}} | counts
         self.file.add_key_value_metadata({"metarfft": json.dumps(statistics)})
-
-
-def _summary(values: list[int]) -> dict[str, float]:
-    return {"mean": round(sum(values) / max(len(values), 1), 1), "maximum": max(values, default=0)}
-
-
-def _write_manifest(run: Params, folder: Path) -> None:
-    """Gather the statistics of all shards; refuse a split of which nothing is left."""
-    splits = _splits(run)
-    rows, counts, left_out, shards = dict.fromkeys(splits, 0), {}, {}, {}
-    for name, split in splits.items():
-        counts[name] = {}
-        for format in split.formats:
-            for task in split.shards:
-                path = _shard(run, name, format, task)
-                found = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
-                counts[name][task] = found.pop("lengths")
-                left_out |= {f"{name}/{task}/{length}": reason
-                             for length, reason in found.pop("left_out").items()}
-                rows[name] += found["rows"]
-                shards[str(path.relative_to(folder))] = found | {"sha256": sha256(path)}
-        if not rows[name]:
-            raise ParamsError(f"corpus.{name}: every length of every task was left out")
-    write_json(folder / "manifest.json", provenance(run) | {
-        "rows": rows, "left_out": left_out, "counts": counts, "shards": shards})
-    if left_out:
-        print(f"corpus: {len(left_out)} lengths of tasks are left out, or some of their samples; "
-              "the manifest names them")
-
-
-def provenance(run: Params) -> dict:
-    """What the manifest says of its making: parameters, versions and the git commit, if any."""
-    return {
-        "params_digest": run.digest,
-        "params": run.model_dump(),
-        "versions": {"metarfft": __version__, "python": python_version(),
-                     **{name: version(name) for name in ("datasets", "pyarrow")}},
-        "git_commit": commit.of(run),
-    }

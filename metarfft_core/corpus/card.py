@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from metarfft_core import corpus, tasks
+from metarfft_core import tasks
+from metarfft_core.corpus.splits import SCHEMA, SYNTHETIC
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system.files import read_json, write_whole
 from metarfft_core.system.markdown import table
@@ -134,7 +135,7 @@ def _front_matter(manifest: dict) -> str:
         configs.append({"config_name": name, "data_files": [
             {"split": SPLITS[split][0], "path": f"{split}/{format}/*.parquet"}]})
         columns.append({"config_name": name, "features": [
-            {"name": field.name, "dtype": str(field.type)} for field in corpus.SCHEMA]})
+            {"name": field.name, "dtype": str(field.type)} for field in SCHEMA]})
     values = {"license": "apache-2.0", "language": ["en"],
               "pretty_name": "Meta-RFFT rule-following samples",
               "task_categories": ["text-generation"],
@@ -198,7 +199,7 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
     """A table of the tasks of a split: how many samples, how different, how long."""
     groups: dict[str, list[str]] = {}
     for shard in manifest["counts"][split]:
-        label = _SYNTHETIC if shard.startswith(corpus.SYNTHETIC) else tasks.label(shard)
+        label = _SYNTHETIC if shard.startswith(SYNTHETIC) else tasks.label(shard)
         groups.setdefault(label, []).append(shard)
     formats = _formats(manifest, split)
     rows = []
@@ -255,7 +256,7 @@ def _answers(paths: list[Path]) -> list[str]:
 
 def _sources(manifest: dict) -> str:
     shards = dict.fromkeys(shard for held in manifest["counts"].values() for shard in held)
-    ids = [shard for shard in shards if not shard.startswith(corpus.SYNTHETIC)]
+    ids = [shard for shard in shards if not shard.startswith(SYNTHETIC)]
     rows = []
     for task in map(tasks.get, ids):
         summary = re.sub(r"leetcode\.com/problems/([\w-]+)",

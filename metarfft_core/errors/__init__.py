@@ -43,11 +43,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metarfft_core.errors import scratchpad
-from metarfft_core.errors.compare import same_answer
 from metarfft_core.errors.moves import Divergence, first_divergence
 from metarfft_core.errors.reading import Gold, Text
 from metarfft_core.errors.shape import Shape, shape_of
 from metarfft_core.formats import FORMATS, WORDINGS, parse_answer
+from metarfft_core.scoring import same_answer
 from metarfft_core.tasks.definition import Task
 
 __all__ = ["KINDS", "Diagnosis", "Loop", "annotate", "diagnose"]

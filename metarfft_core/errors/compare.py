@@ -33,14 +33,6 @@ def value(text: str) -> str | None:
         return None
 
 
-def same_answer(answer: str, gold: str) -> bool:
-    """Whether an answer is the right one, by the evaluation's rule (`evaluation.same_answer`)."""
-    if answer.strip() == gold.strip():
-        return True
-    found = value(answer)
-    return found is not None and found == value(gold)
-
-
 def same_line(one: str, two: str) -> bool:
     """Is the difference between two lines harmless?"""
     return one == two or squeeze(one) == squeeze(two)

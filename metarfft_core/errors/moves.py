@@ -10,9 +10,10 @@ import re
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from metarfft_core.errors.compare import difference, same_answer, same_line, squeeze
+from metarfft_core.errors.compare import difference, same_line, squeeze
 from metarfft_core.errors.reading import Gold, Text, Unit, is_answer
 from metarfft_core.errors.shape import Shape, Span, enters
+from metarfft_core.scoring import same_answer
 from metarfft_core.tracing.judge import paper
 from metarfft_core.tracing.steps import ANSWER
 

@@ -7,9 +7,10 @@ those of the execution, one by one; a step is a change here.
 import re
 from typing import NamedTuple
 
-from metarfft_core.errors.compare import same_answer, squeeze, value
+from metarfft_core.errors.compare import squeeze, value
 from metarfft_core.errors.moves import Divergence
 from metarfft_core.errors.reading import SIZE_LIMIT, Gold, is_answer
+from metarfft_core.scoring import same_answer
 from metarfft_core.tracing.judge import parse
 from metarfft_core.tracing.steps import ANSWER, BETWEEN
 

@@ -1,19 +1,15 @@
-"""Every generation, scored and kept: the engines, the grid of method x task x length, metrics."""
+"""Every generation, scored and kept.
 
-from metarfft_core.evaluation.grid import (
-    OUTCOMES,
-    evaluate,
-    header,
-    is_finished,
-    launch,
-    main,
-    path,
-    plan,
-    read,
-    recompute,
-    same_answer,
-    score,
-)
+    cells.py    one method on one task: its samples, its results file, whether it is finished
+    grid.py     generates what is missing, cell by cell, and reads what is stored
+    engines.py  vLLM and transformers
+    api.py      models behind an OpenAI-compatible server; streams.py reads what it sends
+    metrics.py  accuracies with intervals, paired comparisons
+"""
+
+from metarfft_core.evaluation.cells import header, is_finished, path, plan
+from metarfft_core.evaluation.grid import evaluate, launch, main, read
+from metarfft_core.scoring import OUTCOMES, recompute, same_answer, score
 
 __all__ = ["OUTCOMES", "evaluate", "header", "is_finished", "launch", "main", "path", "plan",
            "read", "recompute", "same_answer", "score"]

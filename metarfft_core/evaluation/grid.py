@@ -10,216 +10,39 @@ that the server of an API model refused has the finish reason "refused" and the 
 """
 
 import argparse
-import ast
-import hashlib
 import json
-import math
 import os
 import sys
 import time
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import corpus, formats, models, params, tasks, training
+from metarfft_core import models, params, tasks, training
 from metarfft_core.evaluation import api, engines
+from metarfft_core.evaluation.cells import (
+    api_settings,
+    check_model,
+    check_rows,
+    description,
+    header,
+    is_finished,
+    job_of,
+    path,
+    plan,
+    sample_key,
+)
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.scoring import OUTCOMES, score
 from metarfft_core.system import files
 from metarfft_core.system.processes import Command, alone, follow_all, places
 
 if TYPE_CHECKING:
     import pandas
 
-OUTCOMES = ("right", "wrong", "no_answer", "cut")
 _PROGRESS_EVERY = 5.0  # seconds between two lines
-
-
-def same_answer(answer: str, gold: str) -> bool:
-    """Whether a parsed answer is the stored one (a repr): the one rule of scoring.
-
-    They are the same text, white space around it aside, or both are Python literals with the
-    same repr: "[1,2]" is "[1, 2]", but "1" is neither "1.0" nor "True" nor "'1'".
-    """
-    if answer.strip() == gold.strip():
-        return True
-    literal = _literal(answer.strip())
-    return literal is not None and literal == _literal(gold.strip())
-
-
-def _literal(text: str) -> str | None:
-    """The repr of the Python literal in `text`, None where it holds none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model may write what Python warns about
-            return repr(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-
-
-def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
-    """The parsed answer (None where there is none) and the outcome of a generated text."""
-    if finish_reason == "refused":
-        return None, "no_answer"
-    answer = formats.parse_answer(text)
-    if finish_reason == "length":
-        return answer, "cut"
-    if answer is None:
-        return None, "no_answer"
-    return answer, "right" if same_answer(answer, gold) else "wrong"
-
-
-def recompute(rows: Iterable[Mapping]) -> list[str]:
-    """The outcomes of stored rows once more, from text, finish reason and stored answer alone."""
-    return [score(row["text"], row["finish_reason"], row["gold_answer"])[1] for row in rows]
-
-
-def path(run: Params, method: str, task: str, seed: int | None = None) -> Path:
-    """The JSONL file of one method on one task; `seed` is the run's where it is not given.
-
-    Here and below `task` is an id or a name; what is stored holds the id.
-    """
-    suffix = "" if seed in (None, run.seed) else f"-seed{seed}"
-    return run.folder / "evaluation" / method / f"{tasks.id_of(task)}{suffix}.jsonl"
-
-
-def _api(run: Params, method: str) -> params.Api | None:
-    return next((one for one in run.evaluation.api if one.name == method), None)
-
-
-def _asked(run: Params, method: str, task: str) -> tuple[str, str, str]:
-    """The split and format of a cell's samples in the corpus, and their task."""
-    if method not in METHODS:  # an API model gets the question alone
-        return "evaluation", "direct", task
-    if METHODS[method].in_context:
-        return "evaluation_1shot", METHODS[method].format, task
-    changed = tasks.get(task).is_counterfactual
-    split = "evaluation_counterfactual" if changed else "evaluation"
-    return split, METHODS[method].format, task
-
-
-def plan(run: Params, method: str, task: str, seed: int | None = None) -> list[dict]:
-    """What is to be generated: the evaluation samples, shortest first, each with its limit.
-
-    The decoding limit of a sample is limit_factor x the tokens of its own gold completion (end
-    token included), rounded up, + limit_extra, or what the model's context leaves for it where
-    that is less; an API model has a limit of its own. Raises ParamsError where a prompt and its
-    gold completion do not fit.
-    """
-    task = tasks.id_of(task)
-    asked, own = _asked(run, method, task), _api(run, method)
-    count = models.token_counter(run.model.name)
-    rows = []
-    for sample in corpus.read(run, *asked):
-        prompt = api.question(sample["prompt"]) if own else sample["prompt"]
-        prompt_tokens = count(prompt, "") - 1  # without the end token
-        gold_tokens = count(prompt, sample["completion"]) - prompt_tokens
-        if prompt_tokens + gold_tokens > run.model.context:
-            raise ParamsError(f"evaluation of {method} on {task} at length {sample['length']}: "
-                              f"the prompt takes {prompt_tokens} tokens, its gold completion "
-                              f"{gold_tokens}; model.context allows {run.model.context} together")
-        limit = math.ceil(run.evaluation.limit_factor * gold_tokens) + run.evaluation.limit_extra
-        limit = own.max_tokens if own else min(limit, run.model.context - prompt_tokens)
-        rows.append({"method": method, "task": task, "seed": run.seed if seed is None else seed,
-                     "length": sample["length"], "index": sample["index"], "prompt": prompt,
-                     "inputs": sample["inputs"], "gold_answer": sample["answer"],
-                     "gold_tokens": gold_tokens, "prompt_tokens": prompt_tokens, "limit": limit})
-    return sorted(rows, key=_key)
-
-
-def _key(row: Mapping) -> tuple[int, int]:
-    return row["length"], row["index"]
-
-
-def header(run: Params, method: str, task: str, seed: int | None = None) -> dict[str, Any]:
-    """What the results of one method on one task depend on; ParamsError where it is missing."""
-    [samples] = corpus.files(run, *_asked(run, method, task))
-    about = {"params": run.digest, "corpus": files.sha256(samples)}
-    if own := _api(run, method):
-        return {**about, "training": None, "engine": own.base_url, "versions": {}}
-    return {**about, "training": _origin(run, method, task, seed),
-            "engine": run.evaluation.engine, "versions": engines.versions()}
-
-
-def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
-    """A hash that stands for the model: of the weights that a training left, or of the base's.
-
-    A training that is made again, and comes to the same weights, is the same one.
-    """
-    job = _job(run, method, task, seed)
-    if job is None:
-        return models.weights_hash(models.resolve(run.model.name))
-    if not job.manifest.exists():
-        raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
-                          f"there is no {job.manifest}")
-    weights = files.read_json(job.manifest)["weights"]
-    return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()
-
-
-def _job(run: Params, method: str, task: str, seed: int | None) -> training.Job | None:
-    """The training that makes the model of a cell; None for the base model and an API's."""
-    if method not in METHODS:
-        return None
-    if METHODS[method].adapted:
-        return training.Job(run, "adapt", tasks.get(task).base.id, method, seed)
-    return training.Job(run, "pretrain") if METHODS[method].start == "pretrained" else None
-
-
-def _check_model(run: Params, method: str, task: str, seed: int | None = None) -> None:
-    """Refuse (ParamsError) a model that is not there as its training left it."""
-    job = _job(run, method, task, seed)
-    if job and not training.finished(job):
-        raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
-                          f"{training.lost(job) or job.manifest} is missing or changed; "
-                          f"`metarfft train --stage {job.stage}` makes it again")
-
-
-def is_finished(run: Params, method: str, task: str, seed: int | None = None) -> bool:
-    """Whether the results are complete; ParamsError where they were made with something else.
-
-    A finished result holds under other versions of the engine too, a half-finished one is only
-    continued with those that it was begun with.
-    """
-    results = path(run, method, task, seed)
-    stored = _about(run, method, task, seed)
-    if stored is None:
-        return False
-    now = header(run, method, task, seed)
-    keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
-    differing = [key for key in keys if stored[key] != now[key]]
-    job = _job(run, method, task, seed)
-    if job and stored["training"] == files.sha256(job.manifest):  # as the kit once wrote it
-        differing = [key for key in differing if key != "training"]
-    if differing:
-        raise ParamsError(f"{results} was made with other {', '.join(differing)}: give this run "
-                          "another name, or delete that file and the .json beside it")
-    if not (stored["finished"] and results.exists()):
-        return False
-    _check_rows(results, stored)
-    return True
-
-
-def _about(run: Params, method: str, task: str, seed: int | None) -> dict | None:
-    """What the .json beside a results file says; None where nothing says what made the results.
-
-    Where it is lost, the manifest of the whole evaluation says the same of finished results.
-    """
-    results, every = path(run, method, task, seed), run.folder / "evaluation" / "manifest.json"
-    about = results.with_suffix(".json")
-    if not about.exists() and every.exists() and results.exists():
-        kept = files.read_json(every).get(method, {}).get(results.stem)
-        if kept and kept["sha256"] == files.sha256(results):
-            files.write_json(about, kept)
-    return files.read_json(about) if about.exists() else None
-
-
-def _check_rows(results: Path, about: Mapping) -> None:
-    """Raise ParamsError where finished results are not the ones that were written."""
-    if "sha256" in about and files.changed(results, about["sha256"]):
-        raise ParamsError(f"{results} is missing or changed: put it back, or delete it and the "
-                          ".json beside it, and it is generated again")
 
 
 def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Path:
@@ -232,21 +55,21 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
     if is_finished(run, method, task, seed):
         print(f"{method} on {results.stem}: finished before, skipped", flush=True)
         return results
-    _check_model(run, method, task, seed)
+    check_model(run, method, task, seed)
     rows, about = plan(run, method, task, seed), header(run, method, task, seed)
     # Another process may still be writing here: the child of a killed launcher.
     with alone(results.parent / f".{results.stem}"):
         if is_finished(run, method, task, seed):
             print(f"{method} on {results.stem}: finished meanwhile", flush=True)
             return results
-        if _about(run, method, task, seed) is None and results.exists():
+        if description(run, method, task, seed) is None and results.exists():
             print(f"{results}: nothing says what made it, so it is generated again", flush=True)
             results.unlink()
         with files.naming(results), open(results, "a+b") as file:
             files.write_json(results.with_suffix(".json"), {**about, "finished": False})
             stored = _stored(file)
-            done = {_key(row) for row in stored}
-            missing = [row for row in rows if _key(row) not in done]
+            done = {sample_key(row) for row in stored}
+            missing = [row for row in rows if sample_key(row) not in done]
             print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate",
                   flush=True)
             _generate(run, missing, file,
@@ -338,11 +161,11 @@ def _generations(run: Params, rows: list[dict],
     """What `engines.generate`, or the server of an API model, yields for these rows."""
     method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
-    if own := _api(run, method):
+    if own := api_settings(run, method):
         yield from api.generate(own, prompts, answered)
         return
     tokenizer = models.load_tokenizer(run.model.name)
-    _check_template(_job(run, method, task, seed), tokenizer.get_chat_template())
+    _check_template(job_of(run, method, task, seed), tokenizer.get_chat_template())
     with training.weights(run, method, tasks.get(task).base.id, seed) as folder:
         yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),
                                        [row["limit"] for row in rows], run.evaluation.engine,
@@ -402,7 +225,7 @@ def launch(run: Params) -> Path:
     parameters = params.open_folder(run) / "params.yaml"
     engines.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
     left = [cell for cell in run.cells if not is_finished(run, *cell)]
-    for check in (header, _check_model, plan):
+    for check in (header, check_model, plan):
         for cell in left:
             check(run, *cell)
     for one in run.evaluation.api:
@@ -451,9 +274,9 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
         if files.read_json(about)["params"] != run.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
-        _check_rows(results, files.read_json(about))
+        check_rows(results, files.read_json(about))
         with open(results, encoding="utf-8", newline="\n") as file:
-            rows += sorted(map(json.loads, file), key=_key)
+            rows += sorted(map(json.loads, file), key=sample_key)
     return pandas.DataFrame(rows)
 
 

@@ -1,25 +1,35 @@
-"""From a model's name to weights, tokenizer and tokens; PiSSA starts, adapters, merging."""
+"""From a model's name to weights, tokens and adapters.
 
-from metarfft_core.models.hub import (
-    EMBEDDED,
-    attention,
-    cache_folder,
-    change_full,
-    change_pissa,
+    hub.py            from a name to weights and tokenizer on disk
+    chat.py           prompts and completions as tokens
+    chat_template.py  the date that a template sees is fixed
+    pissa.py          PiSSA starts, adapters, merged weights
+"""
+
+from metarfft_core.models.chat import (
     encode_completion,
     encode_completions,
     encode_prompt,
     encode_prompts,
-    fetch,
-    load_pissa,
     load_tokenizer,
+    token_counter,
+)
+from metarfft_core.models.hub import (
+    EMBEDDED,
+    attention,
+    cache_folder,
+    fetch,
+    resolve,
+    weights_hash,
+)
+from metarfft_core.models.pissa import (
+    change_full,
+    change_pissa,
+    load_pissa,
     merge_pissa,
     pissa_start,
-    resolve,
     save,
     save_adapter,
-    token_counter,
-    weights_hash,
 )
 
 __all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",

@@ -1,25 +1,34 @@
-"""The parameter files: one YAML file is one run, checked before anything starts."""
+"""The parameter files: one YAML file is one run, checked before anything starts.
 
-from metarfft_core.params.schema import (
+    schema.py     every key, its type and its bounds
+    methods.py    the compared ways to answer a task
+    loading.py    out of a file, a mapping, or the variables of a notebook
+    folder.py     the folder of a run
+    commit.py     the state of the kit's code that made a result
+    reference.py  the page docs/parameters.md, made from the schema
+"""
+
+from metarfft_core.params.folder import open_folder
+from metarfft_core.params.loading import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
-    LABELS,
-    METHODS,
+    check,
+    from_notebook,
+    load,
+    read,
+)
+from metarfft_core.params.methods import LABELS, METHODS
+from metarfft_core.params.schema import (
     WITHOUT_EFFECT,
     Api,
     Evaluation,
     Held,
     Mix,
     Params,
-    ParamsError,
     Samples,
     Training,
-    check,
-    from_notebook,
-    load,
-    open_folder,
-    read,
 )
+from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
            "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training", "check",

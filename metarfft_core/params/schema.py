@@ -5,15 +5,12 @@ names the key, what is allowed and what was got. The paper's own values stand in
 and `params/32b.yaml`; a value that the paper does not state is marked there as an assumption.
 """
 
-import difflib
 import hashlib
 import json
-import os
 import re
-import types
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,37 +18,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
 from metarfft_core import tasks
-from metarfft_core.system import places, yaml_files
-from metarfft_core.system.places import ROOT, ParamsError
-
-
-class Method(NamedTuple):
-    """One of the compared ways to answer a downstream task."""
-
-    label: str  # in figures and tables
-    format: str  # of its samples
-    start: Literal["base", "pretrained"]
-    adapted: bool  # to each task, in weights
-    in_context: bool  # with one exemplar in the prompt
-
-
-METHODS = {
-    "direct": Method("Direct answer", "direct", "base", True, False),
-    "scratchpad": Method("Scratchpad", "scratchpad", "base", True, False),
-    "vanilla_rfft": Method("Vanilla RFFT", "rfft", "base", True, False),
-    "meta_rfft": Method("Meta-RFFT", "rfft", "pretrained", True, False),
-    "vanilla_rfft_nl": Method("Vanilla RFFT, rule in words", "rfft_nl", "base", True, False),
-    "meta_rfft_nl": Method("Meta-RFFT, rule in words", "rfft_nl", "pretrained", True, False),
-    "base_1shot": Method("Base model, 1-shot", "rfft", "base", False, True),
-    "meta_1shot": Method("RF-pretrained, 1-shot", "rfft", "pretrained", False, True)}
-"""The compared methods: the paper's Table 2, its natural-language rules, and 1-shot prompts."""
-LABELS = {name: method.label for name, method in METHODS.items()}
-"""How figures and tables name them."""
+from metarfft_core.params.methods import METHODS
+from metarfft_core.system import places
 
 Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_rfft_nl",
                   "meta_rfft_nl"]
@@ -62,8 +34,6 @@ WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", 
 """Keys on which no result depends, but for rounding, as on a machine's cores: a run's folder may be
 used again with others."""
 
-DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
-ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
 LONGEST = 10_000
 """No length is longer. Tasks of the kit draw up to 60; a range is written out before it is checked.
 """
@@ -420,129 +390,3 @@ def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:
             if length not in task.lengths:
                 raise ValueError(f"corpus.{key}: task {task.id} cannot draw length {length}: "
                                  f"it allows {task.lengths[0]} to {task.lengths[-1]}")
-
-
-def load(path: str | os.PathLike) -> Params:
-    """Read and check a parameter file; ParamsError says what is wrong with it."""
-    return check(read(path), str(path))
-
-
-def read(path: str | os.PathLike) -> dict:
-    """The mapping in a parameter file, not yet checked."""
-    if not (places.is_checkout() or places.absolute(path).exists()):
-        raise ParamsError(f"{path}: No such file; the kit's own parameter files lie in a checkout "
-                          "of the project, not in the installed package")
-    values = yaml_files.read(path)
-    if not isinstance(values, dict):
-        raise ParamsError(f"{path}: expected keys and values, got {type(values).__name__}")
-    return values
-
-
-def check(values: dict, origin: str = "parameters") -> Params:
-    """Build the parameters from a mapping; ParamsError names every wrong key of `origin`."""
-    try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
-        raise ParamsError(f"{origin}: {problems}") from None
-
-
-def _explain(problem: dict) -> str:
-    """One problem of pydantic's in the kit's words: key, what is allowed, what was got."""
-    keys = [str(part) for part in problem["loc"]]
-    where, got = ".".join(keys), problem["input"]
-    if problem["type"] == "extra_forbidden":
-        allowed = _allowed_keys(keys[:-1])
-        near = difflib.get_close_matches(keys[-1], allowed, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{where}: unknown key{hint} (allowed: {', '.join(allowed)})"
-    if problem["type"] == "missing":
-        return f"{where}: this key is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if problem["type"] == "value_error":
-        return f"{where}: {message}" if where else message
-    hint = ""
-    if isinstance(got, str) and problem["type"].startswith(("float", "int")):
-        hint = " (a string; in YAML write a small number as 1.0e-5)"
-    return f"{where}: {message}, got {got!r}{hint}"
-
-
-def _allowed_keys(keys: list[str]) -> list[str]:
-    section = Params
-    for key in keys:
-        if key.isdigit():  # a place in a list
-            continue
-        annotation = section.model_fields[key].annotation
-        section, *_ = get_args(annotation) or (annotation,)  # of an optional section: the section
-    return list(section.model_fields)
-
-
-def from_notebook(namespace: dict[str, Any]) -> Params:
-    """The parameters of a notebook, out of its variables (call it with `globals()`).
-
-    Papermill puts every top-level key of a parameter file into a variable of that name. Where
-    `name` was given, those variables are the whole file. Otherwise the file named by
-    $METARFFT_PARAMS (else params/smoke.yaml) holds, and a variable that is not None replaces
-    its key. A variable that is no parameter was misspelt: papermill itself only warns. A value here
-    is what papermill has read: of a file given with -f, `0100` arrives as 64. A relative path in
-    $METARFFT_OUTPUTS, $METARFFT_PARAMS or a variable like them lies in the project, from which
-    JupyterLab is started, not in the notebooks' folder (see `places`).
-    """
-    places.settle()
-    given = {key: value for key, value in namespace.items()
-             if not key.startswith("_") and key not in ("In", "Out", "exit", "quit", "open")
-             and not isinstance(value, (types.ModuleType, types.FunctionType, types.MethodType))
-             and not isinstance(value, type)}
-    values = {key: value for key, value in given.items() if value is not None}
-    if "name" in values:
-        return check(values, "the notebook's parameters")
-    path = places.variable(ENVIRONMENT_VARIABLE) or DEFAULT_FILE
-    return check(read(path) | values, f"{path} and the notebook's parameters")
-
-
-def open_folder(run: Params) -> Path:
-    """Make the run's folder and write its resolved parameters there.
-
-    Returns the folder. Raises ParamsError where it cannot be written, or where it holds a run
-    made with other parameters (it names the keys that differ). The paths in environment variables
-    are made whole here too: the run's processes and notebooks work in other folders than this one.
-    """
-    places.settle()
-    path = run.folder / "params.yaml"
-    values = run.model_dump()
-    if path.exists() and _holds_results(run.folder):
-        other = read(path)
-        differing = [key for key in _leaves(values) | _leaves(other)
-                     if _leaves(values).get(key) != _leaves(other).get(key)
-                     and key not in WITHOUT_EFFECT]
-        if differing:
-            raise ParamsError(f"{run.folder} was made with other parameters "
-                              f"({', '.join(sorted(differing))}): give this run another name, "
-                              "or delete that folder")
-        return run.folder
-    from metarfft_core.system.files import write_whole
-
-    try:
-        write_whole(path, "# The resolved parameters of this run.\n"
-                    + yaml_files.dump(values))
-    except OSError as error:
-        raise ParamsError(f"{run.folder} cannot be written: {error.strerror}") from None
-    return run.folder
-
-
-def _holds_results(folder: Path) -> bool:
-    """Whether anything was made there; a run that was refused leaves only what is named here."""
-    return any(entry.name not in ("params.yaml", "notebooks", "reports")
-               and not entry.name.startswith(".") for entry in folder.iterdir())
-
-
-def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, its keys joined by dots."""
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _leaves(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import models, tasks, training
+from metarfft_core import models, training
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.planning import counting, memory
 from metarfft_core.planning.counting import Counter, Look, Pool, Sample
@@ -33,7 +33,6 @@ PROCESSES = (1, 2, 4, 8, 16, 32)
 """The numbers of GPUs that are tried where none is given, and to say what would fit."""
 
 _PAPER = Path(__file__).parent.parent / "data" / "paper_training.yaml"
-_MEMORY = (*memory.PARTS, "total", "validation")
 _STEPS = 40  # batches that are packed to find the fullest micro batch
 _GIB, _GB = 2**30, 1e9
 
@@ -346,110 +345,3 @@ def _evaluation(run: Params, method: str, asked: list[str], shape: memory.Shape,
         return row, None
     return row, (f"evaluation, {method}, does not fit: the weights and one sequence take "
                  f"{row['total']:.1f} GiB of a GPU: raise evaluation.tensor_parallel, now {size}")
-
-
-def show(made: Plan) -> str:
-    """A plan as text for the terminal."""
-    run, stages = made.run, made.stages
-    adaptations = stages[stages.stage == "adapt"]
-    how = ("tokens counted with its tokenizer on a sample" if made.counted else
-           "tokens ESTIMATED from the text of a sample, because its tokenizer is not at hand "
-           f"({counting.TOKENS_PER_PIECE} for a word, a digit, a symbol or a line's end)")
-    parts = [
-        f"Plan of run {run.name}: {run.model.name}, {made.shape.parameters / 1e9:.2f} billion "
-        f"parameters; {how}.",
-        _table(_costs(stages)),
-        f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (generation's is assumed); "
-        "neither attention nor what gradient checkpointing computes again is in FLOPs or hours. "
-        "RF-pretraining may stop early.",
-        f"Memory of one GPU in GiB, of which {USABLE:.0%} of {made.gpu_memory_gib:g} can be used, "
-        "at the fullest micro batch (tokens); the longest sample is its floor.",
-        _table(_memory(stages)),
-        f"Disk in GB, at the most: {stages.kept.sum():,.1f} for what is kept, {made.starts:,.1f} "
-        f"for PiSSA starts, and while it runs {stages.checkpoints.max():,.1f} for a training's "
-        "checkpoints or a merged model. Memory of a node's host while it loads: "
-        f"{stages.host.max():,.1f} GB."]
-    if len(adaptations):
-        parts += ["Each adaptation: tokens, and minutes of a GPU at that share.",
-                  _by_task(adaptations)]
-    parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(rows: list[dict[str, str]]) -> str:
-    import pandas as pd
-
-    return pd.DataFrame(rows).to_string(index=False)
-
-
-def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
-    """The rows of each line of a table: RF-pretraining, each method's adaptations, all of them in
-    sum, each method's evaluation, all of these in sum."""
-    groups = []
-    for stage, rows in stages.groupby("stage", sort=False):
-        if stage == "pretrain":
-            groups.append(("RF-pretraining", rows))
-            continue
-        name = "adaptation" if stage == "adapt" else stage
-        groups += [(f"{name}, {method}", part)
-                   for method, part in rows.groupby("method", sort=False)]
-        groups.append((f"{name}, in sum", rows))
-    return groups
-
-
-def _costs(stages: "pd.DataFrame") -> list[dict[str, str]]:
-    return [{"stage": name if len(rows) == 1 else f"{name} ({len(rows)})",
-             "GPUs": _range(rows.processes), "steps": _range(rows.steps),
-             "samples": f"{rows.samples.sum():,}", "tokens": _short(rows.tokens.sum()),
-             "trained on": _short(rows.trained_tokens.sum()),
-             "validated on": _short(rows.validation_tokens.sum(min_count=1)),
-             "FLOPs": f"{rows.flops.sum() + rows.validation_flops.sum():.2e}",
-             "attention": f"{rows.attention_flops.sum():.1e}",
-             "share": f"{rows.utilisation.iloc[0]:.0%}",
-             "GPU hours": f"{rows.gpu_hours.sum():,.3g}",
-             "the paper's": _range(rows[["paper_low", "paper_high"]].sum(min_count=1))}
-            for name, rows in _groups(stages)]
-
-
-def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
-    """The training of each group that takes the most."""
-    lines = []
-    for name, rows in _groups(stages):
-        if name.endswith("in sum"):
-            continue
-        row = rows.loc[rows.total.idxmax()]
-        lines.append({"stage": name, "micro batch": _number(row.micro_batch, ",.0f"),
-                      "longest": _number(row.longest, ",.0f"),
-                      **{part: _number(row[part], ".2f") for part in _MEMORY},
-                      "fits": "yes" if rows.fits.all() else "NO"})
-    return lines
-
-
-def _by_task(adaptations: "pd.DataFrame") -> str:
-    first = adaptations.drop_duplicates(["task", "method"])  # other seeds take the same
-    cells = first.assign(cell=[f"{_short(tokens)} / {60 * hours:.2g}" for tokens, hours
-                               in zip(first.tokens, first.gpu_hours, strict=True)])
-    table = cells.pivot(index="task", columns="method", values="cell").fillna("")
-    table.index = table.index.map(tasks.label)
-    return table[list(first.method.unique())].rename_axis(index=None, columns=None).to_string()
-
-
-def _number(value, form: str) -> str:
-    import pandas as pd
-
-    return "" if pd.isna(value) else format(value, form)
-
-
-def _short(tokens) -> str:
-    """A number of tokens in thousands or millions."""
-    import pandas as pd
-
-    if pd.isna(tokens):
-        return ""
-    return f"{tokens / 1e6:,.1f} M" if tokens >= 1e6 else f"{tokens / 1e3:,.1f} k"
-
-
-def _range(values: "pd.Series") -> str:
-    known = values.dropna()
-    ends = (known.min(), known.max()) if len(known) else ()
-    return "-".join(dict.fromkeys(f"{end:,g}" for end in ends))

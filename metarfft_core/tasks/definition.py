@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing import question
-from metarfft_core.tracing.language import RuleError
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.rule import STEP_LIMIT, Execution, Rule
 from metarfft_core.tracing.wordings import kinds, sentences
 

@@ -8,15 +8,23 @@ outside is refused when the task is defined, with its line and the reason.
 A *reading* looks a value up without computing anything: a variable, an element or a slice of one,
 its length, or `get` of a dict. A trace shows a reading by its value.
 """
-
 import ast
 import io
 import tokenize
-from collections.abc import Container
+
+from metarfft_core.tracing.expressions import (
+    MUTATING,
+    RuleError,
+    helper_of,
+    is_literal,
+    is_reading,
+    mutating_call,
+    reads_element,
+    refuse,
+)
 
 BUILTINS = {"abs", "bool", "chr", "dict", "divmod", "int", "len", "list", "max", "min", "ord",
             "range", "str", "tuple"}
-MUTATING = {"append", "extend", "insert", "pop", "remove", "reverse", "sort"}
 METHODS = {"count", "endswith", "find", "get", "index", "isalnum", "isalpha", "isdigit", "islower",
            "isupper", "join", "lower", "lstrip", "replace", "rstrip", "split", "startswith",
            "strip", "upper"}
@@ -25,76 +33,6 @@ COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.
                ast.Is, ast.IsNot)
 STATEMENTS = (ast.Assign, ast.AugAssign, ast.Expr, ast.If, ast.While, ast.For, ast.Break,
               ast.Continue, ast.Return)
-
-
-class RuleError(ValueError):
-    """A rule outside the subset; the message names the line and the reason."""
-
-
-def refuse(node: ast.AST, reason: str):
-    """Raise RuleError for the line of `node`."""
-    raise RuleError(f"line {getattr(node, 'lineno', 1)}: {reason}")
-
-
-def is_literal(node: ast.expr) -> bool:
-    """Is this a constant, or a list, tuple or dict of literals?"""
-    match node:
-        case ast.Constant():
-            return True
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)):
-            return type(value) is not bool and isinstance(value, int | float)
-        case ast.List(elts=parts) | ast.Tuple(elts=parts):
-            return all(map(is_literal, parts))
-        case ast.Dict(keys=keys, values=values):
-            return all(key is not None and is_literal(key) for key in keys) and all(
-                map(is_literal, values))
-    return False
-
-
-def is_reading(node: ast.expr) -> bool:
-    """Does this look a value up without computing anything?"""
-    match node:
-        case ast.Name():
-            return True
-        case ast.Subscript(value=value):
-            return is_reading(value)
-        case ast.Call(func=ast.Name(id="len"), args=[value]):
-            return is_reading(value)
-        case ast.Call(func=ast.Attribute(value=value, attr="get")):
-            return is_reading(value)
-    return False
-
-
-def is_place(node: ast.expr) -> bool:
-    """Is this a variable, an element of one or a slice of one, whatever the depth?"""
-    return isinstance(node, ast.Name) or (isinstance(node, ast.Subscript) and is_place(node.value))
-
-
-def root(place: ast.expr) -> str:
-    """The variable that a place belongs to."""
-    return place.id if isinstance(place, ast.Name) else root(place.value)
-
-
-def helper_of(node: ast.expr, helpers: Container[str]) -> str | None:
-    """The name of the helper that a call such as `twice(n)` calls, or None."""
-    match node:
-        case ast.Call(func=ast.Name(id=name)) if name in helpers:
-            return name
-    return None
-
-
-def reads_element(node: ast.expr) -> bool:
-    """Does this look up an element? It may not even exist where Python does not evaluate it."""
-    return any(isinstance(part, ast.Subscript) or getattr(part, "attr", "") == "get"
-               for part in ast.walk(node))
-
-
-def mutating_call(node: ast.expr) -> ast.expr | None:
-    """The container that a call such as `stack.pop()` changes, or None."""
-    match node:
-        case ast.Call(func=ast.Attribute(value=container, attr=attr)) if attr in MUTATING:
-            return container
-    return None
 
 
 def check(source: str) -> ast.Module:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing import compiler, language, sharing, shown
-from metarfft_core.tracing.compiler import Site, StepLimit
+from metarfft_core.tracing.sites import Site, StepLimit
 from metarfft_core.tracing.steps import Step
 from metarfft_core.tracing.wordings import paper_compiler, sentences
 from metarfft_core.tracing.wordings.kinds import Kind

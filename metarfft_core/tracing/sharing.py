@@ -9,7 +9,7 @@ order (Andersen's points-to analysis). A number or a text is no object here.
 import ast
 from collections.abc import Iterator
 
-from metarfft_core.tracing.language import helper_of, mutating_call, refuse
+from metarfft_core.tracing.expressions import helper_of, mutating_call, refuse
 
 _IN_PLACE = (ast.Add, ast.Mult)  # what changes a list where it stands: += and *=
 _COPIES = {"list", "tuple"}

@@ -4,7 +4,7 @@ import ast
 import re
 from typing import NamedTuple
 
-from metarfft_core.tracing.language import is_place, is_reading
+from metarfft_core.tracing.expressions import is_place, is_reading
 
 _CONTAINERS = frozenset((str, list, dict, tuple))
 

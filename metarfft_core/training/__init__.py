@@ -1,23 +1,29 @@
-"""One fine-tuning for RF-pretraining, adaptation and every baseline."""
+"""One fine-tuning for RF-pretraining, adaptation and every baseline.
 
-from metarfft_core.training.worker import (
+    job.py          what a training is, where its results lie, whether it is finished
+    batches.py      its samples as token ids, and the micro batches of a step
+    trainer.py      its loss and log
+    checkpoints.py  what a killed training resumes from
+    worker.py       the process of a training
+    launcher.py     starts such processes, under accelerate
+    merging.py      the weights that a method answers with
+    preview.py      which tokens of a sample are trained on
+"""
+
+from metarfft_core.training.job import (
     STAGES,
     Job,
-    export,
     finished,
     jobs,
-    launch,
-    launch_adaptations,
-    launch_all,
-    launch_variable,
-    main,
+    lost,
     model_folder,
     read_log,
     stage_folder,
-    train,
-    weights,
 )
+from metarfft_core.training.launcher import launch, launch_adaptations, launch_all, launch_variable
+from metarfft_core.training.merging import export, weights
+from metarfft_core.training.worker import main, train
 
 __all__ = ["STAGES", "Job", "export", "finished", "jobs", "launch", "launch_adaptations",
-           "launch_all", "launch_variable", "main", "model_folder", "read_log", "stage_folder",
-           "train", "weights"]
+           "launch_all", "launch_variable", "lost", "main", "model_folder", "read_log",
+           "stage_folder", "train", "weights"]

@@ -14,7 +14,7 @@ from metarfft_core import models, params
 from metarfft_core.params import ParamsError
 
 if TYPE_CHECKING:
-    from metarfft_core.training import Job
+    from metarfft_core.training.job import Job
 
 GENERAL = "general"
 """What stands for the task in samples of general data."""

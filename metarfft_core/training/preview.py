@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from metarfft_core import models
 from metarfft_core.params import ParamsError
-from metarfft_core.training import Job, batches
+from metarfft_core.training import batches
+from metarfft_core.training.job import Job
 
 _GREY, _GREEN, _END = "\033[90m", "\033[32m", "\033[0m"
 

@@ -16,328 +16,36 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import models, params, tasks
+from metarfft_core import models, params
 from metarfft_core.models import chat_template
-from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.system import places, processes, yaml_files
+from metarfft_core.params import Params, ParamsError
+from metarfft_core.system import processes
 from metarfft_core.system.files import (
-    changed,
     explain,
-    read_json,
-    remove_leftovers,
     sha256,
-    temporary_name,
-    whole_folder,
     write_json,
     write_whole,
 )
 from metarfft_core.training import batches, checkpoints
+from metarfft_core.training.job import (
+    PRODUCTS,
+    STAGES,
+    Job,
+    base_folder,
+    finished,
+    read_log,
+)
+from metarfft_core.training.merging import pissa_start_of
 
-STAGES = ("pretrain", "adapt")
 RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
 WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
-PRODUCTS = ("model", "adapter", "lora")
-"""The folders that a training leaves, as many of them as its method and stage make."""
-_ACCELERATE = Path(__file__).parent.parent / "data" / "accelerate"  # copies of params/accelerate
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training of a run: RF-pretraining, or the adaptation to a task with a method.
-
-    `task` may be given as a name; it becomes the id. `seed` decides the order of an adaptation's
-    samples; it is the run's own where it is not given.
-    """
-
-    run: Params
-    stage: str
-    task: str | None = None
-    method: str | None = None
-    seed: int | None = None
-
-    def __post_init__(self):
-        if self.stage not in STAGES:
-            raise ParamsError(f"stage: expected {' or '.join(STAGES)}, got {self.stage!r}")
-        if self.task is not None:
-            object.__setattr__(self, "task", tasks.id_of(self.task))
-        given = (self.task, self.method, self.seed)
-        if self.stage == "pretrain":
-            if given != (None, None, None):
-                raise ParamsError("stage pretrain takes no task, no method and no seed, got "
-                                  f"{', '.join(map(repr, given))}")
-            return
-        if self.seed is None:
-            object.__setattr__(self, "seed", self.run.seed)
-        for place, name in enumerate(("task", "method")):
-            allowed = list(dict.fromkeys(cell[place] for cell in self.run.trainings))
-            if given[place] not in allowed:
-                raise ParamsError(f"{name}: expected one of {', '.join(allowed)}, "
-                                  f"got {given[place]!r}")
-        if (self.task, self.method, self.seed) not in self.run.trainings:
-            raise ParamsError(f"seed: this run has no training of {self.method} on {self.task} "
-                              f"with seed {self.seed}")
-
-    @property
-    def name(self) -> str:
-        seed = f"seed {self.seed}" if self.stage == "adapt" and self.seed != self.run.seed else None
-        return " ".join(part for part in (self.stage, self.task, self.method, seed) if part)
-
-    @property
-    def folder(self) -> Path:
-        if self.stage == "pretrain":
-            return self.run.folder / "pretrain"
-        seed = "" if self.seed == self.run.seed else f"-seed{self.seed}"
-        return self.run.folder / "adapt" / self.task / f"{self.method}{seed}"
-
-    @property
-    def settings(self) -> params.Training:
-        return self.run.pretraining if self.stage == "pretrain" else self.run.adaptation
-
-    @property
-    def format(self) -> str:
-        return METHODS[self.method or "meta_rfft"].format
-
-    @property
-    def splits(self) -> tuple[str, str]:
-        """The corpus splits to train and to validate on."""
-        if self.stage == "pretrain":
-            return "pretrain", "validation"
-        return "adaptation", "adaptation_validation"
-
-    @property
-    def after_pretraining(self) -> bool:
-        return self.method is not None and METHODS[self.method].start == "pretrained"
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "manifest.json"
-
-    @property
-    def order_seed(self) -> int:
-        return self.run.seed if self.seed is None else self.seed
-
-
-def stage_folder(run: Params, stage: str, task: str | None = None, method: str | None = None,
-                 seed: int | None = None) -> Path:
-    """The folder of one training, with its log, its model or adapter, and its manifest."""
-    return Job(run, stage, task, method, seed).folder
-
-
-def model_folder(run: Params) -> Path:
-    """The RF-pretrained model: plain bfloat16 safetensors with tokenizer and chat template."""
-    return Job(run, "pretrain").folder / "model"
-
-
-def jobs(run: Params) -> list[Job]:
-    """Every training that a run needs, in order: RF-pretraining first, where it has a use."""
-    adaptations = [Job(run, "adapt", *cell) for cell in run.trainings]
-    used = any(job.after_pretraining for job in adaptations) or \
-        "meta_1shot" in run.evaluation.in_context
-    return [Job(run, "pretrain")] * used + adaptations
-
-
-@contextmanager
-def weights(run: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
-    """A folder with the plain bfloat16 weights and the tokenizer that a method answers a task with.
-
-    An adapter is merged into a folder that is gone after the block: the merged weights of every
-    task and method would fill a disk.
-    """
-    if not METHODS[method].adapted:
-        pretrained = METHODS[method].start == "pretrained"
-        yield model_folder(run) if pretrained else Path(models.resolve(run.model.name))
-        return
-    job = Job(run, "adapt", task, method, seed)
-    if (job.folder / "model").exists():  # a full fine-tuning
-        yield job.folder / "model"
-        return
-    base, merged = _base(job), temporary_name(job.folder / "merged")
-    remove_leftovers(job.folder)
-    try:
-        models.save(models.merge_pissa(_pissa_start(job, base), job.folder / "adapter"), base,
-                    merged)
-        yield merged
-    finally:
-        shutil.rmtree(merged, ignore_errors=True)
-
-
-def export(run: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
-    """Write the merged bfloat16 weights of a finished adaptation to `folder`, whole.
-
-    The plain LoRA stands in the training's own folder. Raises ParamsError where the training is
-    not finished or `folder` exists.
-    """
-    if Path(folder).exists():
-        raise ParamsError(f"{folder} exists: name a folder that does not")
-    job = Job(run, "adapt", task, method, seed)
-    if not finished(job):
-        raise ParamsError(f"{job.name} is not finished: there is no {job.manifest}")
-    with weights(run, method, task, seed) as made, whole_folder(Path(folder)) as temporary:
-        shutil.copytree(made, temporary, dirs_exist_ok=True)
-    return Path(folder)
-
-
-def read_log(folder: Path) -> list[dict]:
-    """The lines of a training's log.jsonl; a last line that was cut by a kill is left out.
-
-    A step's line holds step, epoch (passes over the data), loss (mean over the batch's completion
-    tokens), grad_norm, learning_rate, tokens, completion_tokens, tokens_per_second, mfu (the share
-    of the GPUs' peak, counted as `trainer.flops`; null on a CPU), memory_gib (the most so far, of
-    the first process) and seconds (since the training began, time between a kill and its resume
-    not counted); a look at the validation data holds step, validation_loss (mean over all its
-    completion tokens), validation_tokens, seconds.
-    """
-    lines = []
-    path = folder / "log.jsonl"
-    for line in path.read_bytes().split(b"\n") if path.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:  # cut, or what is behind the last newline
-            break
-    return lines
-
-
-def launch(run: Params, stage: str, task: str | None = None, method: str | None = None,
-           seed: int | None = None) -> Path:
-    """Run one training under `accelerate launch`, printing what it prints; see `launch_all`.
-
-    Returns the stage's folder, at once where the training is finished. Raises ParamsError for a
-    user's error, RuntimeError with the last lines where the training fails.
-    """
-    job = Job(run, stage, task, method, seed)
-    _launch([job])
-    return job.folder
-
-
-def launch_variable(stage: str) -> str:
-    """The environment variable that names a configuration of accelerate's for a stage."""
-    return f"METARFFT_{stage.upper()}_ON"
-
-
-def launch_all(run: Params) -> None:
-    """Run every training of a run: RF-pretraining, then the adaptations.
-
-    On GPUs, RF-pretraining takes all of them and an adaptation takes one, as many at once as there
-    are. A configuration of accelerate's, named by $METARFFT_PRETRAIN_ON or $METARFFT_ADAPT_ON,
-    says otherwise: then as many adaptations run at once as its processes leave GPUs for. On a
-    CPU adaptation.workers run at once.
-    """
-    _launch([job for job in jobs(run) if job.stage == "pretrain"])
-    launch_adaptations(run)
-
-
-def launch_adaptations(run: Params) -> None:
-    """The second half of `launch_all`."""
-    _launch([job for job in jobs(run) if job.stage == "adapt"])
-
-
-def _launch(every: list[Job]) -> None:
-    left = []
-    for job in every:
-        params.open_folder(job.run)
-        if finished(job):
-            print(f"{job.name}: finished, in {job.folder}")
-        else:
-            left.append(job)
-            if gone := lost(job):
-                print(f"{job.name}: {gone} is missing or changed, so it is trained again",
-                      flush=True)
-    if not left:
-        return
-    models.resolve(left[0].run.model.name)  # refused or downloaded here: a training is offline
-    options, size = _launch_options(left[0])
-    commands = []
-    for job in left:
-        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m",
-                "metarfft_core.training", "--params", str(job.run.folder / "params.yaml"),
-                "--stage", job.stage]
-        for option in ("task", "method", "seed"):
-            value = getattr(job, option)
-            line += [] if value is None else [f"--{option}", str(value)]
-        commands.append(processes.Command(line, f"training {job.name}"))
-    processes.follow_all(commands, processes.places(size, _workers(left[0])))
-
-
-def _launch_options(job: Job) -> tuple[list[str], int]:
-    """Options of `accelerate launch`, all that it would otherwise guess and warn about, and the
-    processes that they start."""
-    gpus = len(processes.gpus())
-    given = places.variable(launch_variable(job.stage))
-    if given:
-        return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
-    size = max(1, gpus) if job.stage == "pretrain" else 1
-    if size > 1 and job.settings.method == "full":
-        return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"),
-                "--num_processes", str(size)], size
-    kind = ["--cpu"] if not gpus else []
-    kind += ["--multi_gpu"] if size > 1 else []
-    threads = processes.threads(gpus or _workers(job))  # without it accelerate trains on one
-    # Named, for accelerate would take what the user has configured for other programs.
-    return ["--config_file", str(_ACCELERATE / "plain.yaml"),
-            "--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-            "--num_processes", str(size), "--num_cpu_threads_per_process", threads,
-            *kind], size
-
-
-def _configured(job: Job, path: Path) -> int:
-    """The processes that a configuration of accelerate's starts."""
-    if not path.is_file():
-        raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
-    values = yaml_files.read(path)
-    size = values.get("num_processes") if isinstance(values, dict) else None
-    if not isinstance(size, int) or size < 1:
-        raise ParamsError(f"{path}: num_processes: expected a number of processes, got {size!r}")
-    return size
-
-
-def _workers(job: Job) -> int:
-    """The trainings of a stage that share a CPU."""
-    return 1 if job.stage == "pretrain" else job.run.adaptation.workers
-
-
-def finished(job: Job) -> bool:
-    """Whether this training is done, and all that it made is there with its hash.
-
-    Raises ParamsError where it cannot be started, or is another's.
-    """
-    manifest = read_json(job.manifest) if job.manifest.exists() else None
-    if manifest and manifest["params_digest"] != job.run.digest:
-        raise ParamsError(f"{job.folder} was trained with other parameters (digest "
-                          f"{manifest['params_digest']}, this run has {job.run.digest}): give this "
-                          "run another name, or delete that folder")
-    if job.after_pretraining and not finished(Job(job.run, "pretrain")):
-        raise ParamsError(f"{job.name} starts from the RF-pretrained model: finish the stage "
-                          f"pretrain of run {job.run.name} first")
-    return manifest is not None and lost(job) is None and _same_start(job, manifest)
-
-
-def lost(job: Job) -> Path | None:
-    """The first file of what a training made that is missing or changed since, by its manifest."""
-    if not job.manifest.exists():
-        return None
-    manifest = read_json(job.manifest)
-    made = manifest.get("weights", {}) | manifest.get("files", {})
-    return next((job.folder / name for name, expected in made.items()
-                 if changed(job.folder / name, expected)), None)
-
-
-def _same_start(job: Job, manifest: dict) -> bool:
-    """Whether an adaptation was trained from the RF-pretrained model that is there now."""
-    if not job.after_pretraining or "base_model" not in manifest:
-        return True
-    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.run)):
-        raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
-                          f"{model_folder(job.run)}: delete {job.folder}, and it is trained again")
-    return True
 
 
 def train(run: Params, stage: str, task: str | None = None, method: str | None = None,
@@ -389,14 +97,8 @@ def _check_trackers(run: Params) -> None:
             raise ParamsError(f"trackers: the package {name} is not installed")
 
 
-def _base(job: Job) -> str:
-    """The folder of the model that a training starts from."""
-    return models.resolve(str(model_folder(job.run)) if job.after_pretraining
-                          else job.run.model.name)
-
-
 def _train(job: Job, accumulation: int) -> None:
-    base = _base(job)
+    base = base_folder(job)
     tokenizer = models.load_tokenizer(base)
     data, order, epoch = batches.load_training(job, tokenizer)
     validation = batches.load_validation(job, tokenizer)
@@ -407,7 +109,7 @@ def _train(job: Job, accumulation: int) -> None:
     arguments = _arguments(job, len(order) // settings.batch_size, accumulation, fullest)
     checkpoint = checkpoints.last(job.folder / "checkpoints")
     with arguments.main_process_first():
-        start = _pissa_start(job, base)
+        start = pissa_start_of(job, base)
         if checkpoint and _is_main():
             checkpoints.verify(checkpoint)
     samples = data.select(order)
@@ -418,18 +120,6 @@ def _train(job: Job, accumulation: int) -> None:
              (samples, bins, epoch), validation)
     if _is_main():
         _finish(job, Path(base), start, samples, arguments)
-
-
-def _pissa_start(job: Job, base: str) -> Path | None:
-    """The PiSSA start, kept beside the pre-trained model or, for a named model, in the cache."""
-    if job.settings.method == "full":
-        return None
-    rank = job.settings.rank
-    if job.after_pretraining:
-        folder = Job(job.run, "pretrain").folder / f"pissa-{rank}"
-    else:
-        folder = models.cache_folder() / "pissa" / f"{models.weights_hash(base)[:16]}-{rank}"
-    return models.pissa_start(base, rank, folder)
 
 
 def _sharded() -> bool:

@@ -2,7 +2,7 @@
 
 import ast
 
-from metarfft_core.tracing.language import is_literal
+from metarfft_core.tracing.expressions import is_literal
 from metarfft_core.tracing.wordings.kinds import is_text
 from metarfft_core.tracing.wordings.values import Values, is_table, listed
 

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from metarfft_core.tracing.language import RuleError
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.wordings import kinds
 from metarfft_core.tracing.wordings.phrases import Phrases
 from metarfft_core.tracing.wordings.values import listed, same, summands

@@ -5,7 +5,7 @@ No phrase holds an apostrophe, because a trace is split into its facts outside o
 
 import ast
 
-from metarfft_core.tracing.language import is_literal
+from metarfft_core.tracing.expressions import is_literal
 from metarfft_core.tracing.wordings.kinds import Kind, inner, is_text, of
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")

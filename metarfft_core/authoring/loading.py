@@ -1,0 +1,85 @@
+"""Imports a user's own Python file with the tasks that it declares."""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metarfft_core.system.places import absolute
+from metarfft_core.tasks.definition import Task
+
+
+class CheckError(ValueError):
+    """A task that fails its checks; the message names task, length, index and what is wrong."""
+
+
+_BESIDE: set[str] = set()
+"""The modules that files of tasks have imported from beside them."""
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[set[str]]:
+    """Inside, what lies in `folder` can be imported, and what other files had beside them cannot;
+    afterwards the set holds the names of the modules that were imported."""
+    others = {name: sys.modules.pop(name) for name in _BESIDE & set(sys.modules)
+              if not _lies_in(folder, name)}
+    before, found = set(sys.modules) - _BESIDE, set()
+    importlib.invalidate_caches()  # the files may be new
+    sys.path.insert(0, str(folder))
+    try:
+        yield found
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        found |= {name for name in set(sys.modules) - before if _lies_in(folder, name)}
+        _BESIDE.update(found)
+        for name, module in others.items():
+            sys.modules.setdefault(name, module)
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether an imported module lies in a folder, or in a package there; the kit does not."""
+    top, file = name.partition(".")[0], Path(getattr(sys.modules[name], "__file__", None) or "")
+    kit = __name__.partition(".")[0]
+    return top != kit and (file == folder / f"{top}.py" or folder / top in file.parents)
+
+
+def load(path: str | Path) -> list[Task]:
+    """Import a user's own Python file and return the tasks that it declares.
+
+    The file is executed. As with `python FILE`, it may import the files beside it; tasks that it
+    takes from them are its own. Raises CheckError where that fails, where a rule is outside the
+    subset (with its line and the reason), or where the file declares no task.
+    """
+    file = absolute(path)
+    spec = importlib.util.spec_from_file_location(f"own_tasks_{file.stem}", file)
+    if not file.is_file() or spec is None:
+        raise CheckError(f"{path}: a Python file that declares tasks is needed")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        with _neighbours(file.parent) as neighbours:
+            spec.loader.exec_module(module)
+    except ValueError as error:
+        raise CheckError(f"{path}: {error}") from None
+    except Exception as error:
+        raise CheckError(f"{path}, {where(error, str(file))}: {explain(error)}") from None
+    found = [one for one in vars(module).values()
+             if isinstance(one, Task) and one.sampler.__module__ in {module.__name__, *neighbours}]
+    if not found:
+        raise CheckError(f"{path}: declares no task (see docs/own_tasks.md)")
+    return found
+
+
+def where(error: Exception, file: str, lines: list[str] | None = None) -> str:
+    """The last line of a file that an error came through, with its text where given."""
+    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+               if frame.filename == file]
+    number = numbers[-1] if numbers else getattr(error, "lineno", 1)
+    return f"line {number}" + (f": {lines[number - 1].strip()}" if lines else "")
+
+
+def explain(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,69 @@
+"""The manifest of a corpus: what it was made of and by what, with the hash of every file."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+import pyarrow.parquet as pq
+
+from metarfft_core import __version__
+from metarfft_core.corpus.splits import (
+    all_splits,
+    shard_path,
+)
+from metarfft_core.params import Params, ParamsError, commit
+from metarfft_core.system.files import (
+    changed,
+    read_json,
+    sha256,
+    write_json,
+)
+
+
+def write_manifest(run: Params, folder: Path) -> None:
+    """Gather the statistics of all shards; refuse a split of which nothing is left."""
+    splits = all_splits(run)
+    rows, counts, left_out, shards = dict.fromkeys(splits, 0), {}, {}, {}
+    for name, split in splits.items():
+        counts[name] = {}
+        for format in split.formats:
+            for task in split.shards:
+                path = shard_path(run, name, format, task)
+                found = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
+                counts[name][task] = found.pop("lengths")
+                left_out |= {f"{name}/{task}/{length}": reason
+                             for length, reason in found.pop("left_out").items()}
+                rows[name] += found["rows"]
+                shards[str(path.relative_to(folder))] = found | {"sha256": sha256(path)}
+        if not rows[name]:
+            raise ParamsError(f"corpus.{name}: every length of every task was left out")
+    write_json(folder / "manifest.json", provenance(run) | {
+        "rows": rows, "left_out": left_out, "counts": counts, "shards": shards})
+    if left_out:
+        print(f"corpus: {len(left_out)} lengths of tasks are left out, or some of their samples; "
+              "the manifest names them")
+
+
+def provenance(run: Params) -> dict:
+    """What the manifest says of its making: parameters, versions and the git commit, if any."""
+    return {
+        "params_digest": run.digest,
+        "params": run.model_dump(),
+        "versions": {"metarfft": __version__, "python": python_version(),
+                     **{name: version(name) for name in ("datasets", "pyarrow")}},
+        "git_commit": commit.of(run),
+    }
+
+
+def lost_files(folder: Path) -> list[Path] | None:
+    """The shards that are missing or changed, by the manifest; None without a manifest."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        return None
+    return [folder / name for name, about in read_json(path)["shards"].items()
+            if changed(folder / name, about["sha256"])]
+
+
+def summary(values: list[int]) -> dict[str, float]:
+    return {"mean": round(sum(values) / max(len(values), 1), 1), "maximum": max(values, default=0)}

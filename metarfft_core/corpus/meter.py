@@ -1,0 +1,68 @@
+"""Counts the tokens that samples take, and refuses those that exceed the model's context."""
+
+from metarfft_core import formats, tasks
+from metarfft_core.corpus.splits import (
+    Split,
+    all_splits,
+)
+from metarfft_core.models import token_counter
+from metarfft_core.params import Params, ParamsError
+from metarfft_core.tasks import Instance, Task
+
+_PROBES = 5  # samples of the longest length that are counted before anything is built
+
+
+_MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
+
+
+class Meter:
+    """Counts the tokens that samples take for the run's model."""
+
+    def __init__(self, run: Params):
+        self.count = token_counter(run.model.name)
+        self.context = run.model.context
+        self._around = self.count("", "") + _MARGIN
+
+    def excess(self, prompt: str, completion: str) -> int | None:
+        """The tokens of a sample that is longer than the context, None for one that fits."""
+        if self._around + len((prompt + completion).encode()) <= self.context:
+            return None  # a token is a byte or more
+        tokens = self.count(prompt, completion)
+        return tokens if tokens > self.context else None
+
+    def refuse(self, split: str, task: Task, length: int, tokens: int) -> ParamsError:
+        """The error for a sample that does not fit."""
+        return ParamsError(f"corpus.{split}: task {task.id} at length {length} takes {tokens} "
+                           f"tokens, model.context allows {self.context}")
+
+
+def check_context(run: Params) -> None:
+    """Refuse, before anything is built, a task whose longest samples exceed the model's context.
+
+    Counts the first samples of the longest length of every task; the build counts them all.
+    Where a section says `leave_out`, the build leaves such a length out instead.
+    """
+    meter = Meter(run)
+    for name, split in all_splits(run).items():
+        if split.tasks.leave_out:
+            continue
+        length = split.samples.lengths[-1]
+        for task in map(tasks.get, split.task_ids):
+            for index in range(min(_PROBES, split.samples.samples_per_length)):
+                instance = task.sample(length=length, seed=run.seed, index=index,
+                                       stream=split.stream)
+                for format in split.formats:
+                    tokens = meter.excess(*render(run, split, task, instance, format))
+                    if tokens:
+                        raise meter.refuse(name, task, length, tokens)
+
+
+def render(run: Params, split: Split, task: Task, instance: Instance,
+            format: str) -> formats.Example:
+    """A sample in the run's wording, with an exemplar where its split has them."""
+    if not split.exemplar:
+        return formats.render(task, instance, format, run.corpus.wording)
+    try:
+        return formats.render_in_context(task, instance, format, run.seed, run.corpus.wording)
+    except ValueError as error:
+        raise ParamsError(f"corpus.{split.stream}: {error}") from None

@@ -1,0 +1,182 @@
+"""PiSSA: the start of a training, the adapter that it leaves, and merged weights (Section 4.1)."""
+
+from pathlib import Path
+
+from metarfft_core.models.chat import load_tokenizer
+from metarfft_core.models.hub import weights_hash
+from metarfft_core.params import ParamsError
+from metarfft_core.system.files import (
+    read_json,
+    sha256,
+    whole_folder,
+    write_json,
+)
+from metarfft_core.system.processes import alone
+
+
+def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
+    """The PiSSA start of the model folder `base`: `residual/` (a model) and `adapter/`.
+
+    Computed once, by a full singular value decomposition of every linear layer but the output
+    layer, and kept in `folder` with hashes. Raises ParamsError where a kept file is damaged.
+    The paper names the rank only: alpha = rank (PiSSA's own scaling 1) and dropout 0 are our
+    assumption.
+    """
+    base_hash = weights_hash(base)
+    with alone(folder.parent):
+        if not folder.exists():
+            print(f"Computing the PiSSA start of rank {rank} into {folder} (once)", flush=True)
+            with whole_folder(folder) as temporary:
+                _compute_pissa(str(base), rank, temporary)
+                files = {str(path.relative_to(temporary)): sha256(path)
+                         for path in sorted(temporary.rglob("*.safetensors"))}
+                write_json(temporary / "manifest.json",
+                           {"base_sha256": base_hash, "rank": rank, "files": files})
+    _check_pissa(folder, base_hash)
+    return folder
+
+
+def _compute_pissa(base: str, rank: int, folder: Path) -> None:
+    """The decomposition of Meng et al. (arXiv 2404.02948), a layer at a time: a whole float32
+    model would not fit a GPU."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from peft.tuners.lora import LoraLayer
+    from transformers import AutoModelForCausalLM
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    # The label is not "pissa": peft would decompose the residual again wherever it loads this.
+    model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
+                                             target_modules="all-linear"))
+    for layer in (part for part in model.modules() if isinstance(part, LoraLayer)):
+        weight = layer.get_base_layer().weight
+        whole = weight.data.to(device, torch.float32)
+        left, values, right = torch.linalg.svd(whole, full_matrices=False)
+        root = values[:rank].sqrt()
+        second, first = left[:, :rank] * root, root[:, None] * right[:rank]
+        for name, part in (("lora_A", first), ("lora_B", second)):
+            getattr(layer, name)["default"].weight.data = part.cpu().contiguous()
+        weight.data = (whole - second @ first).to("cpu", weight.dtype)
+    model.save_pretrained(folder / "adapter")
+    model.unload().save_pretrained(folder / "residual")
+
+
+def _check_pissa(folder: Path, base_hash: str) -> None:
+    manifest = read_json(folder / "manifest.json")
+    again = f"delete {folder} and it is computed again"
+    if manifest["base_sha256"] != base_hash:
+        raise ParamsError(f"{folder} is the PiSSA start of another base model: {again}")
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        got = sha256(path) if path.is_file() else "nothing"
+        if got != expected:
+            raise ParamsError(f"{path} is damaged (SHA-256 {expected[:12]} expected, "
+                              f"got {got[:12]}): {again}")
+
+
+def load_pissa(start: Path, dtype, **options):
+    """The model of a PiSSA start, ready to train: frozen residual in `dtype`, float32 adapter."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype, **options)
+    model = PeftModel.from_pretrained(residual, start / "adapter", is_trainable=True)
+    # The adapter names the base that it was computed from, which may have moved since.
+    model.peft_config["default"].base_model_name_or_path = str(start / "residual")
+    return model
+
+
+def save_adapter(start: Path, trained: Path, base: str, folder: Path) -> None:
+    """Write the adapter trained from a start, as PiSSA and as plain LoRA, and what it belongs to.
+
+    `folder`/adapter is the trained adapter as it is, labelled "pissa": peft loads it on the base
+    model by computing the start anew, vLLM refuses it, and neither adds it to the wrong weights.
+    `folder`/lora, of twice the rank, is the change against the base model, for peft and vLLM
+    alike: [B, -B0][A; A0]. Raises RuntimeError where tensors are missing in what was trained.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    before, after = _tensors(start / "adapter"), _tensors(trained)
+    if set(before) != set(after) or any(before[name].shape != after[name].shape for name in before):
+        raise RuntimeError(f"{trained} holds {len(after)} tensors, expected the {len(before)} of "
+                           f"{start / 'adapter'}")
+    config = LoraConfig.from_pretrained(start / "adapter")
+    config.base_model_name_or_path, config.inference_mode = base, True
+    for name, kind, factor in (("adapter", "pissa", 1), ("lora", True, 2)):
+        tensors = after if name == "adapter" else _difference(before, after)
+        config.init_lora_weights, config.r = kind, factor * config.r
+        config.lora_alpha = config.r
+        with whole_folder(folder / name) as temporary:
+            config.save_pretrained(str(temporary))
+            save_file(tensors, temporary / "adapter_model.safetensors", {"format": "pt"})
+    write_json(folder / "adapter" / "start.json", read_json(start / "manifest.json"))
+
+
+def _difference(before: dict, after: dict) -> dict:
+    """The tensors of a plain LoRA that adds what training changed: B A - B0 A0."""
+    import torch
+
+    tensors = {}
+    for name, trained in after.items():
+        first = before[name].float()
+        both = (trained.float(), first if ".lora_A." in name else -first)
+        tensors[name] = torch.cat(both, dim=0 if ".lora_A." in name else 1).contiguous()
+    return tensors
+
+
+def merge_pissa(start: Path, adapter: Path):
+    """The plain bfloat16 model of a start's residual and an adapter trained from it, merged in
+    float32. Raises ParamsError where the adapter says that it was trained from another start."""
+    import torch
+    from peft import LoraConfig, PeftModel
+    from transformers import AutoModelForCausalLM
+
+    told = adapter / "start.json"
+    if told.exists() and read_json(told) != read_json(start / "manifest.json"):
+        raise ParamsError(f"{adapter} was trained from another PiSSA start than {start}: on this "
+                          "one it would be wrong")
+    config = LoraConfig.from_pretrained(adapter)
+    config.init_lora_weights = True  # "pissa" would decompose the residual once more
+    model = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, adapter, config=config).merge_and_unload()
+    return model.to(torch.bfloat16)
+
+
+def save(model, base: str | Path, folder: Path) -> None:
+    """Write a plain model to `folder`, whole, with the tokenizer and chat template of `base`."""
+    with whole_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        load_tokenizer(str(base)).save_pretrained(temporary)
+
+
+def change_full(base: Path, trained: Path) -> float:
+    """How far full fine-tuning moved the weights: |trained - base| / |base|, over all tensors."""
+    before, after = _tensors(base), _tensors(trained)
+    moved = sum((after[name].float() - tensor.float()).square().sum().item()
+                for name, tensor in before.items() if name in after)
+    return (moved / _square(before)) ** 0.5
+
+
+def change_pissa(base: Path, start: Path, adapter: Path) -> float:
+    """How far a PiSSA training moved the weights: |BA - B0 A0| / |base|, over all layers."""
+    before, after = _tensors(start / "adapter"), _tensors(adapter)
+    moved = 0.0
+    for name in before:
+        if ".lora_A." in name:
+            other = name.replace(".lora_A.", ".lora_B.")
+            product = after[other].float() @ after[name].float()
+            moved += (product - before[other] @ before[name]).square().sum().item()
+    return (moved / _square(_tensors(base))) ** 0.5
+
+
+def _tensors(folder: Path) -> dict:
+    from safetensors.torch import load_file
+
+    return {name: tensor for path in sorted(folder.glob("*.safetensors"))
+            for name, tensor in load_file(path).items()}
+
+
+def _square(tensors: dict) -> float:
+    return sum(tensor.float().square().sum().item() for tensor in tensors.values())

@@ -1,0 +1,56 @@
+"""The folder of a run: one folder is one result."""
+
+from pathlib import Path
+from typing import Any
+
+from metarfft_core.params.loading import read
+from metarfft_core.params.schema import WITHOUT_EFFECT, Params
+from metarfft_core.system import places, yaml_files
+from metarfft_core.system.places import ParamsError
+
+
+def open_folder(run: Params) -> Path:
+    """Make the run's folder and write its resolved parameters there.
+
+    Returns the folder. Raises ParamsError where it cannot be written, or where it holds a run
+    made with other parameters (it names the keys that differ). The paths in environment variables
+    are made whole here too: the run's processes and notebooks work in other folders than this one.
+    """
+    places.settle()
+    path = run.folder / "params.yaml"
+    values = run.model_dump()
+    if path.exists() and _holds_results(run.folder):
+        other = read(path)
+        differing = [key for key in _leaves(values) | _leaves(other)
+                     if _leaves(values).get(key) != _leaves(other).get(key)
+                     and key not in WITHOUT_EFFECT]
+        if differing:
+            raise ParamsError(f"{run.folder} was made with other parameters "
+                              f"({', '.join(sorted(differing))}): give this run another name, "
+                              "or delete that folder")
+        return run.folder
+    from metarfft_core.system.files import write_whole
+
+    try:
+        write_whole(path, "# The resolved parameters of this run.\n"
+                    + yaml_files.dump(values))
+    except OSError as error:
+        raise ParamsError(f"{run.folder} cannot be written: {error.strerror}") from None
+    return run.folder
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether anything was made there; a run that was refused leaves only what is named here."""
+    return any(entry.name not in ("params.yaml", "notebooks", "reports")
+               and not entry.name.startswith(".") for entry in folder.iterdir())
+
+
+def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by dots."""
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _leaves(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,175 @@
+"""One training of a run: what it is, where its results lie, and whether it is finished."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from metarfft_core import models, params, tasks
+from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.system.files import (
+    changed,
+    read_json,
+)
+
+STAGES = ("pretrain", "adapt")
+
+
+PRODUCTS = ("model", "adapter", "lora")
+"""The folders that a training leaves, as many of them as its method and stage make."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of a run: RF-pretraining, or the adaptation to a task with a method.
+
+    `task` may be given as a name; it becomes the id. `seed` decides the order of an adaptation's
+    samples; it is the run's own where it is not given.
+    """
+
+    run: Params
+    stage: str
+    task: str | None = None
+    method: str | None = None
+    seed: int | None = None
+
+    def __post_init__(self):
+        if self.stage not in STAGES:
+            raise ParamsError(f"stage: expected {' or '.join(STAGES)}, got {self.stage!r}")
+        if self.task is not None:
+            object.__setattr__(self, "task", tasks.id_of(self.task))
+        given = (self.task, self.method, self.seed)
+        if self.stage == "pretrain":
+            if given != (None, None, None):
+                raise ParamsError("stage pretrain takes no task, no method and no seed, got "
+                                  f"{', '.join(map(repr, given))}")
+            return
+        if self.seed is None:
+            object.__setattr__(self, "seed", self.run.seed)
+        for place, name in enumerate(("task", "method")):
+            allowed = list(dict.fromkeys(cell[place] for cell in self.run.trainings))
+            if given[place] not in allowed:
+                raise ParamsError(f"{name}: expected one of {', '.join(allowed)}, "
+                                  f"got {given[place]!r}")
+        if (self.task, self.method, self.seed) not in self.run.trainings:
+            raise ParamsError(f"seed: this run has no training of {self.method} on {self.task} "
+                              f"with seed {self.seed}")
+
+    @property
+    def name(self) -> str:
+        seed = f"seed {self.seed}" if self.stage == "adapt" and self.seed != self.run.seed else None
+        return " ".join(part for part in (self.stage, self.task, self.method, seed) if part)
+
+    @property
+    def folder(self) -> Path:
+        if self.stage == "pretrain":
+            return self.run.folder / "pretrain"
+        seed = "" if self.seed == self.run.seed else f"-seed{self.seed}"
+        return self.run.folder / "adapt" / self.task / f"{self.method}{seed}"
+
+    @property
+    def settings(self) -> params.Training:
+        return self.run.pretraining if self.stage == "pretrain" else self.run.adaptation
+
+    @property
+    def format(self) -> str:
+        return METHODS[self.method or "meta_rfft"].format
+
+    @property
+    def splits(self) -> tuple[str, str]:
+        """The corpus splits to train and to validate on."""
+        if self.stage == "pretrain":
+            return "pretrain", "validation"
+        return "adaptation", "adaptation_validation"
+
+    @property
+    def after_pretraining(self) -> bool:
+        return self.method is not None and METHODS[self.method].start == "pretrained"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def order_seed(self) -> int:
+        return self.run.seed if self.seed is None else self.seed
+
+
+def stage_folder(run: Params, stage: str, task: str | None = None, method: str | None = None,
+                 seed: int | None = None) -> Path:
+    """The folder of one training, with its log, its model or adapter, and its manifest."""
+    return Job(run, stage, task, method, seed).folder
+
+
+def model_folder(run: Params) -> Path:
+    """The RF-pretrained model: plain bfloat16 safetensors with tokenizer and chat template."""
+    return Job(run, "pretrain").folder / "model"
+
+
+def jobs(run: Params) -> list[Job]:
+    """Every training that a run needs, in order: RF-pretraining first, where it has a use."""
+    adaptations = [Job(run, "adapt", *cell) for cell in run.trainings]
+    used = any(job.after_pretraining for job in adaptations) or \
+        "meta_1shot" in run.evaluation.in_context
+    return [Job(run, "pretrain")] * used + adaptations
+
+
+def read_log(folder: Path) -> list[dict]:
+    """The lines of a training's log.jsonl; a last line that was cut by a kill is left out.
+
+    A step's line holds step, epoch (passes over the data), loss (mean over the batch's completion
+    tokens), grad_norm, learning_rate, tokens, completion_tokens, tokens_per_second, mfu (the share
+    of the GPUs' peak, counted as `trainer.flops`; null on a CPU), memory_gib (the most so far, of
+    the first process) and seconds (since the training began, time between a kill and its resume
+    not counted); a look at the validation data holds step, validation_loss (mean over all its
+    completion tokens), validation_tokens, seconds.
+    """
+    lines = []
+    path = folder / "log.jsonl"
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:  # cut, or what is behind the last newline
+            break
+    return lines
+
+
+def finished(job: Job) -> bool:
+    """Whether this training is done, and all that it made is there with its hash.
+
+    Raises ParamsError where it cannot be started, or is another's.
+    """
+    manifest = read_json(job.manifest) if job.manifest.exists() else None
+    if manifest and manifest["params_digest"] != job.run.digest:
+        raise ParamsError(f"{job.folder} was trained with other parameters (digest "
+                          f"{manifest['params_digest']}, this run has {job.run.digest}): give this "
+                          "run another name, or delete that folder")
+    if job.after_pretraining and not finished(Job(job.run, "pretrain")):
+        raise ParamsError(f"{job.name} starts from the RF-pretrained model: finish the stage "
+                          f"pretrain of run {job.run.name} first")
+    return manifest is not None and lost(job) is None and _same_start(job, manifest)
+
+
+def lost(job: Job) -> Path | None:
+    """The first file of what a training made that is missing or changed since, by its manifest."""
+    if not job.manifest.exists():
+        return None
+    manifest = read_json(job.manifest)
+    made = manifest.get("weights", {}) | manifest.get("files", {})
+    return next((job.folder / name for name, expected in made.items()
+                 if changed(job.folder / name, expected)), None)
+
+
+def _same_start(job: Job, manifest: dict) -> bool:
+    """Whether an adaptation was trained from the RF-pretrained model that is there now."""
+    if not job.after_pretraining or "base_model" not in manifest:
+        return True
+    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.run)):
+        raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
+                          f"{model_folder(job.run)}: delete {job.folder}, and it is trained again")
+    return True
+
+
+def base_folder(job: Job) -> str:
+    """The folder of the model that a training starts from."""
+    return models.resolve(str(model_folder(job.run)) if job.after_pretraining
+                          else job.run.model.name)

@@ -1,0 +1,73 @@
+"""The weights that a method answers with: merged for the time of a block, or written to be kept."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metarfft_core import models
+from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.system.files import (
+    remove_leftovers,
+    temporary_name,
+    whole_folder,
+)
+from metarfft_core.training.job import (
+    Job,
+    base_folder,
+    finished,
+    model_folder,
+)
+
+
+@contextmanager
+def weights(run: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
+    """A folder with the plain bfloat16 weights and the tokenizer that a method answers a task with.
+
+    An adapter is merged into a folder that is gone after the block: the merged weights of every
+    task and method would fill a disk.
+    """
+    if not METHODS[method].adapted:
+        pretrained = METHODS[method].start == "pretrained"
+        yield model_folder(run) if pretrained else Path(models.resolve(run.model.name))
+        return
+    job = Job(run, "adapt", task, method, seed)
+    if (job.folder / "model").exists():  # a full fine-tuning
+        yield job.folder / "model"
+        return
+    base, merged = base_folder(job), temporary_name(job.folder / "merged")
+    remove_leftovers(job.folder)
+    try:
+        models.save(models.merge_pissa(pissa_start_of(job, base), job.folder / "adapter"), base,
+                    merged)
+        yield merged
+    finally:
+        shutil.rmtree(merged, ignore_errors=True)
+
+
+def export(run: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
+    """Write the merged bfloat16 weights of a finished adaptation to `folder`, whole.
+
+    The plain LoRA stands in the training's own folder. Raises ParamsError where the training is
+    not finished or `folder` exists.
+    """
+    if Path(folder).exists():
+        raise ParamsError(f"{folder} exists: name a folder that does not")
+    job = Job(run, "adapt", task, method, seed)
+    if not finished(job):
+        raise ParamsError(f"{job.name} is not finished: there is no {job.manifest}")
+    with weights(run, method, task, seed) as made, whole_folder(Path(folder)) as temporary:
+        shutil.copytree(made, temporary, dirs_exist_ok=True)
+    return Path(folder)
+
+
+def pissa_start_of(job: Job, base: str) -> Path | None:
+    """The PiSSA start, kept beside the pre-trained model or, for a named model, in the cache."""
+    if job.settings.method == "full":
+        return None
+    rank = job.settings.rank
+    if job.after_pretraining:
+        folder = Job(job.run, "pretrain").folder / f"pissa-{rank}"
+    else:
+        folder = models.cache_folder() / "pissa" / f"{models.weights_hash(base)[:16]}-{rank}"
+    return models.pissa_start(base, rank, folder)
