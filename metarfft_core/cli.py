@@ -213,26 +213,26 @@ def _preview(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
     from metarfft_core.training import preview
 
-    run = params.load(options.params)
-    job = training.Job(run, options.stage, options.task, options.method, options.seed)
-    corpus.build(run)
+    config = params.load(options.params)
+    job = training.Job(config, options.stage, options.task, options.method, options.seed)
+    corpus.build(config)
     print(preview.as_text(preview.pieces(job, options.number)))
 
 
 def _train(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
 
-    run = params.load(options.params)
+    config = params.load(options.params)
     every = options.stage == "adapt" and not (options.task or options.method)
     if not every:
-        training.Job(run, options.stage, options.task, options.method, options.seed)
+        training.Job(config, options.stage, options.task, options.method, options.seed)
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
-    corpus.build(run)
+    corpus.build(config)
     if every:
-        training.launch_adaptations(run)
+        training.launch_adaptations(config)
     else:
-        print(training.launch(run, options.stage, options.task, options.method, options.seed))
+        print(training.launch(config, options.stage, options.task, options.method, options.seed))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -269,26 +269,26 @@ def _export(options: argparse.Namespace) -> None:
     from metarfft_core import params
     from metarfft_core.system import processes
 
-    run = params.load(options.params)
-    if run.folder.is_dir():
-        with processes.alone(run.folder):
-            print(_exported(run, options))
+    config = params.load(options.params)
+    if config.folder.is_dir():
+        with processes.alone(config.folder):
+            print(_exported(config, options))
     else:
-        print(_exported(run, options))  # which says what is missing
+        print(_exported(config, options))  # which says what is missing
 
 
-def _exported(run, options: argparse.Namespace) -> Path:
+def _exported(config, options: argparse.Namespace) -> Path:
     from metarfft_core import training
     from metarfft_core.analysis import archive
     from metarfft_core.bridges import hub, lm_eval
 
     if options.kind == "merged":
-        return training.export(run, options.method, options.task, options.to, options.seed)
+        return training.export(config, options.method, options.task, options.to, options.seed)
     if options.kind == "results":
-        return archive.write(run, options.to)
+        return archive.write(config, options.to)
     if options.kind == "hub":
-        return hub.write(run, options.to)
-    return lm_eval.write(run, options.to, *([name] if name else () for name in (
+        return hub.write(config, options.to)
+    return lm_eval.write(config, options.to, *([name] if name else () for name in (
         options.method, options.task)))
 
 
@@ -302,18 +302,18 @@ def _run(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
 
     places.need_checkout("metarfft run works through the notebooks, and needs")
-    run = params.load(options.params)
+    config = params.load(options.params)
     for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):
         if path:
             os.environ[training.launch_variable(stage)] = str(path)
-    corpus.check_context(run)
-    params.open_folder(run)
+    corpus.check_context(config)
+    params.open_folder(config)
     # These take seconds to import; a wrong parameter is named before.
     from metarfft_core import runner
     from metarfft_core.analysis import verify
 
-    figures = runner.run(run)
-    problems = verify.verify(run)
+    figures = runner.run(config)
+    problems = verify.verify(config)
     if problems:
         raise RuntimeError("the check after the run failed: " + "; ".join(problems))
     print("\nChecked: every held-out loss fell, all weights changed, and every accuracy follows "

@@ -36,13 +36,13 @@ class NotebookError(RuntimeError):
     """A notebook failed, or did not run to its end."""
 
 
-def run(run: params.Params) -> Path:
-    """Run every notebook with the parameters of `run`; returns the folder of the figures.
+def run(config: params.Params) -> Path:
+    """Run every notebook with the parameters of `config`; returns the folder of the figures.
 
     Raises ParamsError where the run's folder holds another run, NotebookError where a notebook
     failed or left a cell out; the executed notebooks stay in <folder>/notebooks either way.
     """
-    folder = params.open_folder(run)
+    folder = params.open_folder(config)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for noisy in ("papermill.translators", "traitlets", "blib2to3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -52,14 +52,14 @@ def run(run: params.Params) -> Path:
         for source in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
             output = folder / "notebooks" / source.name
             lost = records.lost(source.stem)
-            if not (again or lost) and is_finished(source, output, run):
+            if not (again or lost) and is_finished(source, output, config):
                 print(f"{source.name}: finished before, skipped", flush=True)
                 continue
             print(f"{source.name}: running, output in {output}"
                   + (f" ({lost} is missing or changed)" if lost and output.exists() else ""),
                   flush=True)
             start = time.monotonic()
-            _execute(source, output, run)
+            _execute(source, output, config)
             again |= records.write(source.stem)
             print(f"{source.name}: done after {time.monotonic() - start:.0f} s", flush=True)
     return folder / "figures"
@@ -132,10 +132,10 @@ class ThisPython(AsyncKernelManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-def _execute(source: Path, output: Path, run: params.Params) -> None:
+def _execute(source: Path, output: Path, config: params.Params) -> None:
     try:
         papermill.execute_notebook(
-            source, output, parameters=run.model_dump(), kernel_name="python3",
+            source, output, parameters=config.model_dump(), kernel_name="python3",
             kernel_manager_class=ThisPython,
             cwd=source.parent, coalesce_streams=True, log_output=True, progress_bar=False)
     except papermill.PapermillExecutionError as error:
@@ -166,7 +166,7 @@ def unfinished(notebook: nbformat.NotebookNode) -> list[str]:
     return problems
 
 
-def is_finished(source: Path, output: Path, run: params.Params) -> bool:
+def is_finished(source: Path, output: Path, config: params.Params) -> bool:
     """Did `output` run to its end, with these parameters and the present code of `source`?"""
     if not output.exists():
         return False
@@ -176,7 +176,7 @@ def is_finished(source: Path, output: Path, run: params.Params) -> bool:
         return False
     given = before.metadata.get("papermill", {}).get("parameters") or {}
     try:
-        same = params.check(given).digest == run.digest
+        same = params.check(given).digest == config.digest
     except params.ParamsError:
         return False
     now = nbformat.read(source, as_version=4)

@@ -264,5 +264,5 @@ def test_two_runs_of_a_rule_answer_alike():
     rule = Rule("def g(p, n):\n    p += [n]\n    return p\ndef f(a):\n    b = []\n    b = g(a, 1)\n"
                 "    b[0].append(2)\n    return b\n")
     inputs = {"a": [[1]]}
-    assert rule.run(inputs) == rule.run(inputs) == rule.trace(inputs).answer == [[1, 2], 1]
+    assert rule.execute(inputs) == rule.execute(inputs) == rule.trace(inputs).answer == [[1, 2], 1]
     assert inputs == {"a": [[1]]}

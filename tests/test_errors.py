@@ -180,7 +180,7 @@ BY_HAND = [
 def test_by_hand(old, new, kind, step):
     """Errors written by hand, each with the kind and the step that a reader would name."""
     inputs = {"num": "407", "index": 1}
-    assert formats.parse_answer(STEPS) == repr(COUNTDOWN.rule.run(inputs))
+    assert formats.parse_answer(STEPS) == repr(COUNTDOWN.rule.execute(inputs))
     assert old in STEPS
     found = errors.diagnose(COUNTDOWN, inputs, STEPS.replace(old, new, 1))
     assert (found.kind, found.step) == (kind, step)

@@ -141,7 +141,7 @@ def test_a_panel_a_task_for_the_papers_model_and_ours_apart(known):
 
 def test_another_model_never_stands_in_the_papers_place(known):
     """Without a 7B run its panels stay empty, whatever a run of another model has."""
-    small = [one for one in known if one.run.name == "small"]
+    small = [one for one in known if one.config.name == "small"]
     for name in ("figure_3", "figure_5", "figure_13"):
         figure, frame = several.draw(name, small)
         assert list(frame["group"].unique()) == ["ours, SmolLM2-135M-Instruct"]
@@ -177,7 +177,7 @@ def test_api_models_are_found_by_their_name(known):
 def test_a_table_holds_the_papers_numbers_and_ours(known):
     """Beside each number of the paper stands the one that the stored rows give."""
     table = _frame("table_4", known)
-    rows = evaluation.read(params.load(known[0].run.folder / "params.yaml"))
+    rows = evaluation.read(params.load(known[0].config.folder / "params.yaml"))
     for line in table[table["run"] == "main"].to_dict("records"):
         method = {label: name for name, label in figures.LABELS.items()}[line["line"]]
         ids = [task.id for task in tasks.select(split="downstream", source="leetcode")]
@@ -220,7 +220,7 @@ def test_a_smoke_run_is_marked_and_gives_way_to_a_real_one(smoke, known):
     def marked(figure):
         return style.SMOKE_MARK in [text.get_text() for text in figure.findobj(Text)]
 
-    small = next(one for one in known if one.run.name == "small")
+    small = next(one for one in known if one.config.name == "small")
     for name in ("figure_3", "figure_4", "figure_13", "table_2"):
         figure, frame = several.draw(name, [stored.Stored(smoke)])
         assert set(frame["run"].dropna()) == {"smoke"}

@@ -177,7 +177,7 @@ def step_limit(task: Task) -> int:
     def ends(limit: int) -> bool:
         try:
             for one in inputs:
-                Rule(task.rule_source, limit // 2).run(one)
+                Rule(task.rule_source, limit // 2).execute(one)
         except StepLimit:
             return False
         return True
@@ -190,7 +190,7 @@ def killed(task: Task, source: str, cases) -> bool:
     rule = Rule(source, step_limit(task))
     for inputs, answer in cases:
         try:
-            if repr(rule.run(inputs)) != answer:
+            if repr(rule.execute(inputs)) != answer:
                 return True
         except (StepLimit, ArithmeticError, AttributeError, LookupError, MemoryError, NameError,
                 RecursionError, TypeError, ValueError):

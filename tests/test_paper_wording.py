@@ -185,7 +185,7 @@ def test_shapes(source, inputs, text):
 def test_every_line_is_judged(source, inputs, text):
     """Any line left out, doubled, or with its last character changed is found."""
     question = prompt(source, " and ".join(map(repr, inputs.values())))
-    lines = [*text.split("\n"), f"{ANSWER}{Rule(source).run(inputs)!r}"]
+    lines = [*text.split("\n"), f"{ANSWER}{Rule(source).execute(inputs)!r}"]
     for number, line in enumerate(lines):
         other = "1" if line[-1] != "1" else "2"
         for changed in ([], [line, line], [line[:-1] + other]):

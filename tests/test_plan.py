@@ -126,7 +126,7 @@ def test_large_runs_are_planned(large):
         {(8, 800, 144.0), (32, 700, 713.6)}
     assert pretrain.samples == 256 * pretrain.steps
     adaptations = large.stages[large.stages.stage == "adapt"]
-    assert len(adaptations) == len(large.run.trainings)
+    assert len(adaptations) == len(large.config.trainings)
     assert set(adaptations.steps) == {156}
     assert large.stages.fits.all()
     assert not large.problems
@@ -138,7 +138,7 @@ def test_large_runs_are_shown(large):
     assert ("ESTIMATED" in text) != large.counted
     assert "Everything fits." in text
     for name in ("RF-pretraining", *(f"adaptation, {method}" for method in
-                                     large.run.adaptation.methods), "evaluation, in sum"):
+                                     large.config.adaptation.methods), "evaluation, in sum"):
         assert name in text
     assert all(len(line) < 400 for line in text.splitlines())
 
@@ -146,7 +146,7 @@ def test_large_runs_are_shown(large):
 def test_hours_follow_from_operations(large):
     """GPU hours are operations over the stated share of the peak."""
     pretrain = row(large, "pretrain")
-    settings, parameters = large.run.pretraining, large.shape.parameters
+    settings, parameters = large.config.pretraining, large.shape.parameters
     weight = 6 if settings.method == "full" else 4
     adapter = 6 * large.shape.adapter(settings.rank) if settings.rank else 0
     assert pretrain.flops / pretrain.tokens == pytest.approx(weight * parameters + adapter)

@@ -136,7 +136,7 @@ def differences(case: Case, task: Task, run: Run) -> list[str]:
                   if fact.kind == "calc" and repr(eval(fact.left)) != fact.right]
     if len(steps) != len(run.lines):
         found.append(f"Python executes {len(run.lines)} lines, the trace has {len(steps)}")
-    answers = [execution.answer, task.rule.run(case.inputs), task.rule.run(case.inputs)]
+    answers = [execution.answer, task.rule.execute(case.inputs), task.rule.execute(case.inputs)]
     if {*map(repr, answers)} != {repr(run.answer)}:
         found.append(f"Python answers {run.answer}, the rule {answers}")
     if run.tables_changed:

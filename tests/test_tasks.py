@@ -96,7 +96,7 @@ def test_edges(task):
     """Rule, tracer and oracle give the answer that was found by hand."""
     rule = plain(task.rule_source)
     for inputs, answer in EDGES[task.id]:
-        for got in (rule(*copy.deepcopy(list(inputs.values()))), task.rule.run(inputs),
+        for got in (rule(*copy.deepcopy(list(inputs.values()))), task.rule.execute(inputs),
                     task.trace(inputs).answer, ORACLES[task.id](**copy.deepcopy(inputs))):
             assert repr(got) == repr(answer), inputs
 
@@ -121,7 +121,7 @@ def test_inputs_are_left_alone(task):
     """Running, tracing, asking and rendering leave the inputs as they were drawn."""
     for instance in draw(task, 1):
         before = repr(instance.inputs)
-        task.rule.run(instance.inputs)
+        task.rule.execute(instance.inputs)
         task.trace(instance.inputs)
         task.ask(instance.inputs)
         for name in formats.FORMATS:

@@ -324,16 +324,16 @@ def test_refused_texts(source, line, reason):
 def test_endless_loop():
     """A loop without end raises StepLimit, in a run and in a trace."""
     rule = Rule("def f(n):\n    while n > 0:\n        n = 1\n    return n\n")
-    for execute in (rule.run, rule.trace):
+    for execute in (rule.execute, rule.trace):
         with pytest.raises(StepLimit):
             execute({"n": 1})
-    assert rule.run({"n": 0}) == 0
+    assert rule.execute({"n": 0}) == 0
 
 
 def test_endless_recursion():
     """A recursion without end is Python's RecursionError, in a run and in a trace."""
     rule = Rule("def g(n):\n    n = g(n)\n    return n\ndef f(n):\n    m = g(n)\n    return m\n")
-    for execute in (rule.run, rule.trace):
+    for execute in (rule.execute, rule.trace):
         with pytest.raises(RecursionError):
             execute({"n": 1})
 

@@ -24,7 +24,7 @@ _COPIED = ("params.yaml", "corpus/manifest.json", "corpus/README.md", "pretrain/
            "evaluation/manifest.json", "figures/*.png", "figures/*.csv", "paper/claims.*")
 
 
-def write(run: Params, folder: Path) -> Path:
+def write(config: Params, folder: Path) -> Path:
     """Write the manifests, logs, figures with their numbers, and outcomes of a finished run.
 
     A row of the evaluation keeps everything but, from the third sample of a length on, its prompt
@@ -34,15 +34,15 @@ def write(run: Params, folder: Path) -> Path:
     folder = Path(folder)
     if folder.exists():
         raise ParamsError(f"{folder} exists: name a folder that does not")
-    evaluation.read(run)  # refuses what is not finished, or another run's
+    evaluation.read(config)  # refuses what is not finished, or another run's
     with files.whole_folder(folder) as made:
-        for path in sorted(path for pattern in _COPIED for path in run.folder.glob(pattern)):
-            target = made / path.relative_to(run.folder)
+        for path in sorted(path for pattern in _COPIED for path in config.folder.glob(pattern)):
+            target = made / path.relative_to(config.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        for cell in run.cells:
-            path = evaluation.path(run, *cell)
-            _copy_cell(path, made / path.relative_to(run.folder))
+        for cell in config.cells:
+            path = evaluation.path(config, *cell)
+            _copy_cell(path, made / path.relative_to(config.folder))
     return folder
 
 

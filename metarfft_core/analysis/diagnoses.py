@@ -31,69 +31,70 @@ _ROW = ("method", "task", "seed", "length", "index", "outcome")
 _DIAGNOSIS = ("kind", "step", "line", "steps", "loops", "gold_loops", "relative_loop_error")
 
 
-def read(run: Params, methods: Sequence[str] | None = None) -> "DataFrame":
+def read(config: Params, methods: Sequence[str] | None = None) -> "DataFrame":
     """A line for each finished row with a rule-following trace: what is wrong with it.
 
     Columns: method, task, seed, length, index, outcome, and of `errors.Diagnosis` kind, step,
     line, steps, loops, gold_loops and relative_loop_error. Without `methods`, those of all
     methods that have such traces. They are kept as figures/diagnoses-<method>.csv; what lacks is
-    computed in `run.corpus.workers` processes, about a millisecond a row.
+    computed in `config.corpus.workers` processes, about a millisecond a row.
     """
     from pandas import DataFrame, concat
 
     traced = [name for name, method in METHODS.items() if method.format in ("rfft", "rfft_nl")
               and (methods is None or name in methods)]
-    frames = [_kept(run, method) for method in traced]
+    frames = [_kept(config, method) for method in traced]
     frames = [frame for frame in frames if not frame.empty]
     return concat(frames, ignore_index=True) if frames else DataFrame(columns=[*_ROW, *_DIAGNOSIS])
 
 
-def _kept(run: Params, method: str) -> "DataFrame":
+def _kept(config: Params, method: str) -> "DataFrame":
     """`read` of one method: as they are kept, where rows and code are still the same."""
     import pandas
 
-    cells = [cell for cell in run.cells if cell[0] == method and _finished(run, cell)]
-    table = run.folder / "figures" / f"diagnoses-{method}.csv"
-    about, made_from = table.with_suffix(".json"), _key(run, cells)
+    cells = [cell for cell in config.cells if cell[0] == method and _finished(config, cell)]
+    table = config.folder / "figures" / f"diagnoses-{method}.csv"
+    about, made_from = table.with_suffix(".json"), _key(config, cells)
     if about.exists() and table.exists() and files.read_json(about)["made_from"] == made_from:
         return pandas.read_csv(table)
-    frame = pandas.DataFrame(_diagnose_all(run, cells), columns=[*_ROW, *_DIAGNOSIS])
+    frame = pandas.DataFrame(_diagnose_all(config, cells), columns=[*_ROW, *_DIAGNOSIS])
     if cells:
         files.write_whole(table, frame.to_csv(index=False))
-        files.write_json(about, {"made_from": made_from, "params_digest": run.digest})
+        files.write_json(about, {"made_from": made_from, "params_digest": config.digest})
     return frame
 
 
-def _finished(run: Params, cell: tuple[str, str, int]) -> bool:
-    about = evaluation.path(run, *cell).with_suffix(".json")
+def _finished(config: Params, cell: tuple[str, str, int]) -> bool:
+    about = evaluation.path(config, *cell).with_suffix(".json")
     return about.exists() and files.read_json(about)["finished"]
 
 
-def _key(run: Params, cells: Sequence[tuple[str, str, int]]) -> str:
+def _key(config: Params, cells: Sequence[tuple[str, str, int]]) -> str:
     """A hash of stored rows and of the code that judges them."""
     package = Path(errors.__file__).parent.parent
-    paths = [*(evaluation.path(run, *cell) for cell in cells),
+    paths = [*(evaluation.path(config, *cell) for cell in cells),
              *(path for part in _CODE for path in sorted((package / part).rglob("*.py")))]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
 
 
-def _diagnose_all(run: Params, cells: Sequence[tuple[str, str, int]]) -> list[list]:
-    workers = min(run.corpus.workers, os.cpu_count() or 1, len(cells))
+def _diagnose_all(config: Params, cells: Sequence[tuple[str, str, int]]) -> list[list]:
+    workers = min(config.corpus.workers, os.cpu_count() or 1, len(cells))
     if workers <= 1:
-        parts = [_diagnose(run, cell) for cell in cells]
+        parts = [_diagnose(config, cell) for cell in cells]
     else:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            parts = list(pool.map(_diagnose, [run] * len(cells), cells))
+            parts = list(pool.map(_diagnose, [config] * len(cells), cells))
     return [line for part in parts for line in part]
 
 
-def _diagnose(run: Params, cell: tuple[str, str, int]) -> list[list]:
+def _diagnose(config: Params, cell: tuple[str, str, int]) -> list[list]:
     """The lines of `read` of one finished cell."""
     lines, format = [], METHODS[cell[0]].format
-    with open(evaluation.path(run, *cell), encoding="utf-8", newline="\n") as file:
+    with open(evaluation.path(config, *cell), encoding="utf-8", newline="\n") as file:
         for row in map(json.loads, file):
             found = errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]),
-                                    row["text"], row["finish_reason"], format, run.corpus.wording)
+                                    row["text"], row["finish_reason"], format,
+                                    config.corpus.wording)
             lines.append([*(row[name] for name in _ROW),
                           *(getattr(found, name) for name in _DIAGNOSIS)])
     return lines

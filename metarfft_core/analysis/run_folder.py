@@ -71,16 +71,16 @@ def open_run(source: Params | str | os.PathLike) -> RunFolder:
     those given.
     """
     if isinstance(source, Params):
-        run, folder = source, source.folder
+        config, folder = source, source.folder
     elif places.absolute(source).is_dir():
-        run, folder = None, places.absolute(source).resolve()
+        config, folder = None, places.absolute(source).resolve()
     else:
-        run = params.load(source)
-        folder = run.folder
+        config = params.load(source)
+        folder = config.folder
     path = folder / "params.yaml"
     if not path.exists():
         raise ParamsError(f"{folder}: expected the folder of a run, but there is no params.yaml")
-    if run and params.load(path).digest != run.digest:
+    if config and params.load(path).digest != config.digest:
         raise ParamsError(f"{folder} was made with other parameters than those given for it; to "
                           "report on what stands there, name the folder")
     names = ["corpus", "pretrain", *_names(folder, "adapt/*/*/manifest.json")]

@@ -92,25 +92,25 @@ def task_ids(value: str | dict | list[str]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def model_name(run: Params) -> str:
+def model_name(config: Params) -> str:
     """The name of a run's model without its owner or folder."""
-    return PurePath(run.model.name).name
+    return PurePath(config.model.name).name
 
 
-def pretraining(run: Params) -> str:
+def pretraining(config: Params) -> str:
     """What a run was RF-pretrained on: one (task), leetcode (tasks of it alone) or all."""
-    ids = run.corpus.pretrain.tasks
+    ids = config.corpus.pretrain.tasks
     if len(ids) == 1:
         return "one"
     return "leetcode" if {tasks.get(one).source for one in ids} == {"leetcode"} else "all"
 
 
-def mixed(run: Params, method: str) -> str | None:
+def mixed(config: Params, method: str) -> str | None:
     """The general data in the training of a method, as its file's name says: one of the paper's
     (gsm8k, arc, alpaca), or the whole name; None where none was mixed in."""
     trained = METHODS[method].start == "pretrained"
-    for part in (run.adaptation if METHODS[method].adapted else None,
-                 run.pretraining if trained else None):
+    for part in (config.adaptation if METHODS[method].adapted else None,
+                 config.pretraining if trained else None):
         if part and part.mix:
             stem = Path(part.mix.file).stem.lower()
             named = _MIXED.keys() & set(re.split(r"[^a-z0-9]+", stem))
@@ -121,13 +121,13 @@ def mixed(run: Params, method: str) -> str | None:
 class Stored:
     """A run with its stored results, each read once."""
 
-    def __init__(self, run: Params):
-        self.run, self.model = run, model_name(run)
+    def __init__(self, config: Params):
+        self.config, self.model = config, model_name(config)
         self._values: dict = {}
 
     @cached_property
     def _rows(self) -> "tuple[DataFrame, dict]":
-        rows = evaluation.read(self.run, partial=True)
+        rows = evaluation.read(self.config, partial=True)
         return count(rows), answers(rows)
 
     @property
@@ -146,7 +146,7 @@ class Stored:
     @cached_property
     def losses(self) -> "DataFrame":
         """A line for each logged step of each training (see `single.loss_table`)."""
-        return logged(self.run)
+        return logged(self.config)
 
     def value(self, metric: str, method: str, minus: str | None,
               cells: "Cells") -> tuple[float, float, float]:
@@ -158,11 +158,11 @@ class Stored:
         if key not in self._values:
             parts = [[_only(self._rows[1][name, task], lengths) for task, lengths in cells.items()]
                      for name in (method, minus) if name]
-            self._values[key] = measure(self.run, METRICS[metric], *parts)
+            self._values[key] = measure(self.config, METRICS[metric], *parts)
         return self._values[key]
 
     def __repr__(self) -> str:
-        return f"Stored({self.run.name})"
+        return f"Stored({self.config.name})"
 
 
 Cells = dict[str, tuple[int, ...]]
@@ -184,16 +184,16 @@ def count(rows: "DataFrame") -> "DataFrame":
     return table.assign(total=table.sum(axis=1)).reset_index().rename_axis(columns=None)
 
 
-def logged(run: Params) -> "DataFrame":
+def logged(config: Params) -> "DataFrame":
     """The logs of a run's trainings: stage, task, method, seed, step, loss, validation_loss."""
     from pandas import DataFrame
 
     columns = ["stage", "task", "method", "seed", "step", "loss", "validation_loss"]
     stages = [("pretrain", None, None, None),
-              *(("adapt", task, method, seed) for task, method, seed in run.trainings)]
+              *(("adapt", task, method, seed) for task, method, seed in config.trainings)]
     return DataFrame([
         [*stage, line["step"], line.get("loss", math.nan), line.get("validation_loss", math.nan)]
-        for stage in stages for line in training.read_log(training.stage_folder(run, *stage))],
+        for stage in stages for line in training.read_log(training.stage_folder(config, *stage))],
         columns=columns)
 
 
@@ -210,14 +210,14 @@ def _only(found: metrics.Answers, lengths: Iterable[int]) -> metrics.Answers:
                    right={length: found.right[length] for length in lengths})
 
 
-def measure(run: Params, statistic: metrics.Statistic, found: list[metrics.Answers],
+def measure(config: Params, statistic: metrics.Statistic, found: list[metrics.Answers],
             minus: list[metrics.Answers] | None = None) -> tuple[float, float, float]:
     """A statistic of some tasks, less that of `minus` where given, with its bootstrap interval.
 
     The interval is widened to the value where it would not hold it: redrawn samples break off a
     row of lengths with 90% sooner than the samples themselves, so Max_Len_90% may lie above it.
     """
-    settings = (run.evaluation.bootstrap_samples, run.evaluation.confidence, run.seed)
+    settings = (config.evaluation.bootstrap_samples, config.evaluation.confidence, config.seed)
     value = statistic(_counts(found))
     if minus is None:
         low, high = metrics.bootstrap_seeds(found, statistic, *settings)
@@ -243,8 +243,8 @@ class Found:
     logs: bool = False  # of its trainings, instead of rows of its evaluation
 
     @property
-    def run(self) -> Params:
-        return self.stored.run
+    def config(self) -> Params:
+        return self.stored.config
 
     @cached_property
     def cells(self) -> Cells:
@@ -282,7 +282,8 @@ def find(line: Line, runs: Sequence[Stored], logs: bool = False) -> Found | None
 
 def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Found]:
     """Every run that could speak to a line, in the order of the runs."""
-    found = [Found(line, run, name, logs) for run in runs for name in [_method(line, run)] if name]
+    found = [Found(line, stored, name, logs) for stored in runs
+             for name in [_method(line, stored)] if name]
     return [one for one in found if one.cells]
 
 
@@ -296,22 +297,22 @@ def common(found: Sequence[Found]) -> Cells:
 def _method(line: Line, stored: Stored) -> str | None:
     """The method of a run that is the line's; None where the run was made in another way."""
     if line.api:
-        return next((api.name for api in stored.run.evaluation.api
+        return next((api.name for api in stored.config.evaluation.api
                      if api.name.lower() == line.api.lower()), None)
     if stored.model != full_name(line.model) or line.method not in METHODS:
         return None
-    way, run = METHODS[line.method], stored.run
-    fits = mixed(run, line.method) == line.mixed and (
-        way.start == "base" or pretraining(run) == line.pretraining) and (
-        not way.adapted or run.adaptation.equal == "samples")
+    way, config = METHODS[line.method], stored.config
+    fits = mixed(config, line.method) == line.mixed and (
+        way.start == "base" or pretraining(config) == line.pretraining) and (
+        not way.adapted or config.adaptation.equal == "samples")
     return line.method if fits else None
 
 
 def rank(found: Found) -> tuple:
     """The lower, the better a run speaks to its line (see `find`)."""
-    run = found.run
-    return (run.smoke, -len(found.cells), pretraining(run) != found.line.pretraining,
-            _other_steps(found), -run.pretraining.steps, -run.adaptation.steps)
+    config = found.config
+    return (config.smoke, -len(found.cells), pretraining(config) != found.line.pretraining,
+            _other_steps(found), -config.pretraining.steps, -config.adaptation.steps)
 
 
 def _other_steps(found: Found) -> bool:
@@ -319,9 +320,9 @@ def _other_steps(found: Found) -> bool:
     own = paper()["models"].get(found.line.model, {}).get("steps")
     if own is None:
         return False
-    way, run = METHODS[found.method], found.run
-    return (way.start == "pretrained" and run.pretraining.steps != own[0]) or (
-        way.adapted and run.adaptation.steps != own[1])
+    way, config = METHODS[found.method], found.config
+    return (way.start == "pretrained" and config.pretraining.steps != own[0]) or (
+        way.adapted and config.adaptation.steps != own[1])
 
 
 def full_name(model: str | None) -> str | None:
@@ -333,7 +334,7 @@ def full_name(model: str | None) -> str | None:
 def other_models(runs: Sequence[Stored]) -> list[str]:
     """The models of the runs that the paper does not have, in the order of the runs."""
     known = {full_name(key) for key in paper()["models"]}
-    return list(dict.fromkeys(run.model for run in runs if run.model not in known))
+    return list(dict.fromkeys(config.model for config in runs if config.model not in known))
 
 
 @dataclass(frozen=True)
@@ -384,10 +385,10 @@ def _title(group: str) -> str:
     return (full_name(group) if group in paper()["models"] else group) or "API models"
 
 
-def commit(run: Params) -> str:
+def commit(config: Params) -> str:
     """The git commit that made the results of a run, as its manifests say; else "unknown"."""
     for part in ("evaluation", "pretrain", "corpus"):
-        manifest = run.folder / part / "manifest.json"
+        manifest = config.folder / part / "manifest.json"
         if manifest.exists():
             made = files.read_json(manifest).get("git_commit")
             if made:

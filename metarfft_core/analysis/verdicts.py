@@ -66,7 +66,7 @@ class Claim:
     line: str
     metric: str
     paper: float
-    run: str | None = None
+    config: str | None = None
     model: str | None = None
     value: float | None = None
     low: float | None = None
@@ -84,7 +84,8 @@ def write(runs: Sequence[Params], folder: Path) -> Path:
     from pandas import DataFrame
 
     claims, path = judge(runs), Path(folder) / "claims.md"
-    about = {run.name: {"params_digest": run.digest, "commit": commit(run)} for run in runs}
+    about = {config.name: {"params_digest": config.digest, "commit": commit(config)}
+             for config in runs}
     files.write_whole(path.with_suffix(".csv"), DataFrame(
         [asdict(claim) | about.get(claim.run, {}) for claim in claims]).to_csv(index=False))
     files.write_whole(path, page(claims, runs))
@@ -93,7 +94,7 @@ def write(runs: Sequence[Params], folder: Path) -> Path:
 
 def judge(runs: Sequence[Params]) -> list[Claim]:
     """A claim for every number of the paper, in its order."""
-    known = [Stored(run) for run in runs if not run.smoke]
+    known = [Stored(config) for config in runs if not config.smoke]
     claims = []
     for name, spec in paper()["numbers"].items():
         wanted = lines(spec)
@@ -136,7 +137,7 @@ def _judge(claim: Claim, line: Line, place: int, found: Found,
            rivals: dict[Line, Found | None], same_model: bool) -> Claim:
     """The verdict on a number that a run speaks to."""
     value, low, high = found.value(claim.metric)
-    claim = replace(claim, run=found.run.name, model=found.stored.model, value=value, low=low,
+    claim = replace(claim, run=found.config.name, model=found.stored.model, value=value, low=low,
                   high=high)
     if same_model and found.as_in_paper:
         inside = round(low, 2) <= claim.paper <= round(high, 2)
@@ -187,8 +188,8 @@ def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:
 
 
 def _runs(runs: Sequence[Params]) -> str:
-    rows = [[run.name, run.model.name, run.digest, commit(run),
-             "left out: a smoke run" if run.smoke else ""] for run in runs]
+    rows = [[config.name, config.model.name, config.digest, commit(config),
+             "left out: a smoke run" if config.smoke else ""] for config in runs]
     return "## Runs\n\n" + table(["run", "model", "parameters", "commit", ""], rows, aligned=False)
 
 

@@ -8,13 +8,13 @@ from metarfft_core.params import Params
 from metarfft_core.system import files
 
 
-def verify(run: Params) -> list[str]:
+def verify(config: Params) -> list[str]:
     """What is wrong with a finished run, a line each; empty where all is well."""
-    stages = {job.name: job.folder for job in training.jobs(run)}
+    stages = {job.name: job.folder for job in training.jobs(config)}
     manifests = {name: files.read_json(folder / "manifest.json")
                  for name, folder in stages.items()}
-    rows = evaluation.read(run).to_dict("records")
-    path = run.folder / "figures" / "accuracy_by_length.csv"
+    rows = evaluation.read(config).to_dict("records")
+    path = config.folder / "figures" / "accuracy_by_length.csv"
     with open(path, encoding="utf-8", newline="") as file:
         table = list(DictReader(file))
     return training_problems(manifests) + accuracy_problems(rows, table)

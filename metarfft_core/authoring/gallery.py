@@ -85,7 +85,7 @@ def _counterfactual(task: Task, inputs: dict, answer: object) -> list[str]:
     pairs = zip(task.rule_source.split("\n"), task.counterfactual.rule_source.split("\n"),
                 strict=True)
     changes = [f"-{old}\n+{new}" for old, new in pairs if old != new]
-    other = repr(task.counterfactual.rule.run(inputs))
+    other = repr(task.counterfactual.rule.execute(inputs))
     here = "the same here" if other == repr(answer) else f"here `{other}`, not `{answer!r}`"
     return [f"Counterfactual `{task.counterfactual.id}`; its answer is {here}.\n",
             _fence("\n".join(changes), "diff")]

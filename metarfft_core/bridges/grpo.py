@@ -19,7 +19,7 @@ def reward(completions: list, gold_answer: list[str], **_) -> list[float]:
             for text, gold in zip(texts, gold_answer, strict=True)]
 
 
-def prompts(run: Params, format: str = "rfft", task: str | None = None,
+def prompts(config: Params, format: str = "rfft", task: str | None = None,
             split: str = "adaptation"):
     """The prompts of a split of the corpus, as a `datasets.Dataset` for GRPOTrainer.
 
@@ -29,7 +29,7 @@ def prompts(run: Params, format: str = "rfft", task: str | None = None,
     """
     from datasets import Dataset
 
-    data = corpus.read(run, split, format, task)
+    data = corpus.read(config, split, format, task)
     return Dataset.from_dict({
         "prompt": [[{"role": "user", "content": prompt}] for prompt in data["prompt"]],
         "gold_answer": data["answer"],

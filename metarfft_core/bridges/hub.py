@@ -14,14 +14,14 @@ from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import files
 
 
-def write(run: Params, folder: Path) -> Path:
+def write(config: Params, folder: Path) -> Path:
     """Write the evaluation splits of a built corpus to a new folder; returns it.
 
     Raises ParamsError where the corpus is not built or a file of it is damaged, or where `folder`
     is not empty.
     """
-    folder, source = Path(folder).resolve(), run.folder / "corpus"
-    manifest = _evaluation_part(card.read_manifest(run))
+    folder, source = Path(folder).resolve(), config.folder / "corpus"
+    manifest = _evaluation_part(card.read_manifest(config))
     with new_folder(folder) as temporary:
         for name, about in manifest["shards"].items():
             target = temporary / name
@@ -31,7 +31,7 @@ def write(run: Params, folder: Path) -> Path:
                 raise ParamsError(f"{source / name} is damaged: delete it and build the corpus "
                                   "again")
         files.write_json(temporary / "manifest.json", manifest)
-        files.write_whole(temporary / "README.md", card.text(run, manifest))
+        files.write_whole(temporary / "README.md", card.text(config, manifest))
     return folder
 
 

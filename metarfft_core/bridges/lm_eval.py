@@ -35,16 +35,16 @@ def process_results(doc: dict, results: list[str]) -> dict[str, float]:
     return {"acc": float(outcome == "right")}
 
 
-def write(run: Params, folder: Path, methods: Collection[str] = (),
+def write(config: Params, folder: Path, methods: Collection[str] = (),
           tasks: Collection[str] = ()) -> Path:
-    """Write what `run` evaluates, or `methods` and `tasks` of it, to a new folder; returns it.
+    """Write what `config` evaluates, or `methods` and `tasks` of it, to a new folder; returns it.
 
     `tasks` are ids or names; the folder holds ids.
     Two methods of one format have the same prompts: their tasks differ in name alone. Raises
     ParamsError where the run evaluates no such method or task, its corpus is not built, `folder`
     is not empty, or one decoding limit does not do for all samples of a task.
     """
-    cells = list(dict.fromkeys((method, task) for method, task, _ in run.cells
+    cells = list(dict.fromkeys((method, task) for method, task, _ in config.cells
                                if method in METHODS))
     tasks = [id_of(task) for task in tasks]
     for key, given, held in (("method", methods, dict.fromkeys(cell[0] for cell in cells)),
@@ -57,14 +57,14 @@ def write(run: Params, folder: Path, methods: Collection[str] = (),
         for method, task in cells:
             if method in (methods or METHODS) and (not tasks or task in tasks):
                 (temporary / method).mkdir(exist_ok=True)
-                _write_task(run, method, task, temporary / method, folder / method)
+                _write_task(config, method, task, temporary / method, folder / method)
     return folder
 
 
-def _write_task(run: Params, method: str, task: str, folder: Path, final: Path) -> None:
+def _write_task(config: Params, method: str, task: str, folder: Path, final: Path) -> None:
     """Write samples and YAML of one task into `folder`, which is to be called `final`."""
-    rows = evaluation.plan(run, method, task)
-    values = _config(run, method, task, _limit(run, method, task, rows),
+    rows = evaluation.plan(config, method, task)
+    values = _config(config, method, task, _limit(config, method, task, rows),
                      str(final / f"{task}.parquet"))
     pq.write_table(pa.Table.from_pylist([{name: row[name] for name in COLUMNS} for row in rows]),
                    folder / f"{task}.parquet")
@@ -72,12 +72,12 @@ def _write_task(run: Params, method: str, task: str, folder: Path, final: Path) 
     (folder / f"{task}.yaml").write_text(text, encoding="utf-8")
 
 
-def _limit(run: Params, method: str, task: str, rows: list[dict]) -> int:
+def _limit(config: Params, method: str, task: str, rows: list[dict]) -> int:
     """The decoding limit of a task: the longest of its samples, so far as the context allows it.
 
     The harness cuts the beginning of a prompt that does not fit the context beside the limit.
     """
-    room = run.model.context - max(row["prompt_tokens"] for row in rows)
+    room = config.model.context - max(row["prompt_tokens"] for row in rows)
     needed = max(row["gold_tokens"] for row in rows)
     if needed > room:
         raise ParamsError(f"{method} on {task}: a completion takes {needed} tokens, the longest "
@@ -85,7 +85,7 @@ def _limit(run: Params, method: str, task: str, rows: list[dict]) -> int:
     return min(room, max(row["limit"] for row in rows))
 
 
-def _config(run: Params, method: str, task: str, limit: int, data: str) -> dict[str, Any]:
+def _config(config: Params, method: str, task: str, limit: int, data: str) -> dict[str, Any]:
     """A task of lm-eval, but for the function that scores it.
 
     A repetition penalty of 1 is said because the models' own generation configs may hold another.
@@ -103,6 +103,6 @@ def _config(run: Params, method: str, task: str, limit: int, data: str) -> dict[
         "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": limit,
                               "repetition_penalty": 1.0},
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {"version": __version__, "run": run.name, "params": run.digest,
+        "metadata": {"version": __version__, "run": config.name, "params": config.digest,
                      "format": METHODS[method].format},
     }

@@ -54,26 +54,26 @@ TRIES = 20
 
 _COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
 _REPORT_SECONDS = 5
-def build(run: Params) -> Path:
-    """Write the corpus of a run, in `run.corpus.workers` processes; returns its folder.
+def build(config: Params) -> Path:
+    """Write the corpus of a run, in `config.corpus.workers` processes; returns its folder.
 
     A finished corpus is left as it is, an interrupted build goes on with the shards that lack.
     As the processes are spawned, a script that calls this needs the usual `__name__` guard.
     Raises ParamsError where a sample does not fit the model's context, the model is not there,
     or the folder cannot be written or holds another run.
     """
-    folder = run.folder / "corpus"
-    if _finished(run, folder):
+    folder = config.folder / "corpus"
+    if _finished(config, folder):
         return folder
-    check_context(run)
-    open_folder(run)
+    check_context(config)
+    open_folder(config)
     with alone(folder):
-        if not _finished(run, folder):  # another process may have done it while this one waited
-            _make(run, folder)
+        if not _finished(config, folder):  # another process may have done it while this one waited
+            _make(config, folder)
     return folder
 
 
-def _make(run: Params, folder: Path) -> None:
+def _make(config: Params, folder: Path) -> None:
     """Make what lacks of a corpus, in a folder that no other process works in."""
     for place in folder.glob("*/*"):
         remove_leftovers(place)
@@ -82,31 +82,31 @@ def _make(run: Params, folder: Path) -> None:
         print(f"{path} is missing or changed, so it is made again", flush=True)
         path.unlink(missing_ok=True)
     if lost != []:
-        _write_shards(run)
-        write_manifest(run, folder)
-    card.write(run)
+        _write_shards(config)
+        write_manifest(config, folder)
+    card.write(config)
 
 
-def _finished(run: Params, folder: Path) -> bool:
+def _finished(config: Params, folder: Path) -> bool:
     """Whether the corpus is there, every shard with its hash."""
     path = folder / "manifest.json"
     if not path.exists():
         return False
-    if read_json(path)["params_digest"] != run.digest:
+    if read_json(path)["params_digest"] != config.digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
-                          f"or delete {run.folder}")
+                          f"or delete {config.folder}")
     return (folder / "README.md").exists() and lost_files(folder) == []
 
 
-def _write_shards(run: Params) -> None:
+def _write_shards(config: Params) -> None:
     """Write the shards that lack, a task at a time in each worker, and report the progress."""
-    every = dict.fromkeys(_base(name) for split in all_splits(run).values()
+    every = dict.fromkeys(_base(name) for split in all_splits(config).values()
                           for name in split.shards)
-    progress = _Progress(run)
-    workers = ProcessPoolExecutor(min(run.corpus.workers, len(every)), get_context("spawn"),
+    progress = _Progress(config)
+    workers = ProcessPoolExecutor(min(config.corpus.workers, len(every)), get_context("spawn"),
                                   initializer=_start_worker)
     try:
-        for future in as_completed([workers.submit(_write_task, run, name) for name in every]):
+        for future in as_completed([workers.submit(_write_task, config, name) for name in every]):
             progress.add(*future.result())
     finally:
         workers.shutdown(cancel_futures=True)
@@ -126,9 +126,9 @@ def _start_worker() -> None:
 class _Progress:
     """Says now and then how far the build is."""
 
-    def __init__(self, run: Params):
+    def __init__(self, config: Params):
         self.shards = sum(len(split.shards) * len(split.formats)
-                          for split in all_splits(run).values())
+                          for split in all_splits(config).values())
         self.found = self.written = self.samples = 0
         self.start = self.said = time.monotonic()
 
@@ -153,24 +153,24 @@ def _base(shard: str) -> str:
     return task.base.id if task else shard
 
 
-def _write_task(run: Params, base: str) -> tuple[int, int, int]:
+def _write_task(config: Params, base: str) -> tuple[int, int, int]:
     """Write what lacks of a task and its counterfactual, or of a part of the synthetic rules.
 
     Returns the shards found, the shards written and the samples in those.
     """
     found = written = samples = 0
-    every = [(name, split, held) for name, split in all_splits(run).items()
+    every = [(name, split, held) for name, split in all_splits(config).items()
              for held in split.shards if _base(held) == base]
     for name, split, held in every:
-        paths = {format: shard_path(run, name, format, held) for format in split.formats}
+        paths = {format: shard_path(config, name, format, held) for format in split.formats}
         if all(map(_whole, paths.values())):
             found += len(paths)
             continue
         written += len(paths)
         if held in split.task_ids:
-            samples += _write_split(run, name, tasks.get(held), paths)
+            samples += _write_split(config, name, tasks.get(held), paths)
         else:
-            samples += _write_synthetic(run, int(held.removeprefix(SYNTHETIC)), paths["rfft"])
+            samples += _write_synthetic(config, int(held.removeprefix(SYNTHETIC)), paths["rfft"])
     return found, written, samples
 
 
@@ -182,14 +182,14 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> int:
+def _write_split(config: Params, name: str, task: Task, paths: dict[str, Path]) -> int:
     """Write the shards of a task in a split, one for each format; returns the samples written.
 
     A length that does not fit is left out of every format, so that the formats can be compared.
     """
-    split = all_splits(run)[name]
-    meter = Meter(run)
-    trained = _trained_inputs(run, split, task)
+    split = all_splits(config)[name]
+    meter = Meter(config)
+    trained = _trained_inputs(config, split, task)
     counts, left_out, samples = {}, {}, 0
     with ExitStack() as stack:
         writers = {format: stack.enter_context(_open_shard(path, meter))
@@ -198,8 +198,8 @@ def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> 
             if length not in task.lengths:
                 left_out[length] = "the task cannot draw it"
                 continue
-            instances, skipped = _draw(run, name, task, length, trained)
-            rows = {format: [_row(run, split, task, one, format) for one in instances]
+            instances, skipped = _draw(config, name, task, length, trained)
+            rows = {format: [_row(config, split, task, one, format) for one in instances]
                     for format in paths}
             excess = _first_excess(meter, rows)
             if excess and not split.tasks.leave_out:
@@ -216,20 +216,20 @@ def _write_split(run: Params, name: str, task: Task, paths: dict[str, Path]) -> 
     return samples
 
 
-def _write_synthetic(run: Params, part: int, path: Path) -> int:
+def _write_synthetic(config: Params, part: int, path: Path) -> int:
     """Write a shard of synthetic rules; returns the samples written.
 
     A sample that does not fit the context is left out, and counted.
     """
-    meter, split = Meter(run), all_splits(run)["in_context"]
-    first, wanted = part * RULES_IN_SHARD, run.corpus.in_context.synthetic_samples
+    meter, split = Meter(config), all_splits(config)["in_context"]
+    first, wanted = part * RULES_IN_SHARD, config.corpus.in_context.synthetic_samples
     rows = {length: [] for length in range(1, synthetic.LONGEST + 1)}
     for number in range(first, min(first + RULES_IN_SHARD, -(-wanted // SAMPLES_OF_RULE))):
-        rule = synthetic.rule(run.seed, number)
+        rule = synthetic.rule(config.seed, number)
         lengths = rule.lengths[number % 2::2][:wanted - number * SAMPLES_OF_RULE]
         for length in lengths:
-            instance = rule.sample(length=length, seed=run.seed, index=0, stream="in_context")
-            rows[length].append(_row(run, split, rule, instance, "rfft"))
+            instance = rule.sample(length=length, seed=config.seed, index=0, stream="in_context")
+            rows[length].append(_row(config, split, rule, instance, "rfft"))
     counts, left_out, samples = {}, {}, 0
     with _open_shard(path, meter) as writer:
         for length, drawn in rows.items():
@@ -244,25 +244,25 @@ def _write_synthetic(run: Params, part: int, path: Path) -> int:
     return samples
 
 
-def _trained_inputs(run: Params, split: Split, task: Task) -> set[str]:
+def _trained_inputs(config: Params, split: Split, task: Task) -> set[str]:
     """The inputs, as text, that the shard of the split's training data holds (any length)."""
     if split.trained is None:
         return set()
-    format = all_splits(run)[split.trained].formats[0]
-    path = shard_path(run, split.trained, format, task.base.id)
+    format = all_splits(config)[split.trained].formats[0]
+    path = shard_path(config, split.trained, format, task.base.id)
     return set(pq.read_table(path, columns=["inputs"], partitioning=None)["inputs"].to_pylist())
 
 
-def _draw(run: Params, name: str, task: Task, length: int,
+def _draw(config: Params, name: str, task: Task, length: int,
           trained: set[str]) -> tuple[list[Instance], int]:
     """The instances of one length by ascending index, and how many draws were skipped for them.
 
     Training data is taken as drawn. A held-out split skips inputs that are in the training data
     or occurred before; where TRIES do not yield enough, the first of those skipped fill it up.
     """
-    split = all_splits(run)[name]
+    split = all_splits(config)[name]
     wanted = split.samples.samples_per_length
-    draw = partial(task.sample, length=length, seed=run.seed, stream=split.stream)
+    draw = partial(task.sample, length=length, seed=config.seed, stream=split.stream)
     if split.trained is None:
         return [draw(index=index) for index in range(wanted)], 0
     taken, skipped, seen = [], [], set(trained)
@@ -277,8 +277,8 @@ def _draw(run: Params, name: str, task: Task, length: int,
     return sorted(taken, key=lambda one: one.index), (TRIES - 1) * wanted
 
 
-def _row(run: Params, split: Split, task: Task, instance: Instance, format: str) -> dict:
-    example = render(run, split, task, instance, format)
+def _row(config: Params, split: Split, task: Task, instance: Instance, format: str) -> dict:
+    example = render(config, split, task, instance, format)
     return {"task": task.id, "length": instance.length, "index": instance.index,
             "stream": instance.stream, "format": format, "prompt": example.prompt,
             "completion": example.completion, "inputs": repr(instance.inputs),

@@ -89,29 +89,30 @@ _CITATION = """## Citation
 """
 
 
-def write(run: Params) -> Path:
+def write(config: Params) -> Path:
     """Write the card of a built corpus, whole; returns its path.
 
     Raises ParamsError where the corpus has no manifest.
     """
-    folder = run.folder / "corpus"
-    write_whole(folder / "README.md", text(run, read_manifest(run)))
+    folder = config.folder / "corpus"
+    write_whole(folder / "README.md", text(config, read_manifest(config)))
     return folder / "README.md"
 
 
-def read_manifest(run: Params) -> dict:
+def read_manifest(config: Params) -> dict:
     """The manifest of a run's corpus; ParamsError where the corpus is not built."""
-    path = run.folder / "corpus" / "manifest.json"
+    path = config.folder / "corpus" / "manifest.json"
     if not path.exists():
-        raise ParamsError(f"the corpus of run {run.name} is not built: there is no {path}")
+        raise ParamsError(f"the corpus of run {config.name} is not built: there is no {path}")
     return read_json(path)
 
 
-def text(run: Params, manifest: dict) -> str:
+def text(config: Params, manifest: dict) -> str:
     """The card of the splits that stand in `manifest`: all of the corpus's, or some of them."""
-    folder = run.folder / "corpus"
-    parts = [_front_matter(manifest), _introduction(run, manifest), _columns(), _splits(manifest),
-             _MAKING, _TASKS, *(_tasks_of(folder, manifest, split) for split in manifest["counts"]),
+    folder = config.folder / "corpus"
+    parts = [_front_matter(manifest), _introduction(config, manifest), _columns(),
+             _splits(manifest), _MAKING, _TASKS,
+             *(_tasks_of(folder, manifest, split) for split in manifest["counts"]),
              _sources(manifest), _LICENCE, _CITATION]
     return "\n".join(parts)
 
@@ -145,16 +146,16 @@ def _front_matter(manifest: dict) -> str:
     return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
 
 
-def _introduction(run: Params, manifest: dict) -> str:
+def _introduction(config: Params, manifest: dict) -> str:
     smoke = ("These are samples of a smoke run: too few to train on, and to conclude from.\n\n"
-             if run.smoke else "")
+             if config.smoke else "")
     split, format, _ = _configurations(manifest)[0]
-    return f"""# Rule-following samples: {run.name}
+    return f"""# Rule-following samples: {config.name}
 
 Samples for *Meta Rule-Following Fine-Tuning* (NeurIPS 2025,
 [arXiv 2502.11525](https://arxiv.org/abs/2502.11525)): the rule of a task in the prompt, its
-execution recited step by step in the completion. Made with seed {run.seed} by metarfft
-{manifest["versions"]["metarfft"]}; `rfft` completions are in the wording `{run.corpus.wording}`.
+execution recited step by step in the completion. Made with seed {config.seed} by metarfft
+{manifest["versions"]["metarfft"]}; `rfft` completions are in the wording `{config.corpus.wording}`.
 `manifest.json` holds the parameters, versions and hashes.
 
 {smoke}```python

@@ -21,15 +21,15 @@ from metarfft_core.system.files import (
 )
 
 
-def write_manifest(run: Params, folder: Path) -> None:
+def write_manifest(config: Params, folder: Path) -> None:
     """Gather the statistics of all shards; refuse a split of which nothing is left."""
-    splits = all_splits(run)
+    splits = all_splits(config)
     rows, counts, left_out, shards = dict.fromkeys(splits, 0), {}, {}, {}
     for name, split in splits.items():
         counts[name] = {}
         for format in split.formats:
             for task in split.shards:
-                path = shard_path(run, name, format, task)
+                path = shard_path(config, name, format, task)
                 found = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
                 counts[name][task] = found.pop("lengths")
                 left_out |= {f"{name}/{task}/{length}": reason
@@ -38,21 +38,21 @@ def write_manifest(run: Params, folder: Path) -> None:
                 shards[str(path.relative_to(folder))] = found | {"sha256": sha256(path)}
         if not rows[name]:
             raise ParamsError(f"corpus.{name}: every length of every task was left out")
-    write_json(folder / "manifest.json", provenance(run) | {
+    write_json(folder / "manifest.json", provenance(config) | {
         "rows": rows, "left_out": left_out, "counts": counts, "shards": shards})
     if left_out:
         print(f"corpus: {len(left_out)} lengths of tasks are left out, or some of their samples; "
               "the manifest names them")
 
 
-def provenance(run: Params) -> dict:
+def provenance(config: Params) -> dict:
     """What the manifest says of its making: parameters, versions and the git commit, if any."""
     return {
-        "params_digest": run.digest,
-        "params": run.model_dump(),
+        "params_digest": config.digest,
+        "params": config.model_dump(),
         "versions": {"metarfft": __version__, "python": python_version(),
                      **{name: version(name) for name in ("datasets", "pyarrow")}},
-        "git_commit": commit.of(run),
+        "git_commit": commit.of(config),
     }
 
 

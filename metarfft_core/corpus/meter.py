@@ -18,9 +18,9 @@ _MARGIN = 16  # tokens; far more than a text gains where it meets the chat templ
 class Meter:
     """Counts the tokens that samples take for the run's model."""
 
-    def __init__(self, run: Params):
-        self.count = token_counter(run.model.name)
-        self.context = run.model.context
+    def __init__(self, config: Params):
+        self.count = token_counter(config.model.name)
+        self.context = config.model.context
         self._around = self.count("", "") + _MARGIN
 
     def excess(self, prompt: str, completion: str) -> int | None:
@@ -36,33 +36,33 @@ class Meter:
                            f"tokens, model.context allows {self.context}")
 
 
-def check_context(run: Params) -> None:
+def check_context(config: Params) -> None:
     """Refuse, before anything is built, a task whose longest samples exceed the model's context.
 
     Counts the first samples of the longest length of every task; the build counts them all.
     Where a section says `leave_out`, the build leaves such a length out instead.
     """
-    meter = Meter(run)
-    for name, split in all_splits(run).items():
+    meter = Meter(config)
+    for name, split in all_splits(config).items():
         if split.tasks.leave_out:
             continue
         length = split.samples.lengths[-1]
         for task in map(tasks.get, split.task_ids):
             for index in range(min(_PROBES, split.samples.samples_per_length)):
-                instance = task.sample(length=length, seed=run.seed, index=index,
+                instance = task.sample(length=length, seed=config.seed, index=index,
                                        stream=split.stream)
                 for format in split.formats:
-                    tokens = meter.excess(*render(run, split, task, instance, format))
+                    tokens = meter.excess(*render(config, split, task, instance, format))
                     if tokens:
                         raise meter.refuse(name, task, length, tokens)
 
 
-def render(run: Params, split: Split, task: Task, instance: Instance,
+def render(config: Params, split: Split, task: Task, instance: Instance,
             format: str) -> formats.Example:
     """A sample in the run's wording, with an exemplar where its split has them."""
     if not split.exemplar:
-        return formats.render(task, instance, format, run.corpus.wording)
+        return formats.render(task, instance, format, config.corpus.wording)
     try:
-        return formats.render_in_context(task, instance, format, run.seed, run.corpus.wording)
+        return formats.render_in_context(task, instance, format, config.seed, config.corpus.wording)
     except ValueError as error:
         raise ParamsError(f"corpus.{split.stream}: {error}") from None

@@ -58,10 +58,10 @@ class Split(NamedTuple):
         return [*self.task_ids, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
 
 
-def all_splits(run: Params) -> dict[str, Split]:
+def all_splits(config: Params) -> dict[str, Split]:
     """The splits, those trained on before those held out."""
-    corpus, evaluation = run.corpus, run.evaluation
-    compared = _formats(method for _, method, _ in run.trainings)
+    corpus, evaluation = config.corpus, config.evaluation
+    compared = _formats(method for _, method, _ in config.trainings)
     asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
     splits = {
         "pretrain": Split(corpus.pretrain, corpus.pretrain, None, ("rfft",), "pretrain"),
@@ -91,34 +91,34 @@ def _formats(methods: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(METHODS[method].format for method in methods))
 
 
-def shard_path(run: Params, split: str, format: str, task: str) -> Path:
-    return run.folder / "corpus" / split / format / f"{task}.parquet"
+def shard_path(config: Params, split: str, format: str, task: str) -> Path:
+    return config.folder / "corpus" / split / format / f"{task}.parquet"
 
 
-def files(run: Params, split: str, format: str, task: str | None = None) -> list[Path]:
+def files(config: Params, split: str, format: str, task: str | None = None) -> list[Path]:
     """The Parquet files of a split in a format: of one task, or of all in the run's order.
 
     In the split `in_context` a part of the synthetic rules counts as a task.
     Raises ParamsError where the corpus is not built or holds no such split, format or task, or
     where a file is not the one that was built: a process reads each once to compare its hash.
     """
-    folder = run.folder / "corpus"
+    folder = config.folder / "corpus"
     if not (folder / "manifest.json").exists():
-        raise ParamsError(f"the corpus of run {run.name} is not built: there is no "
+        raise ParamsError(f"the corpus of run {config.name} is not built: there is no "
                           f"{folder / 'manifest.json'}")
-    splits = all_splits(run)
+    splits = all_splits(config)
     _require("split", split, tuple(splits))
     _require("format", format, splits[split].formats)
     held = splits[split].shards
     if task is not None:
         task = tasks.id_of(task)
         _require("task", task, tuple(held))
-    paths = [shard_path(run, split, format, one) for one in held if task in (None, one)]
+    paths = [shard_path(config, split, format, one) for one in held if task in (None, one)]
     shards = read_json(folder / "manifest.json")["shards"]
     for path in paths:
         if changed(path, shards[path.relative_to(folder).as_posix()]["sha256"]):
             raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "
-                              f"{run.folder / 'params.yaml'}` makes it again")
+                              f"{config.folder / 'params.yaml'}` makes it again")
     return paths
 
 
@@ -127,7 +127,7 @@ def _require(key: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ParamsError(f"{key}: this corpus holds {', '.join(allowed)}; got {value!r}")
 
 
-def read(run: Params, split: str, format: str, task: str | None = None):
+def read(config: Params, split: str, format: str, task: str | None = None):
     """The samples of a split in a format, as a `datasets.Dataset` in the order of `files`.
 
     Columns: task, length, index, stream, format, prompt, completion, inputs (the dict of inputs
@@ -139,4 +139,4 @@ def read(run: Params, split: str, format: str, task: str | None = None):
 
     # Dataset.from_parquet would copy the files into a cache, and fails where none has a row.
     return Dataset(pa.concat_tables(pq.read_table(path, partitioning=None)
-                                    for path in files(run, split, format, task)))
+                                    for path in files(config, split, format, task)))

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     pass
 
 
-def path(run: Params, method: str, task: str, seed: int | None = None) -> Path:
+def path(config: Params, method: str, task: str, seed: int | None = None) -> Path:
     """The JSONL file of one method on one task; `seed` is the run's where it is not given.
 
     Here and below `task` is an id or a name; what is stored holds the id.
     """
-    suffix = "" if seed in (None, run.seed) else f"-seed{seed}"
-    return run.folder / "evaluation" / method / f"{tasks.id_of(task)}{suffix}.jsonl"
+    suffix = "" if seed in (None, config.seed) else f"-seed{seed}"
+    return config.folder / "evaluation" / method / f"{tasks.id_of(task)}{suffix}.jsonl"
 
 
-def _asked(run: Params, method: str, task: str) -> tuple[str, str, str]:
+def _asked(config: Params, method: str, task: str) -> tuple[str, str, str]:
     """The split and format of a cell's samples in the corpus, and their task."""
     if method not in METHODS:  # an API model gets the question alone
         return "evaluation", "direct", task
@@ -36,7 +36,7 @@ def _asked(run: Params, method: str, task: str) -> tuple[str, str, str]:
     return split, METHODS[method].format, task
 
 
-def plan(run: Params, method: str, task: str, seed: int | None = None) -> list[dict]:
+def plan(config: Params, method: str, task: str, seed: int | None = None) -> list[dict]:
     """What is to be generated: the evaluation samples, shortest first, each with its limit.
 
     The decoding limit of a sample is limit_factor x the tokens of its own gold completion (end
@@ -45,44 +45,46 @@ def plan(run: Params, method: str, task: str, seed: int | None = None) -> list[d
     gold completion do not fit.
     """
     task = tasks.id_of(task)
-    asked, own = _asked(run, method, task), api_settings(run, method)
-    count = models.token_counter(run.model.name)
+    asked, own = _asked(config, method, task), api_settings(config, method)
+    count = models.token_counter(config.model.name)
     rows = []
-    for sample in corpus.read(run, *asked):
+    for sample in corpus.read(config, *asked):
         prompt = api.question(sample["prompt"]) if own else sample["prompt"]
         prompt_tokens = count(prompt, "") - 1  # without the end token
         gold_tokens = count(prompt, sample["completion"]) - prompt_tokens
-        if prompt_tokens + gold_tokens > run.model.context:
+        if prompt_tokens + gold_tokens > config.model.context:
             raise ParamsError(f"evaluation of {method} on {task} at length {sample['length']}: "
                               f"the prompt takes {prompt_tokens} tokens, its gold completion "
-                              f"{gold_tokens}; model.context allows {run.model.context} together")
-        limit = math.ceil(run.evaluation.limit_factor * gold_tokens) + run.evaluation.limit_extra
-        limit = own.max_tokens if own else min(limit, run.model.context - prompt_tokens)
-        rows.append({"method": method, "task": task, "seed": run.seed if seed is None else seed,
+                              f"{gold_tokens}; model.context allows {config.model.context} "
+                              "together")
+        settings = config.evaluation
+        limit = math.ceil(settings.limit_factor * gold_tokens) + settings.limit_extra
+        limit = own.max_tokens if own else min(limit, config.model.context - prompt_tokens)
+        rows.append({"method": method, "task": task, "seed": config.seed if seed is None else seed,
                      "length": sample["length"], "index": sample["index"], "prompt": prompt,
                      "inputs": sample["inputs"], "gold_answer": sample["answer"],
                      "gold_tokens": gold_tokens, "prompt_tokens": prompt_tokens, "limit": limit})
     return sorted(rows, key=sample_key)
 
 
-def header(run: Params, method: str, task: str, seed: int | None = None) -> dict[str, Any]:
+def header(config: Params, method: str, task: str, seed: int | None = None) -> dict[str, Any]:
     """What the results of one method on one task depend on; ParamsError where it is missing."""
-    [samples] = corpus.files(run, *_asked(run, method, task))
-    about = {"params": run.digest, "corpus": files.sha256(samples)}
-    if own := api_settings(run, method):
+    [samples] = corpus.files(config, *_asked(config, method, task))
+    about = {"params": config.digest, "corpus": files.sha256(samples)}
+    if own := api_settings(config, method):
         return {**about, "training": None, "engine": own.base_url, "versions": {}}
-    return {**about, "training": _origin(run, method, task, seed),
-            "engine": run.evaluation.engine, "versions": engines.versions()}
+    return {**about, "training": _origin(config, method, task, seed),
+            "engine": config.evaluation.engine, "versions": engines.versions()}
 
 
-def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
+def _origin(config: Params, method: str, task: str, seed: int | None) -> str:
     """A hash that stands for the model: of the weights that a training left, or of the base's.
 
     A training that is made again, and comes to the same weights, is the same one.
     """
-    job = job_of(run, method, task, seed)
+    job = job_of(config, method, task, seed)
     if job is None:
-        return models.weights_hash(models.resolve(run.model.name))
+        return models.weights_hash(models.resolve(config.model.name))
     if not job.manifest.exists():
         raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
                           f"there is no {job.manifest}")
@@ -90,21 +92,22 @@ def _origin(run: Params, method: str, task: str, seed: int | None) -> str:
     return hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()
 
 
-def job_of(run: Params, method: str, task: str, seed: int | None) -> training.Job | None:
+def job_of(config: Params, method: str, task: str, seed: int | None) -> training.Job | None:
     """The training that makes the model of a cell; None for the base model and an API's."""
     if method not in METHODS:
         return None
     if METHODS[method].adapted:
-        return training.Job(run, "adapt", tasks.get(task).base.id, method, seed)
-    return training.Job(run, "pretrain") if METHODS[method].start == "pretrained" else None
+        return training.Job(config, "adapt", tasks.get(task).base.id, method, seed)
+    return training.Job(config, "pretrain") if METHODS[method].start == "pretrained" else None
 
 
-def description(run: Params, method: str, task: str, seed: int | None) -> dict | None:
+def description(config: Params, method: str, task: str, seed: int | None) -> dict | None:
     """What the .json beside a results file says; None where nothing says what made the results.
 
     Where it is lost, the manifest of the whole evaluation says the same of finished results.
     """
-    results, every = path(run, method, task, seed), run.folder / "evaluation" / "manifest.json"
+    results = path(config, method, task, seed)
+    every = config.folder / "evaluation" / "manifest.json"
     about = results.with_suffix(".json")
     if not about.exists() and every.exists() and results.exists():
         kept = files.read_json(every).get(method, {}).get(results.stem)
@@ -113,20 +116,20 @@ def description(run: Params, method: str, task: str, seed: int | None) -> dict |
     return files.read_json(about) if about.exists() else None
 
 
-def is_finished(run: Params, method: str, task: str, seed: int | None = None) -> bool:
+def is_finished(config: Params, method: str, task: str, seed: int | None = None) -> bool:
     """Whether the results are complete; ParamsError where they were made with something else.
 
     A finished result holds under other versions of the engine too, a half-finished one is only
     continued with those that it was begun with.
     """
-    results = path(run, method, task, seed)
-    stored = description(run, method, task, seed)
+    results = path(config, method, task, seed)
+    stored = description(config, method, task, seed)
     if stored is None:
         return False
-    now = header(run, method, task, seed)
+    now = header(config, method, task, seed)
     keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
     differing = [key for key in keys if stored[key] != now[key]]
-    job = job_of(run, method, task, seed)
+    job = job_of(config, method, task, seed)
     if job and stored["training"] == files.sha256(job.manifest):  # as the kit once wrote it
         differing = [key for key in differing if key != "training"]
     if differing:
@@ -145,17 +148,17 @@ def check_rows(results: Path, about: Mapping) -> None:
                           ".json beside it, and it is generated again")
 
 
-def api_settings(run: Params, method: str) -> params.Api | None:
-    return next((one for one in run.evaluation.api if one.name == method), None)
+def api_settings(config: Params, method: str) -> params.Api | None:
+    return next((one for one in config.evaluation.api if one.name == method), None)
 
 
 def sample_key(row: Mapping) -> tuple[int, int]:
     return row["length"], row["index"]
 
 
-def check_model(run: Params, method: str, task: str, seed: int | None = None) -> None:
+def check_model(config: Params, method: str, task: str, seed: int | None = None) -> None:
     """Refuse (ParamsError) a model that is not there as its training left it."""
-    job = job_of(run, method, task, seed)
+    job = job_of(config, method, task, seed)
     if job and not training.finished(job):
         raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "
                           f"{training.lost(job) or job.manifest} is missing or changed; "

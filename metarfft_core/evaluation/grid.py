@@ -45,24 +45,24 @@ if TYPE_CHECKING:
 _PROGRESS_EVERY = 5.0  # seconds between two lines
 
 
-def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Path:
+def evaluate(config: Params, method: str, task: str, seed: int | None = None) -> Path:
     """Evaluate one method on one task in this process; returns the JSONL file.
 
     What is finished is skipped, what was interrupted goes on after its last whole line.
     """
     engines.set_environment()  # before anything here imports torch
-    results = path(run, method, task, seed)
-    if is_finished(run, method, task, seed):
+    results = path(config, method, task, seed)
+    if is_finished(config, method, task, seed):
         print(f"{method} on {results.stem}: finished before, skipped", flush=True)
         return results
-    check_model(run, method, task, seed)
-    rows, about = plan(run, method, task, seed), header(run, method, task, seed)
+    check_model(config, method, task, seed)
+    rows, about = plan(config, method, task, seed), header(config, method, task, seed)
     # Another process may still be writing here: the child of a killed launcher.
     with alone(results.parent / f".{results.stem}"):
-        if is_finished(run, method, task, seed):
+        if is_finished(config, method, task, seed):
             print(f"{method} on {results.stem}: finished meanwhile", flush=True)
             return results
-        if description(run, method, task, seed) is None and results.exists():
+        if description(config, method, task, seed) is None and results.exists():
             print(f"{results}: nothing says what made it, so it is generated again", flush=True)
             results.unlink()
         with files.naming(results), open(results, "a+b") as file:
@@ -72,7 +72,7 @@ def evaluate(run: Params, method: str, task: str, seed: int | None = None) -> Pa
             missing = [row for row in rows if sample_key(row) not in done]
             print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate",
                   flush=True)
-            _generate(run, missing, file,
+            _generate(config, missing, file,
                       any(row["finish_reason"] != "refused" for row in stored))
         files.write_json(results.with_suffix(".json"), {
             **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
@@ -132,7 +132,7 @@ def _stored(file: BinaryIO) -> list[dict]:
     return rows
 
 
-def _generate(run: Params, rows: list[dict], file: BinaryIO, answered: bool) -> None:
+def _generate(config: Params, rows: list[dict], file: BinaryIO, answered: bool) -> None:
     """Generate and append the rows, each batch on the disk before the next one is begun.
 
     `answered`: whether the model has answered other rows before.
@@ -140,7 +140,7 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO, answered: bool) -> 
     if not rows:
         return
     progress = None
-    for finished in _generations(run, rows, answered):
+    for finished in _generations(config, rows, answered):
         if progress is None:  # the engine has started, which takes its own time
             progress = _Progress(rows)
             continue
@@ -156,21 +156,21 @@ def _generate(run: Params, rows: list[dict], file: BinaryIO, answered: bool) -> 
         progress.report([(rows[position], generated) for position, generated in finished])
 
 
-def _generations(run: Params, rows: list[dict],
+def _generations(config: Params, rows: list[dict],
                  answered: bool) -> Iterator[list[tuple[int, Any]]]:
     """What `engines.generate`, or the server of an API model, yields for these rows."""
     method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
-    if own := api_settings(run, method):
+    if own := api_settings(config, method):
         yield from api.generate(own, prompts, answered)
         return
-    tokenizer = models.load_tokenizer(run.model.name)
-    _check_template(job_of(run, method, task, seed), tokenizer.get_chat_template())
-    with training.weights(run, method, tasks.get(task).base.id, seed) as folder:
+    tokenizer = models.load_tokenizer(config.model.name)
+    _check_template(job_of(config, method, task, seed), tokenizer.get_chat_template())
+    with training.weights(config, method, tasks.get(task).base.id, seed) as folder:
         yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),
-                                       [row["limit"] for row in rows], run.evaluation.engine,
-                                       run.evaluation.batch_size,
-                                       run.evaluation.tensor_parallel)
+                                       [row["limit"] for row in rows], config.evaluation.engine,
+                                       config.evaluation.batch_size,
+                                       config.evaluation.tensor_parallel)
 
 
 def _check_template(job: training.Job | None, template: str) -> None:
@@ -178,7 +178,7 @@ def _check_template(job: training.Job | None, template: str) -> None:
     trained = files.read_json(job.manifest).get("chat_template") if job else None
     if trained and trained != chat_template.about(template):
         raise ParamsError(f"{job.folder} was trained in another chat template than that of "
-                          f"{job.run.model.name}: give the model as it was then, or delete that "
+                          f"{job.config.model.name}: give the model as it was then, or delete that "
                           "folder and train again")
 
 
@@ -213,7 +213,7 @@ class _Progress:
               f"about {left:.0f} s left", flush=True)
 
 
-def launch(run: Params) -> Path:
+def launch(config: Params) -> Path:
     """Evaluate every cell of the run, each in a process of its own; returns the folder.
 
     On GPUs as many cells are evaluated at once as there are groups of evaluation.tensor_parallel,
@@ -222,13 +222,13 @@ def launch(run: Params) -> Path:
     Raises ParamsError for what cannot be evaluated, RuntimeError with its last lines where a
     process failed.
     """
-    parameters = params.open_folder(run) / "params.yaml"
-    engines.check_engine(run.evaluation.engine, run.evaluation.tensor_parallel)
-    left = [cell for cell in run.cells if not is_finished(run, *cell)]
+    parameters = params.open_folder(config) / "params.yaml"
+    engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
+    left = [cell for cell in config.cells if not is_finished(config, *cell)]
     for check in (header, check_model, plan):
         for cell in left:
-            check(run, *cell)
-    for one in run.evaluation.api:
+            check(config, *cell)
+    for one in config.evaluation.api:
         if any(method == one.name for method, *_ in left):
             api.read_key(one)
     commands: dict[bool, list[Command]] = {False: [], True: []}
@@ -238,12 +238,13 @@ def launch(run: Params) -> Path:
              "--method", method, "--task", task, "--seed", str(seed)],
             f"evaluation of {method} on {task}"))
     if commands[False]:
-        follow_all(commands[False], places(run.evaluation.tensor_parallel, run.evaluation.workers))
+        follow_all(commands[False], places(config.evaluation.tensor_parallel,
+                                           config.evaluation.workers))
     follow_all(commands[True], [])  # a server's rate limit holds for one process
-    folder = run.folder / "evaluation"
+    folder = config.folder / "evaluation"
     manifest: dict[str, dict] = {}
-    for cell in run.cells:
-        results = path(run, *cell)
+    for cell in config.cells:
+        results = path(config, *cell)
         manifest.setdefault(cell[0], {})[results.stem] = \
             files.read_json(results.with_suffix(".json"))
         _say_flaws(results)
@@ -251,7 +252,7 @@ def launch(run: Params) -> Path:
     return folder
 
 
-def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
+def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
     """Every stored row of the run, by method, task, seed, length and index, in the run's order.
 
     Columns: method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
@@ -263,15 +264,15 @@ def read(run: Params, partial: bool = False) -> "pandas.DataFrame":
     import pandas
 
     rows = []
-    for cell in run.cells:
-        results = path(run, *cell)
+    for cell in config.cells:
+        results = path(config, *cell)
         about = results.with_suffix(".json")
         if not (about.exists() and files.read_json(about)["finished"]):
             if partial:
                 continue
             raise ParamsError(f"the evaluation of {cell[0]} on {cell[1]} is not finished: "
                               f"{results}")
-        if files.read_json(about)["params"] != run.digest:
+        if files.read_json(about)["params"] != config.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
         check_rows(results, files.read_json(about))
@@ -296,16 +297,16 @@ def main(arguments: list[str] | None = None) -> int:
     if (options.method is None) != (options.task is None):
         parser.error("--method and --task belong together")
     try:
-        run = params.load(options.params)
+        config = params.load(options.params)
         if options.method is None:
-            launch(run)
+            launch(config)
         else:
-            params.open_folder(run)
-            seed = run.seed if options.seed is None else options.seed
+            params.open_folder(config)
+            seed = config.seed if options.seed is None else options.seed
             cell = (options.method, tasks.id_of(options.task), seed)
-            if cell not in run.cells:
+            if cell not in config.cells:
                 raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
-            evaluate(run, *cell)
+            evaluate(config, *cell)
     except (ParamsError, api.ServerError, OSError) as error:
         reason = files.explain(error) if isinstance(error, OSError) else error
         print(f"error: {reason}", file=sys.stderr)

@@ -31,24 +31,24 @@ _FILLS = {"right": ("0.88", ""), "loops_right": (8, ""), "too_few": (0, "////"),
           "too_many": (3, "....")}
 
 
-def loop_figure(run: Params) -> dict[str, Path]:
+def loop_figure(config: Params) -> dict[str, Path]:
     """Draw how the loops of the traces went, by length: the paper's Figure 4 for one run.
 
     Returns the paths by "pdf", "png" and "csv"; raises ParamsError without a stored trace.
     """
-    frame = diagnoses.loop_table(_some(run))
+    frame = diagnoses.loop_table(_some(config))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
     with style():
         titles = [*(Title(textwrap.fill(LABELS[method], 20)) for method in methods), ERROR_TITLE]
-        figure, [panels] = page([Block(None, titles)], run.smoke)
+        figure, [panels] = page([Block(None, titles)], config.smoke)
         for method, axes in zip(methods, panels, strict=False):
             draw_classes(axes, frame[frame["method"] == method])
         draw_means(panels[-1], [(LABELS[method], look(method), frame[frame["method"] == method])
-                                for method in methods], run.corpus.adaptation.lengths)
+                                for method in methods], config.corpus.adaptation.lengths)
         finish(panels, "length", "share of the traces")
         panels[-1].set_ylabel("")  # its title names what it shows, which is no share
         legend(figure, panels, LOOP_NOTES)
-        return save(run.folder / "figures", "loop_counts", figure, frame, [run])
+        return save(config.folder / "figures", "loop_counts", figure, frame, [config])
 
 
 def draw_classes(axes: "Axes", part: "DataFrame") -> None:
@@ -66,15 +66,16 @@ def draw_classes(axes: "Axes", part: "DataFrame") -> None:
     axes.grid(axis="x", visible=False)
 
 
-def error_figure(run: Params) -> dict[str, Path]:
+def error_figure(config: Params) -> dict[str, Path]:
     """Draw what the traces of each method got wrong first: the share of each kind of error.
 
     Returns the paths by "pdf", "png" and "csv"; raises ParamsError without a stored trace.
     """
-    frame = diagnoses.error_table(_some(run))
+    frame = diagnoses.error_table(_some(config))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
     with style():
-        figure, [[axes]] = page([Block(None, [Title("first divergence")])], run.smoke, height=3.0)
+        figure, [[axes]] = page([Block(None, [Title("first divergence")])], config.smoke,
+                                height=3.0)
         kinds = [kind for kind in errors.KINDS if kind != "right"]
         width = 0.8 / len(methods)
         for place, method in enumerate(methods):
@@ -86,13 +87,13 @@ def error_figure(run: Params) -> dict[str, Path]:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.grid(axis="y", visible=False)
         legend(figure, [axes], "")
-        return save(run.folder / "figures", "errors", figure, frame, [run])
+        return save(config.folder / "figures", "errors", figure, frame, [config])
 
 
-def _some(run: Params) -> "DataFrame":
+def _some(config: Params) -> "DataFrame":
     """The diagnoses on the run's tasks: a counterfactual is not asked of every method."""
-    frame = diagnoses.read(run)
-    frame = frame[frame["task"].isin(run.corpus.adaptation.tasks)]
+    frame = diagnoses.read(config)
+    frame = frame[frame["task"].isin(config.corpus.adaptation.tasks)]
     if frame.empty:
-        raise ParamsError(f"{run.folder} holds no finished evaluation of rule-following traces")
+        raise ParamsError(f"{config.folder} holds no finished evaluation of rule-following traces")
     return frame

@@ -52,11 +52,11 @@ def write(runs: Sequence[Params], folder: Path) -> dict[str, dict[str, Path]]:
     each name, such as figure_3 or table_2. Raises ParamsError where results of a run were made
     with something else.
     """
-    known, paths = [Stored(run) for run in runs], {}
+    known, paths = [Stored(config) for config in runs], {}
     for name in names():
         with style():
             figure, frame = draw(name, known)
-            shown = [run for run in runs if (frame["run"] == run.name).any()]
+            shown = [config for config in runs if (frame["run"] == config.name).any()]
             paths[name] = save(folder, name, figure, frame, shown)
     return paths
 
@@ -96,7 +96,7 @@ def _figure(kind: Kind, blocks: list, spec: dict, known: Sequence[Stored]) -> "F
     shown = _shown(frame, known)
     figure, panels = page([Block(group.heading(part), list(found.values()), part.empty)
                            for (group, part), found in zip(blocks, titles, strict=True)],
-                          any(run.smoke for run in shown))
+                          any(config.smoke for config in shown))
     filled = []
     for (group, part), keys, axes in zip(blocks, titles, panels, strict=True):
         if part.empty:
@@ -111,7 +111,7 @@ def _figure(kind: Kind, blocks: list, spec: dict, known: Sequence[Stored]) -> "F
 
 
 def _shown(frame: "DataFrame", known: Sequence[Stored]) -> list[Params]:
-    return [one.run for one in known if (frame["run"] == one.run.name).any()]
+    return [one.config for one in known if (frame["run"] == one.config.name).any()]
 
 
 def _joined(blocks: list, kind: Kind) -> "DataFrame":
@@ -129,7 +129,7 @@ def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
     """Numbers of several lines of a group below each other, each with what it is of."""
     from pandas import DataFrame, concat
 
-    about = [frame.assign(group=group.name, line=line.label, run=one.run.name, model=one.model)
+    about = [frame.assign(group=group.name, line=line.label, run=one.config.name, model=one.model)
              for group, line, one, frame in parts if not frame.empty]
     if not about:
         return DataFrame(columns=list(_ABOUT))
@@ -149,7 +149,7 @@ def _lines(group: Group, frame: "DataFrame") -> list[tuple[str, Look, "DataFrame
 
 
 def _trained(group: Group) -> list[int]:
-    return group.found[0].run.corpus.adaptation.lengths
+    return group.found[0].config.corpus.adaptation.lengths
 
 
 # Accuracy by length: a panel a task.
@@ -159,7 +159,7 @@ def _collect_accuracy(group: Group, spec: dict, known: Sequence[Stored]) -> "Dat
     for found in group.found:
         counts = found.stored.counts
         counts = counts[(counts["method"] == found.method) & counts["task"].isin(found.cells)]
-        parts.append((group, found.line, found.stored, single.accuracies(found.run, counts)))
+        parts.append((group, found.line, found.stored, single.accuracies(found.config, counts)))
     return _frame(parts)
 
 
@@ -183,7 +183,7 @@ def _collect_losses(group: Group, spec: dict, known: Sequence[Stored]) -> "DataF
     parts = []
     for found in group.found:
         logs = found.stored.losses
-        logs = logs[(logs["method"] == found.method) & (logs["seed"] == found.run.seed)
+        logs = logs[(logs["method"] == found.method) & (logs["seed"] == found.config.seed)
                     & logs["task"].isin(found.cells)]
         parts.append((group, found.line, found.stored, logs))
     return _frame(parts)
@@ -209,8 +209,8 @@ def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
                                        "adaptation": "pretraining"}[spec["stage"]]
         best: dict[int, Any] = {}
         for one in sorted(find_all(found.line, known), key=rank):
-            if getattr(one.run, other).steps == getattr(found.run, other).steps:
-                best.setdefault(getattr(one.run, stage).steps, one)
+            if getattr(one.config, other).steps == getattr(found.config, other).steps:
+                best.setdefault(getattr(one.config, stage).steps, one)
         cells = common(list(best.values()))
         if len(best) < 2 or not cells:
             continue
@@ -235,7 +235,7 @@ def _draw_steps(axes: "Axes", metric: str, group: Group, frame: "DataFrame") -> 
 def _collect_loops(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
     parts = []
     for found in group.found:
-        frame = diagnoses.read(found.run, [found.method])
+        frame = diagnoses.read(found.config, [found.method])
         frame = frame[frame["task"].isin(found.cells)]
         parts.append((group, found.line, found.stored, diagnoses.loop_table(frame)))
     return _frame(parts)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def accuracy_figure(run: Params, methods: Sequence[str] | None = None,
+def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
                     tasks: Sequence[str] | None = None,
                     name: str = "accuracy_by_length") -> dict[str, Path]:
     """Draw accuracy by length, a panel a task and a line a method, with intervals.
@@ -47,81 +47,82 @@ def accuracy_figure(run: Params, methods: Sequence[str] | None = None,
     Returns the paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not
     finished.
     """
-    frame = accuracy_table(run, evaluation.read(run))
+    frame = accuracy_table(config, evaluation.read(config))
     with style():
-        return save(run.folder / "figures", name, draw_accuracy(run, frame, methods, tasks), frame,
-                    [run])
+        figure = draw_accuracy(config, frame, methods, tasks)
+        return save(config.folder / "figures", name, figure, frame, [config])
 
 
-def accuracy_table(run: Params, rows: "DataFrame") -> "DataFrame":
+def accuracy_table(config: Params, rows: "DataFrame") -> "DataFrame":
     """A line for each method, task and length: the outcomes counted, accuracy, its interval.
 
     The interval is Wilson's; with several seeds, one standard deviation over them either way.
     """
-    return accuracies(run, stored.count(rows))
+    return accuracies(config, stored.count(rows))
 
 
-def accuracies(run: Params, counts: "DataFrame") -> "DataFrame":
+def accuracies(config: Params, counts: "DataFrame") -> "DataFrame":
     """`accuracy_table` from rows that are counted (see `stored.count`)."""
     from pandas import DataFrame
 
     lines = []
     for (method, task, length), group in counts.groupby(["method", "task", "length"], sort=False):
         right, total = int(group["right"].sum()), int(group["total"].sum())
-        low, high = _bounds(run, group, right, total)
+        low, high = _bounds(config, group, right, total)
         lines.append({
             "method": method, "task": task, "length": length,
-            "in_distribution": length in run.corpus.adaptation.lengths,
+            "in_distribution": length in config.corpus.adaptation.lengths,
             **{outcome: int(group[outcome].sum()) for outcome in evaluation.OUTCOMES},
             "total": total, "seeds": len(group), "accuracy": right / total, "low": low,
             "high": high})
     return DataFrame(lines)
 
 
-def _bounds(run: Params, group: "DataFrame", right: int, total: int) -> tuple[float, float]:
+def _bounds(config: Params, group: "DataFrame", right: int, total: int) -> tuple[float, float]:
     if len(group) == 1:
-        return metrics.wilson(right, total, run.evaluation.confidence)
+        return metrics.wilson(right, total, config.evaluation.confidence)
     deviation = float((group["right"] / group["total"]).std())
     return max(0.0, right / total - deviation), min(1.0, right / total + deviation)
 
 
-def draw_accuracy(run: Params, frame: "DataFrame", methods: Sequence[str] | None = None,
+def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | None = None,
                   tasks: Sequence[str] | None = None) -> "Figure":
     """The figure of `accuracy_figure`, from the lines of `accuracy_table`."""
-    ids = [id_of(task) for task in tasks or run.corpus.adaptation.tasks]
-    methods = list(methods or run.adaptation.methods)
+    ids = [id_of(task) for task in tasks or config.corpus.adaptation.tasks]
+    methods = list(methods or config.adaptation.methods)
     frame = frame[frame["task"].isin(ids) & frame["method"].isin(methods)]
-    figure, [panels] = page([Block(None, [task_title(task) for task in ids])], run.smoke)
+    figure, [panels] = page([Block(None, [task_title(task) for task in ids])], config.smoke)
     for task, axes in zip(ids, panels, strict=True):
         parts = [(LABELS.get(method, method), look(method, place),
                   frame[(frame["task"] == task) & (frame["method"] == method)])
                  for place, method in enumerate(methods)]
-        draw_accuracies(axes, parts, run.corpus.adaptation.lengths)
+        draw_accuracies(axes, parts, config.corpus.adaptation.lengths)
     finish(panels, "length", "accuracy")
-    legend(figure, panels, accuracy_notes([run], frame))
+    legend(figure, panels, accuracy_notes([config], frame))
     return figure
 
 
 def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
     """What the shade and the bars of an accuracy figure are."""
-    shares = ", ".join(sorted({f"{run.evaluation.confidence:.0%}" for run in runs}))
+    shares = ", ".join(sorted({f"{config.evaluation.confidence:.0%}" for config in runs}))
     bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
     bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
     return f"shaded: the lengths trained on; bars: {', or '.join(bars)}"
 
 
-def table_2(run: Params) -> dict[str, Path]:
+def table_2(config: Params) -> dict[str, Path]:
     """Draw the averages over the tasks, with bootstrap intervals, beside the paper's Table 2.
 
     Returns the paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not
     finished.
     """
-    frame = averages(run, evaluation.read(run))
+    frame = averages(config, evaluation.read(config))
     with style():
-        return save(run.folder / "figures", "table_2", draw_table_2(run, frame), frame, [run])
+        return save(config.folder / "figures", "table_2", draw_table_2(config, frame), frame,
+                    [config])
 
 
-def averages(run: Params, rows: "DataFrame") -> "DataFrame":
+def averages(config: Params, rows: "DataFrame") -> "DataFrame":
     """A line for each method: our averages over the tasks, with intervals, and the paper's.
 
     ACC_Len<n> is the accuracy at the longest evaluated length n; Max_Len_90% takes every
@@ -129,9 +130,9 @@ def averages(run: Params, rows: "DataFrame") -> "DataFrame":
     """
     from pandas import DataFrame
 
-    ids, found = run.corpus.adaptation.tasks, stored.answers(rows)
+    ids, found = config.corpus.adaptation.tasks, stored.answers(rows)
     cells = {method: [found[method, task] for task in ids if (method, task) in found]
-             for method in run.adaptation.methods}
+             for method in config.adaptation.methods}
     longest = max(length for part in cells.values() for one in part for length in one.indices)
     statistics = {f"ACC_Len{longest}": metrics.acc_longest,
                   "Max_Len_90%": metrics.mean_max_len_90,
@@ -141,7 +142,7 @@ def averages(run: Params, rows: "DataFrame") -> "DataFrame":
         line = {"method": method, "tasks": len(part),
                 f"tasks_at_{longest}": sum(longest in one.indices for one in part)}
         for name, statistic in statistics.items():
-            value, low, high = stored.measure(run, statistic, part)
+            value, low, high = stored.measure(config, statistic, part)
             line |= {name: value, f"{name}_low": low, f"{name}_high": high}
         for size in ("7b", "32b"):
             accuracy, length = _papers(size).get(method, (math.nan, math.nan))
@@ -156,7 +157,7 @@ def _papers(model: str | None) -> dict[str, tuple[float, ...]]:
             for line in stored.lines(stored.paper()["numbers"]["table_2"]) if line.model == model}
 
 
-def draw_table_2(run: Params, frame: "DataFrame") -> "Figure":
+def draw_table_2(config: Params, frame: "DataFrame") -> "Figure":
     """The table of `table_2`, from the lines of `averages`."""
     from matplotlib.figure import Figure
 
@@ -169,22 +170,22 @@ def draw_table_2(run: Params, frame: "DataFrame") -> "Figure":
             interval(*(line[name + end] for end in ("", "_low", "_high")))
             for name in (ours, "Max_Len_90%")),
             *("" if math.isnan(line[name]) else f"{line[name]:.2f}" for name in theirs)])
-    notes = _notes(run, frame, ours)
+    notes = _notes(config, frame, ours)
     figure = Figure(figsize=(PAGE, 0.25 * (len(body) + len(notes)) + 0.75))
     table(figure, body, [0, 0.22, 0.4, 0.555, 0.68, 0.81, 0.935],
           [(0.31, "this run"), (0.6175, "paper, 7B"), (0.8725, "paper, 32B")], notes,
-          run.smoke)
+          config.smoke)
     return figure
 
 
-def _notes(run: Params, frame: "DataFrame", ours: str) -> list[str]:
+def _notes(config: Params, frame: "DataFrame", ours: str) -> list[str]:
     longest = ours.removeprefix("ACC_Len")
     tasks_all, tasks_longest = frame["tasks"].max(), frame[f"tasks_at_{longest}"].max()
     rivals = ", ".join(f"{name} {accuracy:.2f} and {length:.2f}"
                        for name, (accuracy, length) in _papers(None).items())
-    notes = [f"{run.name}: {run.model.name}, averages over {tasks_all} task(s), "
-             f"{run.corpus.evaluation.samples_per_length} samples a length, "
-             f"{run.evaluation.confidence:.0%} bootstrap intervals over the samples.",
+    notes = [f"{config.name}: {config.model.name}, averages over {tasks_all} task(s), "
+             f"{config.corpus.evaluation.samples_per_length} samples a length, "
+             f"{config.evaluation.confidence:.0%} bootstrap intervals over the samples.",
              "Max_Len_90%: the largest evaluated length up to which every evaluated length "
              "reaches 90%.",
              f"The paper averages over 12 tasks; it also reports {rivals}."]
@@ -193,36 +194,36 @@ def _notes(run: Params, frame: "DataFrame", ours: str) -> list[str]:
     return notes
 
 
-def loss_figure(run: Params) -> dict[str, Path]:
+def loss_figure(config: Params) -> dict[str, Path]:
     """Draw training and validation loss over the steps, of RF-pretraining and each adaptation.
 
     Trainings that have not begun are left out. Returns the paths by "pdf", "png" and "csv";
     raises ParamsError where there is none.
     """
-    frame = loss_table(run)
+    frame = loss_table(config)
     with style():
-        return save(run.folder / "figures", "loss", draw_loss(run, frame), frame, [run])
+        return save(config.folder / "figures", "loss", draw_loss(config, frame), frame, [config])
 
 
-def loss_table(run: Params) -> "DataFrame":
+def loss_table(config: Params) -> "DataFrame":
     """A line for each step of each training that was logged: loss, validation loss or both.
 
     Raises ParamsError where no training has a log.
     """
-    frame = stored.logged(run)
+    frame = stored.logged(config)
     if frame.empty:
-        raise ParamsError(f"{run.folder} holds no log of a training")
+        raise ParamsError(f"{config.folder} holds no log of a training")
     return frame
 
 
-def draw_loss(run: Params, frame: "DataFrame") -> "Figure":
+def draw_loss(config: Params, frame: "DataFrame") -> "Figure":
     """The figure of `loss_figure`, from the lines of `loss_table`: of the run's own seed."""
-    frame = frame[frame["seed"].isna() | (frame["seed"] == run.seed)]
+    frame = frame[frame["seed"].isna() | (frame["seed"] == config.seed)]
     pretraining = frame[frame["stage"] == "pretrain"]
-    adapted = [task for task in run.corpus.adaptation.tasks if (frame["task"] == task).any()]
+    adapted = [task for task in config.corpus.adaptation.tasks if (frame["task"] == task).any()]
     titles = [task_title(task, "adaptation") for task in adapted]
     titles = titles if pretraining.empty else [Title("RF-pretraining"), *titles]
-    figure, [panels] = page([Block(None, titles)], run.smoke)
+    figure, [panels] = page([Block(None, titles)], config.smoke)
     if not pretraining.empty:
         draw_losses(panels[0], [("RF-pretraining", look("pretrain"), pretraining)])
     for task, axes in zip(adapted, panels[len(panels) - len(adapted):], strict=True):
@@ -237,17 +238,18 @@ def draw_loss(run: Params, frame: "DataFrame") -> "Figure":
 LOSS_NOTES = "marked: validation, thin: training"
 
 
-def token_figure(run: Params, frame: "DataFrame") -> dict[str, Path]:
+def token_figure(config: Params, frame: "DataFrame") -> dict[str, Path]:
     """Draw what samples cost: a row a task, a column a length, the mean tokens in each cell.
 
     `frame` is that of `costs.tokens`. A cell is grey where a sample does not fit the context.
     Returns the paths by "pdf", "png" and "csv".
     """
     with style():
-        return save(run.folder / "figures", "tokens", draw_tokens(run, frame), frame, [run])
+        return save(config.folder / "figures", "tokens", draw_tokens(config, frame), frame,
+                    [config])
 
 
-def draw_tokens(run: Params, frame: "DataFrame") -> "Figure":
+def draw_tokens(config: Params, frame: "DataFrame") -> "Figure":
     """The figure of `token_figure`."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
@@ -256,7 +258,7 @@ def draw_tokens(run: Params, frame: "DataFrame") -> "Figure":
     grid = frame.pivot(index="task", columns="length", values="mean")
     longest = frame.pivot(index="task", columns="length", values="max")
     grid = grid.loc[grid.max(axis=1).sort_values().index]
-    fits = longest.loc[grid.index] <= run.model.context
+    fits = longest.loc[grid.index] <= config.model.context
     figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
     axes = figure.add_subplot()
     heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",

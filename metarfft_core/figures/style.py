@@ -214,8 +214,8 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
     paths by "pdf", "png" and "csv".
     """
     paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
-    made = "; ".join(f"run {run.name}, parameters {run.digest}, commit {commit(run)}"
-                     for run in runs) or NOT_RUN
+    made = "; ".join(f"run {config.name}, parameters {config.digest}, commit {commit(config)}"
+                     for config in runs) or NOT_RUN
     lay_out(figure)
     with files.whole(paths["pdf"]) as temporary:
         figure.savefig(temporary, format="pdf",
@@ -240,5 +240,5 @@ def lay_out(figure: "Figure") -> None:
 def _with_provenance(frame: "DataFrame", runs: Sequence[Params]) -> "DataFrame":
     frame = frame if "run" in frame else frame.assign(run=runs[0].name)
     return frame.assign(
-        params_digest=frame["run"].map({run.name: run.digest for run in runs}),
-        commit=frame["run"].map({run.name: commit(run) for run in runs}))
+        params_digest=frame["run"].map({config.name: config.digest for config in runs}),
+        commit=frame["run"].map({config.name: commit(config) for config in runs}))

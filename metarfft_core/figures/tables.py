@@ -33,7 +33,7 @@ def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
                 theirs = math.nan if group.ours else line.paper[place]
                 about = [group.name, line.label, metric, theirs]
                 if found and metric in METRICS:
-                    about += [found.run.name, found.stored.model, *found.value(metric),
+                    about += [found.config.name, found.stored.model, *found.value(metric),
                               len(found.cells), max(map(max, found.cells.values()))]
                 lines.append(about + [None] * (len(COLUMNS) - len(about)))
     return DataFrame(lines, columns=COLUMNS)
@@ -58,7 +58,7 @@ def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Fig
     figure = Figure(figsize=(PAGE, 0.2 * (len(body) + len(notes) + 3)))
     table(figure, body, centres,
           [(start + width / 2, metric) for start, metric in zip(starts, metrics, strict=True)],
-          notes, any(run.smoke for run in runs), headings)
+          notes, any(config.smoke for config in runs), headings)
     return figure
 
 
@@ -78,13 +78,13 @@ def _ours(cell) -> str:
 def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
     """What is behind our numbers, a line a run."""
     notes = []
-    for run in runs:
-        part = frame[frame["run"] == run.name]
+    for config in runs:
+        part = frame[frame["run"] == config.name]
         tasks, longest = sorted(part["tasks"].unique()), sorted(part["longest"].unique())
         notes.append(
-            f"run {run.name}: {run.model.name}, {_either(tasks)} task(s) to length "
-            f"{_either(longest)}, {run.corpus.evaluation.samples_per_length} samples a length, "
-            f"{run.evaluation.confidence:.0%} bootstrap intervals")
+            f"run {config.name}: {config.model.name}, {_either(tasks)} task(s) to length "
+            f"{_either(longest)}, {config.corpus.evaluation.samples_per_length} samples a length, "
+            f"{config.evaluation.confidence:.0%} bootstrap intervals")
     if (frame["longest"].dropna() != 30).any():
         notes.append("ACC_Len30 of ours: at the longest evaluated length")
     return notes

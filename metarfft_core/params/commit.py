@@ -10,7 +10,7 @@ from metarfft_core.system.files import sha256
 from metarfft_core.system.places import ROOT
 
 
-def of(run: Params) -> str | None:
+def of(config: Params) -> str | None:
     """The commit of the project's own repository; None outside git.
 
     Where files differ from the commit, "-dirty." and a hash of the difference follow it.
@@ -22,17 +22,17 @@ def of(run: Params) -> str | None:
     for entry in sorted(_git("status", "--porcelain", "-z", "--untracked-files=all",
                              "--no-renames").split("\0")):
         state, path = entry[:2], ROOT / entry[3:]
-        if entry and not (state == "??" and _is_result(path, run)):
+        if entry and not (state == "??" and _is_result(path, config)):
             content = sha256(path) if path.is_file() else "gone"
             hashed.update(f"{entry}\0{content}\0".encode(errors="surrogateescape"))
     clean = hashed.digest() == hashlib.sha256().digest()
     return commit.strip() + ("" if clean else f"-dirty.{hashed.hexdigest()[:12]}")
 
 
-def _is_result(path: Path, run: Params) -> bool:
+def _is_result(path: Path, config: Params) -> bool:
     """Whether a file lies in a folder of results, and so says nothing of what made them."""
-    outputs = run.folder.parent
-    own = run.folder if ROOT.is_relative_to(outputs) else outputs
+    outputs = config.folder.parent
+    own = config.folder if ROOT.is_relative_to(outputs) else outputs
     return path.is_relative_to(own)
 
 

@@ -9,7 +9,7 @@ from metarfft_core.system import places, yaml_files
 from metarfft_core.system.places import ParamsError
 
 
-def open_folder(run: Params) -> Path:
+def open_folder(config: Params) -> Path:
     """Make the run's folder and write its resolved parameters there.
 
     Returns the folder. Raises ParamsError where it cannot be written, or where it holds a run
@@ -17,26 +17,26 @@ def open_folder(run: Params) -> Path:
     are made whole here too: the run's processes and notebooks work in other folders than this one.
     """
     places.settle()
-    path = run.folder / "params.yaml"
-    values = run.model_dump()
-    if path.exists() and _holds_results(run.folder):
+    path = config.folder / "params.yaml"
+    values = config.model_dump()
+    if path.exists() and _holds_results(config.folder):
         other = read(path)
         differing = [key for key in _leaves(values) | _leaves(other)
                      if _leaves(values).get(key) != _leaves(other).get(key)
                      and key not in WITHOUT_EFFECT]
         if differing:
-            raise ParamsError(f"{run.folder} was made with other parameters "
+            raise ParamsError(f"{config.folder} was made with other parameters "
                               f"({', '.join(sorted(differing))}): give this run another name, "
                               "or delete that folder")
-        return run.folder
+        return config.folder
     from metarfft_core.system.files import write_whole
 
     try:
         write_whole(path, "# The resolved parameters of this run.\n"
                     + yaml_files.dump(values))
     except OSError as error:
-        raise ParamsError(f"{run.folder} cannot be written: {error.strerror}") from None
-    return run.folder
+        raise ParamsError(f"{config.folder} cannot be written: {error.strerror}") from None
+    return config.folder
 
 
 def _holds_results(folder: Path) -> bool:

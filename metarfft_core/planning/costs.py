@@ -5,36 +5,36 @@ import pandas as pd
 from metarfft_core import formats, models, params, tasks
 
 
-def tokens(run: params.Params, lengths: list[int], samples: int,
+def tokens(config: params.Params, lengths: list[int], samples: int,
            format: str = "rfft") -> pd.DataFrame:
     """Tokens of templated prompt and completion: columns task, length, mean, max.
 
     Counts `samples` samples of each task and each of the lengths that it can draw.
     """
-    count = models.token_counter(run.model.name)
+    count = models.token_counter(config.model.name)
     rows = []
     for task in tasks.select():
         for length in lengths:
             if length not in task.lengths:
                 continue
-            drawn = [task.sample(length=length, seed=run.seed, index=index, stream="costs")
+            drawn = [task.sample(length=length, seed=config.seed, index=index, stream="costs")
                      for index in range(samples)]
             costs = [count(*formats.render(task, instance, format)) for instance in drawn]
             rows.append((task.id, length, sum(costs) / samples, max(costs)))
     return pd.DataFrame(rows, columns=["task", "length", "mean", "max"])
 
 
-def longest_that_fits(run: params.Params, samples: int, upto: int = 31) -> pd.DataFrame:
+def longest_that_fits(config: params.Params, samples: int, upto: int = 31) -> pd.DataFrame:
     """The longest length, at most `upto`, of which every one of `samples` fits the context.
 
     Columns task, longest (0 where not even the shortest fits).
     """
-    count = models.token_counter(run.model.name)
+    count = models.token_counter(config.model.name)
 
     def fits(task: tasks.Task, length: int) -> bool:
-        drawn = (task.sample(length=length, seed=run.seed, index=index, stream="costs")
+        drawn = (task.sample(length=length, seed=config.seed, index=index, stream="costs")
                  for index in range(samples))
-        return all(count(*formats.render(task, instance, "rfft")) <= run.model.context
+        return all(count(*formats.render(task, instance, "rfft")) <= config.model.context
                    for instance in drawn)
 
     rows = []

@@ -63,8 +63,8 @@ class Counter:
     `folder` holds the model's tokenizer; None where it is not at hand.
     """
 
-    def __init__(self, run: Params, samples: int, folder: str | None):
-        self.run, self.samples = run, samples
+    def __init__(self, config: Params, samples: int, folder: str | None):
+        self.config, self.samples = config, samples
         self._kept: dict[tuple, list[Sample]] = {}
         self._count = models.token_counter(folder) if folder else None
 
@@ -91,7 +91,7 @@ class Counter:
 
     def _draw(self, task_id: str, length: int, stream: str, format: str,
               exemplar: bool) -> list[Sample]:
-        task, seed, wording = tasks.get(task_id), self.run.seed, self.run.corpus.wording
+        task, seed, wording = tasks.get(task_id), self.config.seed, self.config.corpus.wording
         if length not in task.lengths:
             return []
         drawn = []
@@ -100,7 +100,7 @@ class Counter:
             example = (formats.render_in_context(task, instance, format, seed, wording) if exemplar
                        else formats.render(task, instance, format, wording))
             drawn.append(self.of_text(*example))
-        return drawn if max(drawn).tokens <= self.run.model.context else []
+        return drawn if max(drawn).tokens <= self.config.model.context else []
 
     def each(self, stream: str) -> int:
         """How many samples of a task and length are counted."""
@@ -110,27 +110,27 @@ class Counter:
         """Samples of `count` synthetic rules, one of each, with an exemplar."""
         found = []
         for number in range(count):
-            rule = synthetic.rule(self.run.seed, number)
+            rule = synthetic.rule(self.config.seed, number)
             instance = rule.sample(length=rule.lengths[number % len(rule.lengths)],
-                                   seed=self.run.seed, index=0, stream="in_context")
+                                   seed=self.config.seed, index=0, stream="in_context")
             found.append(self.of_text(*formats.render_in_context(
-                rule, instance, "rfft", self.run.seed, self.run.corpus.wording)))
+                rule, instance, "rfft", self.config.seed, self.config.corpus.wording)))
         return found
 
 
 def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
     """What a training draws its samples from, those of the tasks first, and how many of these the
     corpus will hold."""
-    run, settings = job.run, job.settings
+    config, settings = job.config, job.settings
     pretrain = job.stage == "pretrain"
-    part = run.corpus.pretrain if pretrain else run.corpus.adaptation
+    part = config.corpus.pretrain if pretrain else config.corpus.adaptation
     stream, _ = job.splits
     own = counter.of_tasks(part.tasks if pretrain else [job.task], part.lengths, stream, job.format)
     if not own:
         raise ParamsError(f"{job.name}: every length of every task was left out")
     others = []
     if pretrain and settings.in_context_share:
-        others.append(Pool(settings.in_context_share, _in_context(run, counter)))
+        others.append(Pool(settings.in_context_share, _in_context(config, counter)))
     if settings.mix:
         rows = batches.general(settings.mix).select_columns(["prompt", "completion"])
         few = rows.select(range(0, len(rows), -(-len(rows) // _GENERAL)))
@@ -141,9 +141,9 @@ def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
             len(own) * part.samples_per_length // counter.each(stream))
 
 
-def _in_context(run: Params, counter: Counter) -> list[Sample]:
+def _in_context(config: Params, counter: Counter) -> list[Sample]:
     """In-context samples, tasks and synthetic rules in the proportion of the corpus."""
-    part = run.corpus.in_context
+    part = config.corpus.in_context
     drawn = counter.of_tasks(part.tasks, part.lengths, "in_context", "rfft", exemplar=True)
     counted = counter.each("in_context") / part.samples_per_length  # of a task's samples
     return drawn + counter.of_rules(round(counted * part.synthetic_samples))
@@ -151,7 +151,7 @@ def _in_context(run: Params, counter: Counter) -> list[Sample]:
 
 def validated_on(job: Job, counter: Counter) -> Look:
     """The tokens of one look of a training at its validation data."""
-    corpus = job.run.corpus
+    corpus = job.config.corpus
     if job.stage == "pretrain":
         part, ids = corpus.validation, corpus.pretrain.tasks
     else:

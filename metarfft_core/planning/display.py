@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 def show(made: Plan) -> str:
     """A plan as text for the terminal."""
-    run, stages = made.run, made.stages
+    config, stages = made.config, made.stages
     adaptations = stages[stages.stage == "adapt"]
     how = ("tokens counted with its tokenizer on a sample" if made.counted else
            "tokens ESTIMATED from the text of a sample, because its tokenizer is not at hand "
            f"({counting.TOKENS_PER_PIECE} for a word, a digit, a symbol or a line's end)")
     parts = [
-        f"Plan of run {run.name}: {run.model.name}, {made.shape.parameters / 1e9:.2f} billion "
-        f"parameters; {how}.",
+        f"Plan of run {config.name}: {config.model.name}, "
+        f"{made.shape.parameters / 1e9:.2f} billion parameters; {how}.",
         _table(_costs(stages)),
         f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (generation's is assumed); "
         "neither attention nor what gradient checkpointing computes again is in FLOPs or hours. "

@@ -54,7 +54,7 @@ class Plan:
     checkpoints and kept (GB on disk while it runs, and after).
     """
 
-    run: Params
+    config: Params
     shape: memory.Shape
     counted: bool  # with the model's own tokenizer
     gpu_memory_gib: float
@@ -81,7 +81,7 @@ class _Machine:
         return flops / (utilisation * self.peak_tflops * 1e12) / 3600
 
 
-def plan(run: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
+def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
          utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES) -> Plan:
     """What every training and the evaluation of a run will take.
 
@@ -93,13 +93,13 @@ def plan(run: Params, processes: int | None = None, gpu_memory_gib: float = 80.0
     _check(processes, gpu_memory_gib)
     import pandas as pd
 
-    folder, shape = _model(run.model.name)
-    counter = Counter(run, samples, folder)
+    folder, shape = _model(config.model.name)
+    counter = Counter(config, samples, folder)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
-    jobs = training.jobs(run)
+    jobs = training.jobs(config)
     made = [_training(job, shape, counter, machine) for job in jobs]
-    made += [_evaluation(run, method, asked, shape, counter, machine)
-             for method, asked in _by_method(run).items()]
+    made += [_evaluation(config, method, asked, shape, counter, machine)
+             for method, asked in _by_method(config).items()]
     starts = {(job.after_pretraining, job.settings.rank) for job in jobs
               if job.settings.method == "pissa"}
     disk = sum(2 * shape.parameters + 4 * shape.adapter(rank) for _, rank in starts) / _GB
@@ -107,7 +107,7 @@ def plan(run: Params, processes: int | None = None, gpu_memory_gib: float = 80.0
     for row, problem in sorted(made, key=lambda one: one[0]["total"]):
         if problem:
             worst[row["stage"], row["method"]] = problem
-    return Plan(run, shape, folder is not None, gpu_memory_gib, peak_tflops, disk,
+    return Plan(config, shape, folder is not None, gpu_memory_gib, peak_tflops, disk,
                 pd.DataFrame([row for row, _ in made]).convert_dtypes(), tuple(worst.values()))
 
 
@@ -177,7 +177,7 @@ def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) ->
     steps = batches.count_steps(settings, held, job.name, 1 - pools[0].share)
     if job.stage == "pretrain" or settings.equal == "samples":
         return steps
-    ruled = counter.of_tasks([job.task], job.run.corpus.adaptation.lengths, "adaptation", "rfft")
+    ruled = counter.of_tasks([job.task], job.config.corpus.adaptation.lengths, "adaptation", "rfft")
     wanted = sum(one.completion for one in ruled) / len(ruled)
     return math.ceil(steps * wanted / counting.mean(pools, lambda one: one.completion))
 
@@ -236,7 +236,7 @@ def _fits(peak: Callable, job: training.Job, processes: int, machine: _Machine) 
 def _processes(job: training.Job, machine: _Machine, peak: Callable) -> int:
     """The GPUs of a training: given, the paper's, or the fewest that fit."""
     if job.stage == "pretrain":
-        size = _paper()["models"].get(job.run.model.name)
+        size = _paper()["models"].get(job.config.model.name)
         known = machine.processes or (size and _paper()["pretraining"][size]["gpus"])
         if known:
             return known
@@ -250,7 +250,7 @@ def _paper() -> dict:
 
 def _paper_hours(job: training.Job) -> tuple[float, float]:
     """The least and the most GPU hours that the paper states; NaN where it states none."""
-    size = _paper()["models"].get(job.run.model.name)
+    size = _paper()["models"].get(job.config.model.name)
     if size is None:
         return math.nan, math.nan
     hours = _paper()["pretraining" if job.stage == "pretrain" else "adaptation"][size]["gpu_hours"]
@@ -303,34 +303,34 @@ def _changed(job: training.Job, **changes) -> training.Job:
     """The same training with other settings."""
     section = "pretraining" if job.stage == "pretrain" else "adaptation"
     settings = job.settings.model_copy(update=changes)
-    return replace(job, run=job.run.model_copy(update={section: settings}))
+    return replace(job, config=job.config.model_copy(update={section: settings}))
 
 
-def _by_method(run: Params) -> dict[str, list[str]]:
+def _by_method(config: Params) -> dict[str, list[str]]:
     """The tasks that each method of ours is asked, one for each evaluated cell."""
     found: dict[str, list[str]] = {}
-    for method, task, _ in run.cells:
+    for method, task, _ in config.cells:
         if method in METHODS:  # an API model computes elsewhere
             found.setdefault(method, []).append(task)
     return found
 
 
-def _evaluation(run: Params, method: str, asked: list[str], shape: memory.Shape, counter: Counter,
-                machine: _Machine) -> tuple[dict, str | None]:
+def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Shape,
+                counter: Counter, machine: _Machine) -> tuple[dict, str | None]:
     """The row of a method's evaluation, over all its tasks and seeds, and why it cannot run.
 
     Operations are 2 N a token, read or written; the gold completions stand for what is written.
     Memory is the weights and one sequence: the engine runs as many at once as fit. On the disk an
     adapter is merged while it is evaluated.
     """
-    part, size, about = run.corpus.evaluation, run.evaluation.tensor_parallel, METHODS[method]
+    part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
     found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
     each = part.samples_per_length / counter.each("evaluation")
     tokens = each * sum(one.tokens for one in found)
     longest = max(found, default=Sample(0, 0)).tokens
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
     gpu_hours = machine.hours(2 * shape.parameters * tokens, GENERATION)
-    merged = about.adapted and run.adaptation.method == "pissa"
+    merged = about.adapted and config.adaptation.method == "pissa"
     row = {
         "stage": "evaluation", "method": method, "processes": size,
         "samples": round(each * len(found)), "tokens": round(tokens),

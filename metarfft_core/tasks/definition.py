@@ -118,7 +118,7 @@ class Task:
         if tuple(inputs) != self.rule.arguments:
             raise RuleError(f"{self.id}: the sampler gives {tuple(inputs)}, the rule takes "
                             f"{self.rule.arguments}")
-        return Instance(self.id, length, index, stream, inputs, self.rule.run(inputs))
+        return Instance(self.id, length, index, stream, inputs, self.rule.execute(inputs))
 
     def ask(self, inputs: dict[str, Any]) -> str:
         """The question with the inputs in it, each as a Python literal."""

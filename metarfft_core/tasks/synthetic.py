@@ -58,7 +58,7 @@ def rule(seed: int, number: int) -> Task:
 
 def _ends_soon(task: Task, inputs: dict[str, list[int]]) -> bool:
     try:
-        task.rule.run(inputs)
+        task.rule.execute(inputs)
     except StepLimit:
         return False
     return True

@@ -50,7 +50,7 @@ class Rule:
         self.arguments = tuple(argument.arg for argument in function.args.args)
         self._module = module
 
-    def run(self, inputs: dict[str, Any]) -> Any:
+    def execute(self, inputs: dict[str, Any]) -> Any:
         """The rule's answer on `inputs` (by argument name), which stay as they are.
 
         Raises StepLimit where a loop seems endless, as `trace` and `recite` do.

@@ -130,11 +130,11 @@ def load_training(job: "Job", tokenizer) -> tuple:
     datasets.disable_progress_bars()
     datasets.disable_caching()
 
-    run, settings = job.run, job.settings
+    config, settings = job.config, job.settings
     split, _ = job.splits
-    pools, shares = [corpus.read(run, split, job.format, job.task)], [1.0]
+    pools, shares = [corpus.read(config, split, job.format, job.task)], [1.0]
     if job.stage == "pretrain" and settings.in_context_share:
-        pools.append(corpus.read(run, "in_context", job.format))
+        pools.append(corpus.read(config, "in_context", job.format))
         shares.append(settings.in_context_share)
     if settings.mix:
         pools.append(general(settings.mix))
@@ -148,7 +148,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
     columns = ["task", "length", "prompt", "completion"]
     together = datasets.concatenate_datasets([pool.select_columns(columns) for pool in pools])
     data = encode(together.select(used), tokenizer)
-    check_samples(data, run.model.context, tokenizer.eos_token_id,
+    check_samples(data, config.model.context, tokenizer.eos_token_id,
                           f"{job.name}, split {split}")
     places = {row: place for place, row in enumerate(used)}
     epoch = len(pools[0]) / shares[0] / settings.batch_size
@@ -165,7 +165,7 @@ def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
         return steps
 
     def trained(format: str, needed: int) -> list[int]:
-        data = corpus.read(job.run, "adaptation", format, job.task)
+        data = corpus.read(job.config, "adaptation", format, job.task)
         order = sample_order([samples], [1.0], needed, job.order_seed)
         completions = data.select(order)["completion"]
         return [len(ids) for ids in models.encode_completions(tokenizer, list(completions))]
@@ -179,8 +179,8 @@ def load_validation(job: "Job", tokenizer):
     from metarfft_core import corpus
 
     _, split = job.splits
-    data = encode(corpus.read(job.run, split, job.format, job.task), tokenizer)
-    check_samples(data, job.run.model.context, tokenizer.eos_token_id,
+    data = encode(corpus.read(job.config, split, job.format, job.task), tokenizer)
+    check_samples(data, job.config.model.context, tokenizer.eos_token_id,
                           f"{job.name}, split {split}")
     return data
 

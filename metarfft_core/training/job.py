@@ -26,7 +26,7 @@ class Job:
     samples; it is the run's own where it is not given.
     """
 
-    run: Params
+    config: Params
     stage: str
     task: str | None = None
     method: str | None = None
@@ -44,31 +44,32 @@ class Job:
                                   f"{', '.join(map(repr, given))}")
             return
         if self.seed is None:
-            object.__setattr__(self, "seed", self.run.seed)
+            object.__setattr__(self, "seed", self.config.seed)
         for place, name in enumerate(("task", "method")):
-            allowed = list(dict.fromkeys(cell[place] for cell in self.run.trainings))
+            allowed = list(dict.fromkeys(cell[place] for cell in self.config.trainings))
             if given[place] not in allowed:
                 raise ParamsError(f"{name}: expected one of {', '.join(allowed)}, "
                                   f"got {given[place]!r}")
-        if (self.task, self.method, self.seed) not in self.run.trainings:
+        if (self.task, self.method, self.seed) not in self.config.trainings:
             raise ParamsError(f"seed: this run has no training of {self.method} on {self.task} "
                               f"with seed {self.seed}")
 
     @property
     def name(self) -> str:
-        seed = f"seed {self.seed}" if self.stage == "adapt" and self.seed != self.run.seed else None
+        other = self.stage == "adapt" and self.seed != self.config.seed
+        seed = f"seed {self.seed}" if other else None
         return " ".join(part for part in (self.stage, self.task, self.method, seed) if part)
 
     @property
     def folder(self) -> Path:
         if self.stage == "pretrain":
-            return self.run.folder / "pretrain"
-        seed = "" if self.seed == self.run.seed else f"-seed{self.seed}"
-        return self.run.folder / "adapt" / self.task / f"{self.method}{seed}"
+            return self.config.folder / "pretrain"
+        seed = "" if self.seed == self.config.seed else f"-seed{self.seed}"
+        return self.config.folder / "adapt" / self.task / f"{self.method}{seed}"
 
     @property
     def settings(self) -> params.Training:
-        return self.run.pretraining if self.stage == "pretrain" else self.run.adaptation
+        return self.config.pretraining if self.stage == "pretrain" else self.config.adaptation
 
     @property
     def format(self) -> str:
@@ -91,26 +92,26 @@ class Job:
 
     @property
     def order_seed(self) -> int:
-        return self.run.seed if self.seed is None else self.seed
+        return self.config.seed if self.seed is None else self.seed
 
 
-def stage_folder(run: Params, stage: str, task: str | None = None, method: str | None = None,
+def stage_folder(config: Params, stage: str, task: str | None = None, method: str | None = None,
                  seed: int | None = None) -> Path:
     """The folder of one training, with its log, its model or adapter, and its manifest."""
-    return Job(run, stage, task, method, seed).folder
+    return Job(config, stage, task, method, seed).folder
 
 
-def model_folder(run: Params) -> Path:
+def model_folder(config: Params) -> Path:
     """The RF-pretrained model: plain bfloat16 safetensors with tokenizer and chat template."""
-    return Job(run, "pretrain").folder / "model"
+    return Job(config, "pretrain").folder / "model"
 
 
-def jobs(run: Params) -> list[Job]:
+def jobs(config: Params) -> list[Job]:
     """Every training that a run needs, in order: RF-pretraining first, where it has a use."""
-    adaptations = [Job(run, "adapt", *cell) for cell in run.trainings]
+    adaptations = [Job(config, "adapt", *cell) for cell in config.trainings]
     used = any(job.after_pretraining for job in adaptations) or \
-        "meta_1shot" in run.evaluation.in_context
-    return [Job(run, "pretrain")] * used + adaptations
+        "meta_1shot" in config.evaluation.in_context
+    return [Job(config, "pretrain")] * used + adaptations
 
 
 def read_log(folder: Path) -> list[dict]:
@@ -139,13 +140,13 @@ def finished(job: Job) -> bool:
     Raises ParamsError where it cannot be started, or is another's.
     """
     manifest = read_json(job.manifest) if job.manifest.exists() else None
-    if manifest and manifest["params_digest"] != job.run.digest:
+    if manifest and manifest["params_digest"] != job.config.digest:
         raise ParamsError(f"{job.folder} was trained with other parameters (digest "
-                          f"{manifest['params_digest']}, this run has {job.run.digest}): give this "
-                          "run another name, or delete that folder")
-    if job.after_pretraining and not finished(Job(job.run, "pretrain")):
+                          f"{manifest['params_digest']}, this run has {job.config.digest}): give "
+                          "this run another name, or delete that folder")
+    if job.after_pretraining and not finished(Job(job.config, "pretrain")):
         raise ParamsError(f"{job.name} starts from the RF-pretrained model: finish the stage "
-                          f"pretrain of run {job.run.name} first")
+                          f"pretrain of run {job.config.name} first")
     return manifest is not None and lost(job) is None and _same_start(job, manifest)
 
 
@@ -163,13 +164,14 @@ def _same_start(job: Job, manifest: dict) -> bool:
     """Whether an adaptation was trained from the RF-pretrained model that is there now."""
     if not job.after_pretraining or "base_model" not in manifest:
         return True
-    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.run)):
+    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.config)):
         raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
-                          f"{model_folder(job.run)}: delete {job.folder}, and it is trained again")
+                          f"{model_folder(job.config)}: delete {job.folder}, and it is trained "
+                          "again")
     return True
 
 
 def base_folder(job: Job) -> str:
     """The folder of the model that a training starts from."""
-    return models.resolve(str(model_folder(job.run)) if job.after_pretraining
-                          else job.run.model.name)
+    return models.resolve(str(model_folder(job.config)) if job.after_pretraining
+                          else job.config.model.name)

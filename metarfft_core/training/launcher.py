@@ -14,14 +14,14 @@ from metarfft_core.training.job import (
 )
 
 
-def launch(run: Params, stage: str, task: str | None = None, method: str | None = None,
+def launch(config: Params, stage: str, task: str | None = None, method: str | None = None,
            seed: int | None = None) -> Path:
     """Run one training under `accelerate launch`, printing what it prints; see `launch_all`.
 
     Returns the stage's folder, at once where the training is finished. Raises ParamsError for a
     user's error, RuntimeError with the last lines where the training fails.
     """
-    job = Job(run, stage, task, method, seed)
+    job = Job(config, stage, task, method, seed)
     _launch([job])
     return job.folder
 
@@ -31,7 +31,7 @@ def launch_variable(stage: str) -> str:
     return f"METARFFT_{stage.upper()}_ON"
 
 
-def launch_all(run: Params) -> None:
+def launch_all(config: Params) -> None:
     """Run every training of a run: RF-pretraining, then the adaptations.
 
     On GPUs, RF-pretraining takes all of them and an adaptation takes one, as many at once as there
@@ -39,19 +39,19 @@ def launch_all(run: Params) -> None:
     says otherwise: then as many adaptations run at once as its processes leave GPUs for. On a
     CPU adaptation.workers run at once.
     """
-    _launch([job for job in jobs(run) if job.stage == "pretrain"])
-    launch_adaptations(run)
+    _launch([job for job in jobs(config) if job.stage == "pretrain"])
+    launch_adaptations(config)
 
 
-def launch_adaptations(run: Params) -> None:
+def launch_adaptations(config: Params) -> None:
     """The second half of `launch_all`."""
-    _launch([job for job in jobs(run) if job.stage == "adapt"])
+    _launch([job for job in jobs(config) if job.stage == "adapt"])
 
 
 def _launch(every: list[Job]) -> None:
     left = []
     for job in every:
-        params.open_folder(job.run)
+        params.open_folder(job.config)
         if finished(job):
             print(f"{job.name}: finished, in {job.folder}")
         else:
@@ -61,12 +61,12 @@ def _launch(every: list[Job]) -> None:
                       flush=True)
     if not left:
         return
-    models.resolve(left[0].run.model.name)  # refused or downloaded here: a training is offline
+    models.resolve(left[0].config.model.name)  # refused or downloaded here: a training is offline
     options, size = _launch_options(left[0])
     commands = []
     for job in left:
         line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m",
-                "metarfft_core.training", "--params", str(job.run.folder / "params.yaml"),
+                "metarfft_core.training", "--params", str(job.config.folder / "params.yaml"),
                 "--stage", job.stage]
         for option in ("task", "method", "seed"):
             value = getattr(job, option)
@@ -109,7 +109,7 @@ def _configured(job: Job, path: Path) -> int:
 
 def _workers(job: Job) -> int:
     """The trainings of a stage that share a CPU."""
-    return 1 if job.stage == "pretrain" else job.run.adaptation.workers
+    return 1 if job.stage == "pretrain" else job.config.adaptation.workers
 
 
 _ACCELERATE = Path(__file__).parent.parent / "data" / "accelerate"  # copies of params/accelerate

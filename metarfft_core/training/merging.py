@@ -21,7 +21,7 @@ from metarfft_core.training.job import (
 
 
 @contextmanager
-def weights(run: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
+def weights(config: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
     """A folder with the plain bfloat16 weights and the tokenizer that a method answers a task with.
 
     An adapter is merged into a folder that is gone after the block: the merged weights of every
@@ -29,9 +29,9 @@ def weights(run: Params, method: str, task: str, seed: int | None = None) -> Ite
     """
     if not METHODS[method].adapted:
         pretrained = METHODS[method].start == "pretrained"
-        yield model_folder(run) if pretrained else Path(models.resolve(run.model.name))
+        yield model_folder(config) if pretrained else Path(models.resolve(config.model.name))
         return
-    job = Job(run, "adapt", task, method, seed)
+    job = Job(config, "adapt", task, method, seed)
     if (job.folder / "model").exists():  # a full fine-tuning
         yield job.folder / "model"
         return
@@ -45,7 +45,7 @@ def weights(run: Params, method: str, task: str, seed: int | None = None) -> Ite
         shutil.rmtree(merged, ignore_errors=True)
 
 
-def export(run: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
+def export(config: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
     """Write the merged bfloat16 weights of a finished adaptation to `folder`, whole.
 
     The plain LoRA stands in the training's own folder. Raises ParamsError where the training is
@@ -53,10 +53,10 @@ def export(run: Params, method: str, task: str, folder: Path, seed: int | None =
     """
     if Path(folder).exists():
         raise ParamsError(f"{folder} exists: name a folder that does not")
-    job = Job(run, "adapt", task, method, seed)
+    job = Job(config, "adapt", task, method, seed)
     if not finished(job):
         raise ParamsError(f"{job.name} is not finished: there is no {job.manifest}")
-    with weights(run, method, task, seed) as made, whole_folder(Path(folder)) as temporary:
+    with weights(config, method, task, seed) as made, whole_folder(Path(folder)) as temporary:
         shutil.copytree(made, temporary, dirs_exist_ok=True)
     return Path(folder)
 
@@ -67,7 +67,7 @@ def pissa_start_of(job: Job, base: str) -> Path | None:
         return None
     rank = job.settings.rank
     if job.after_pretraining:
-        folder = Job(job.run, "pretrain").folder / f"pissa-{rank}"
+        folder = Job(job.config, "pretrain").folder / f"pissa-{rank}"
     else:
         folder = models.cache_folder() / "pissa" / f"{models.weights_hash(base)[:16]}-{rank}"
     return models.pissa_start(base, rank, folder)

@@ -29,7 +29,7 @@ def pieces(job: Job, number: int = 0) -> list[Piece]:
 
     Raises ParamsError where the training takes no sample of that number.
     """
-    tokenizer = models.load_tokenizer(job.run.model.name)
+    tokenizer = models.load_tokenizer(job.config.model.name)
     data, order, _ = batches.load_training(job, tokenizer)
     if not 0 <= number < len(order):
         raise ParamsError(f"number: {job.name} takes {len(order)} samples, numbered from 0 to "

@@ -48,7 +48,7 @@ WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's Pi
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-def train(run: Params, stage: str, task: str | None = None, method: str | None = None,
+def train(config: Params, stage: str, task: str | None = None, method: str | None = None,
           seed: int | None = None) -> Path:
     """Run one training in this process; returns its folder.
 
@@ -56,11 +56,11 @@ def train(run: Params, stage: str, task: str | None = None, method: str | None =
     is loaded: for a batch that does not divide, for a sample longer than the context, and for
     whatever `finished` refuses.
     """
-    job = Job(run, stage, task, method, seed)
+    job = Job(config, stage, task, method, seed)
     if not finished(job):
         world = int(os.environ.get("WORLD_SIZE", 1))
         accumulation = batches.accumulation_steps(job.settings, world)
-        _check_trackers(run)
+        _check_trackers(config)
         with processes.alone(job.folder) if _is_main() else nullcontext():
             # Another process may have done it while this one waited for the folder.
             if not _agreed(finished(job), world):
@@ -91,8 +91,8 @@ def _agreed(value: bool, world: int) -> bool:
     return broadcast_object_list([value])[0]
 
 
-def _check_trackers(run: Params) -> None:
-    for name in run.trackers:
+def _check_trackers(config: Params) -> None:
+    for name in config.trackers:
         if find_spec(name) is None:
             raise ParamsError(f"trackers: the package {name} is not installed")
 
@@ -146,7 +146,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
 
     settings, gpu = job.settings, torch.cuda.is_available()
     early = settings.early_stopping_patience is not None
-    if "tensorboard" in job.run.trackers:
+    if "tensorboard" in job.config.trackers:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.folder / "tensorboard")
     # Or each GPU would keep whole gradients while it accumulates.
     each = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
@@ -165,7 +165,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
         restore_callback_states_from_checkpoint=early,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
-        report_to=list(job.run.trackers) or "none", run_name=f"{job.run.name} {job.name}",
+        report_to=list(job.config.trackers) or "none", run_name=f"{job.config.name} {job.name}",
         accelerator_config=each if _sharded() and settings.method == "full" else None,
         dataloader_pin_memory=gpu, ddp_timeout=WAIT_SECONDS, ddp_find_unused_parameters=False,
         ddp_backend="gloo" if not gpu and "WORLD_SIZE" in os.environ else None)
@@ -280,7 +280,7 @@ def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> fl
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
         models.save(model, base, job.folder / "model")
         return models.change_full(base, source)
-    name = str(base) if job.after_pretraining else job.run.model.name
+    name = str(base) if job.after_pretraining else job.config.model.name
     models.save_adapter(start, source, name, job.folder)
     if job.stage == "pretrain":
         models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model")
@@ -298,12 +298,12 @@ def _provenance(job: Job, tokenizer) -> dict:
     from metarfft_core import corpus
 
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
-    made = corpus.provenance(job.run)
+    made = corpus.provenance(job.config)
     splits = [*job.splits]
     if job.stage == "pretrain" and job.settings.in_context_share:
         splits.append("in_context")
-    data = {str(path.relative_to(job.run.folder)): sha256(path) for split in splits
-            for path in corpus.files(job.run, split, job.format, job.task)}
+    data = {str(path.relative_to(job.config.folder)): sha256(path) for split in splits
+            for path in corpus.files(job.config, split, job.format, job.task)}
     if job.settings.mix:
         data[job.settings.mix.file] = sha256(job.settings.mix.path)
     return {"params_digest": made["params_digest"], "seed": job.order_seed,
@@ -335,9 +335,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        run = params.load(options.params)
-        params.open_folder(run)
-        train(run, options.stage, options.task, options.method, options.seed)
+        config = params.load(options.params)
+        params.open_folder(config)
+        train(config, options.stage, options.task, options.method, options.seed)
     except (ParamsError, OSError) as error:
         user = isinstance(error, ParamsError)
         print(f"error: {error if user else explain(error)}", file=sys.stderr)

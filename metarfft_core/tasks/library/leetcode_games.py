@@ -149,7 +149,7 @@ class FindWinnerOnATicTacToeGame:
 
     def sample(rng, length):
         """Games without a move after a win; from five moves on, half of them end with one."""
-        state = FindWinnerOnATicTacToeGame.rule.run
+        state = FindWinnerOnATicTacToeGame.rule.execute
         cells = [[row, column] for row in range(3) for column in range(3)]
         won = length >= 5 and rng.random() < 0.5
         while True:
