@@ -36,8 +36,8 @@ def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
     """Read and score the answer of a generated text.
 
     Args:
-        finish_reason: "length" for a text that the decoding limit ended, "refused" if the server
-            gave no text; anything else is a finished text.
+        finish_reason: "length" for a text that the decoding limit ended, "refused" for a prompt
+            that a server refused; any other value is a finished text.
         gold: The stored answer, a repr.
 
     Returns:
