@@ -98,7 +98,7 @@ def _draw(rng: Random, number: int) -> Task:
 
 
 def _names(rng: Random, count: int) -> list[str]:
-    """Meaningless words of two or three syllables, all different."""
+    """Meaningless words of two or three syllables, all different and none a Python keyword."""
     names: list[str] = []
     while len(names) < count:
         word = "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou")
