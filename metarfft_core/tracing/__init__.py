@@ -5,7 +5,7 @@
     sharing.py      which names may refer to the same list: a rule may not change its tables
     shown.py        how a trace shows what a line reads
     sites.py        the places in a rule that record, and the code that writes records
-    question.py     where the arguments are in a question
+    question.py     the positions of the arguments in a question
     compiler.py     compiles a rule's text to a function that records what it executes
     rule.py         Rule(source): checked, run, traced
     steps.py        what a trace says, as data

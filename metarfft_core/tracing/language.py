@@ -39,8 +39,8 @@ def check(source: str) -> ast.Module:
     """Parse a rule's text and refuse what is outside the subset.
 
     Returns:
-        The syntax tree: tables (assignments of literals to upper-case names), helper rules, and
-        last the rule itself.
+        The syntax tree. It holds tables (assignments of literals to upper-case names), helper
+        rules, and last the rule itself.
 
     Raises:
         RuleError: The rule leaves the subset; the message gives the line and the reason.

@@ -17,23 +17,14 @@ class StepLimit(RuntimeError):
 
 
 class Site(NamedTuple):
-    """A place in a rule that records, with the wording of its facts.
+    """A place in a rule that records, with the wording of its facts."""
 
-    Attributes:
-        line: The line of the rule, from 1.
-        code: What a trace recites for the line.
-        facts: (kind, left, right) templates that take the values in order.
-        template: `template % values` is the line of a trace.
-        changes: Format strings for what the line changes, such as `total = {1}`.
-        loops: Whether a pass of a loop begins or ends here.
-    """
-
-    line: int
-    code: str
-    facts: tuple[tuple[str, str, str], ...]
-    template: str
-    changes: tuple[str, ...]
-    loops: bool
+    line: int  # of the rule, from 1
+    code: str  # what a trace recites for the line
+    facts: tuple[tuple[str, str, str], ...]  # (kind, left, right): templates for the values
+    template: str  # `template % values` is the line of a trace
+    changes: tuple[str, ...]  # format strings for what the line changes, such as `total = {1}`
+    loops: bool  # whether a pass of a loop begins or ends here
 
     def step(self, values: tuple[str, ...]) -> Step:
         """The step that a record of this site with these values describes."""
