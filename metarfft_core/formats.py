@@ -1,4 +1,4 @@
-"""The formats of a sample: the same instance and answer, said in different ways (Section 2).
+"""The formats of a sample: one instance and its answer in different forms (Section 2).
 
 | format       | prompt                      | completion                                  |
 |--------------|-----------------------------|---------------------------------------------|
@@ -7,9 +7,9 @@
 | `rfft`       | rule as Python, question    | the recited execution, then the answer      |
 | `rfft_nl`    | rule in sentences, question | the same, recited in those sentences        |
 
-Every completion ends with `So the answer is X`, X being the answer as a Python literal, and no
-newline. The execution of `rfft` has two wordings: the kit's, of one line for each executed line of
-the rule, and the paper's, which says the same at greater length.
+Every completion ends with `So the answer is X`, without a newline; X is the answer as a Python
+literal. The execution of `rfft` has two wordings: the kit's, with one line for each executed line
+of the rule, and the paper's, which says the same at greater length.
 """
 
 from random import Random
@@ -26,20 +26,25 @@ INSTRUCTION = "Follow the given rule step by step to answer the question."
 EXEMPLAR_LENGTHS = range(1, 5)
 """The paper's exemplars take fewer than 5 steps, which we read as a length below 5."""
 EXEMPLAR_DRAWS = 100
-"""How often an exemplar is drawn that must differ from the question, before giving up."""
+"""The number of draws, before giving up, for an exemplar that differs from the question."""
 
 
 class Example(NamedTuple):
-    """What a model is given and what it is to write."""
+    """The prompt that a model is given and the completion that it should write."""
 
     prompt: str
     completion: str
 
 
 def render(task: Task, instance: Instance, format: str, wording: str = "kit") -> Example:
-    """The prompt and completion of an instance; ValueError lists the formats and wordings.
+    """The prompt and completion of an instance.
 
-    `wording` is that of `rfft`; the other formats have only one.
+    Args:
+        format: One of FORMATS.
+        wording: One of WORDINGS, for `rfft`; the other formats have only one wording.
+
+    Raises:
+        ValueError: The format or wording is unknown; the message lists those that exist.
     """
     rule = _rule(task, format, wording)
     question, completion = task.ask(instance.inputs), _completion(task, instance, format, wording)
@@ -48,10 +53,17 @@ def render(task: Task, instance: Instance, format: str, wording: str = "kit") ->
 
 def render_in_context(task: Task, instance: Instance, format: str, seed: int,
                       wording: str = "kit") -> Example:
-    """The same, with a worked exemplar before the question: rule, exemplar, question.
+    """The prompt and completion of an instance, with a worked exemplar before the question.
 
-    The exemplar is a short instance of the same task with other inputs, drawn from the stream
-    "exemplar" by `seed` and the instance. Raises ValueError where there is none.
+    The exemplar is a short instance of the same task with other inputs. `seed` and the instance
+    determine it; it is drawn from the stream "exemplar".
+
+    Args:
+        format: One of FORMATS.
+        wording: One of WORDINGS, for `rfft`; the other formats have only one wording.
+
+    Raises:
+        ValueError: The format or wording is unknown, or the task has no exemplar.
     """
     rule = _rule(task, format, wording)
     shown = exemplar(task, instance, seed)
@@ -61,7 +73,7 @@ def render_in_context(task: Task, instance: Instance, format: str, seed: int,
 
 
 def exemplar(task: Task, instance: Instance, seed: int) -> Instance:
-    """The exemplar that stands before an instance; ValueError where the task has no other one."""
+    """The exemplar for an instance; raises ValueError if no draw differs from the instance."""
     lengths = [length for length in EXEMPLAR_LENGTHS if length in task.lengths]
     rng = Random(f"{seed}/exemplar/{task.id}/{instance.stream}/{instance.length}/{instance.index}")
     for _ in range(EXEMPLAR_DRAWS if lengths else 0):
@@ -74,7 +86,7 @@ def exemplar(task: Task, instance: Instance, seed: int) -> Instance:
 
 
 def _rule(task: Task, format: str, wording: str) -> str:
-    """What a prompt says before its question: instruction and rule, or nothing."""
+    """The text of a prompt before its question: instruction and rule, or nothing."""
     for value, allowed, key in ((format, FORMATS, "format"), (wording, WORDINGS, "wording")):
         if value not in allowed:
             raise ValueError(f"{key}: allowed are {', '.join(allowed)}; got {value!r}")
@@ -100,6 +112,6 @@ def _completion(task: Task, instance: Instance, format: str, wording: str) -> st
 
 
 def parse_answer(text: str) -> str | None:
-    """The text behind the last "So the answer is", stripped, or None where there is none."""
+    """The text after the last "So the answer is", stripped; None if the phrase is missing."""
     _, found, answer = text.rpartition(ANSWER.strip())
     return answer.strip() if found else None

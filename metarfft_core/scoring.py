@@ -1,4 +1,4 @@
-"""How an answer is read and scored: the one rule, for evaluation, error analysis and rewards."""
+"""The one way to read and score an answer, for evaluation, error analysis and rewards."""
 
 import ast
 import warnings
@@ -10,10 +10,11 @@ OUTCOMES = ("right", "wrong", "no_answer", "cut")
 
 
 def same_answer(answer: str, gold: str) -> bool:
-    """Whether a parsed answer is the stored one (a repr): the one rule of scoring.
+    """Whether a parsed answer equals the stored answer, which is a repr.
 
-    They are the same text, white space around it aside, or both are Python literals with the
-    same repr: "[1,2]" is "[1, 2]", but "1" is neither "1.0" nor "True" nor "'1'".
+    Two answers are equal if they are the same text apart from surrounding white space, or if both
+    are Python literals with the same repr: "[1,2]" equals "[1, 2]", but "1" does not equal "1.0",
+    "True" or "'1'".
     """
     if answer.strip() == gold.strip():
         return True
@@ -22,17 +23,26 @@ def same_answer(answer: str, gold: str) -> bool:
 
 
 def _literal(text: str) -> str | None:
-    """The repr of the Python literal in `text`, None where it holds none."""
+    """The repr of the Python literal in `text`; None if `text` is not a literal."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model may write what Python warns about
+            warnings.simplefilter("ignore")  # a model may write text that Python warns about
             return repr(ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 
 
 def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
-    """The parsed answer (None where there is none) and the outcome of a generated text."""
+    """Read and score the answer of a generated text.
+
+    Args:
+        finish_reason: "length" for a text that the decoding limit ended, "refused" for a prompt
+            that a server refused; any other value is a finished text.
+        gold: The stored answer, a repr.
+
+    Returns:
+        The parsed answer, or None if there is none, and one of OUTCOMES.
+    """
     if finish_reason == "refused":
         return None, "no_answer"
     answer = formats.parse_answer(text)
@@ -44,5 +54,5 @@ def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
 
 
 def recompute(rows: Iterable[Mapping]) -> list[str]:
-    """The outcomes of stored rows once more, from text, finish reason and stored answer alone."""
+    """Recompute the outcomes of stored rows from text, finish reason and stored answer alone."""
     return [score(row["text"], row["finish_reason"], row["gold_answer"])[1] for row in rows]

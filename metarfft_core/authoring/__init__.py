@@ -1,1 +1,1 @@
-"""Checks and the gallery of tasks, also of a user's own."""
+"""Tools for authors of tasks: checks, the loading of a user's file, and the gallery."""

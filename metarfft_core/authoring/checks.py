@@ -1,13 +1,13 @@
-"""The checks of a task, for tasks of a user's own: is all that is derived from it true?
+"""Checks for a user's own task: is everything that is derived from it true?
 
     @tasks.task("own_sum", source="own", length="number of items")
     class Sum: ...
 
     print(checks.check(Sum))
 
-A declared task has passed the subset of rules. The checks draw instances, run the rule as plain
-Python and traced, render every format, read the traces back and let the replay judge them. What
-they need is the standard library; docs/own_tasks.md tells how to declare a task.
+The rule of a declared task is already in the subset of Python. The checks draw instances, run the
+rule as plain Python and traced, render every format, parse the traces and let the replay judge
+them. They need only the standard library. docs/own_tasks.md explains how to declare a task.
 """
 
 import ast
@@ -22,25 +22,25 @@ from typing import Any, NamedTuple
 from metarfft_core import formats
 from metarfft_core.authoring import elsewhere
 from metarfft_core.authoring.loading import CheckError, explain, where
-from metarfft_core.authoring.loading import load as load  # users take it from here
+from metarfft_core.authoring.loading import load as load  # users import it from here
 from metarfft_core.tasks.definition import Instance, Task
 from metarfft_core.tracing import question
 from metarfft_core.tracing.judge import parse, replay
 from metarfft_core.tracing.judge.evaluator import DIGITS, TOO_LARGE, is_too_large
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 30)
-"""The lengths that are checked unless others are asked for, beside the shortest of the task."""
+"""The lengths that are checked by default, in addition to the shortest of the task."""
 SAMPLES = 5
 TEXTS = {name: (name, "kit") for name in formats.FORMATS} | {"rfft_paper": ("rfft", "paper")}
-"""What is checked of an instance: name -> (format, wording)."""
+"""The texts of an instance that are checked: name -> (format, wording)."""
 DRAWS = 100
-"""Instances of a length that are drawn for the numbers of a report."""
+"""The number of instances of each length that are drawn for a report."""
 LINE_LIMIT = 50_000
-"""The most lines that a rule executes on one instance; more is taken for an endless loop."""
+"""The most lines that a rule executes on one instance; more counts as an endless loop."""
 DEPTH_LIMIT = 900
 """The most calls of rules inside each other. Python allows 1,000, of which the caller uses some."""
 class Row(NamedTuple):
-    """What was found at one length of a task."""
+    """The numbers of one length of a task."""
 
     length: int
     distinct: int  # different inputs among `draws`
@@ -50,19 +50,19 @@ class Row(NamedTuple):
     yes: float | None  # share of True, for a task whose answers are True and False
     lines: int  # the most lines of a trace
     characters: dict[str, int]  # by key of TEXTS: mean of prompt and completion
-    tokens: dict[str, int]  # the same in tokens, where they can be counted
+    tokens: dict[str, int]  # the same in tokens; empty without a counter of tokens
 
 
 class Report(NamedTuple):
-    """The numbers of a task that passed its checks, a row for each length."""
+    """The numbers of a task that passed its checks, one row for each length."""
 
     task: str
-    samples: int  # checked at each length
+    samples: int  # how many instances were checked at each length
     rows: list[Row]
     note: str = ""  # what could not be checked
 
     def cells(self) -> list[dict[str, Any]]:
-        """A flat dict for each length, such as `pandas.DataFrame(report.cells())` takes."""
+        """A flat dict for each length, for example for `pandas.DataFrame(report.cells())`."""
         return [{"task": self.task, "length": row.length,
                  "distinct": f"{row.distinct}/{row.draws}", "answers": row.answers,
                  "commonest": row.commonest,
@@ -84,11 +84,20 @@ class Report(NamedTuple):
 
 def check(task: Task, lengths: Iterable[int] | None = None, samples: int = SAMPLES, *,
           draws: int = DRAWS, tokens: Callable[[str, str], int] | None = None) -> Report:
-    """Check `samples` instances of each length, in every format; returns the task's numbers.
+    """Check instances of a task in every format.
 
-    `draws` instances of each length are drawn for the counts, and again in two other processes.
-    `tokens(prompt, completion)` counts tokens, such as `models.token_counter(name)`. Raises
-    CheckError at the first thing wrong.
+    Args:
+        lengths: The lengths to check; LENGTHS and the task's shortest if None.
+        samples: The number of instances of each length to check.
+        draws: The number of instances of each length to draw for the counts, here and again in
+            two other processes.
+        tokens: Counts the tokens of (prompt, completion), as `models.token_counter(name)` does.
+
+    Returns:
+        The numbers of the task.
+
+    Raises:
+        CheckError: The first fault that the checks find.
     """
     report, = check_all([task], lengths, samples, draws=draws, tokens=tokens)
     return report
@@ -97,7 +106,7 @@ def check(task: Task, lengths: Iterable[int] | None = None, samples: int = SAMPL
 def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
               samples: int = SAMPLES, *, draws: int = DRAWS,
               tokens: Callable[[str, str], int] | None = None) -> Iterator[Report]:
-    """The same for several tasks, a report each, with the same two processes for all of them."""
+    """Check several tasks as `check` does, with the same two processes for all of them."""
     if samples < 1:
         raise CheckError(f"samples: at least 1 is needed, got {samples}")
     asked = None if lengths is None else sorted(set(lengths))
@@ -123,7 +132,7 @@ def _lengths(task: Task, asked: list[int] | None) -> list[int]:
 
 
 def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhere) -> str:
-    """Hold instances against those of other processes; a note where that is not possible."""
+    """Compare instances with those of other processes; returns a note if that is impossible."""
     try:
         other = others.compare(task, drawn)
     except elsewhere.NotDrawn as why:
@@ -138,7 +147,14 @@ def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhe
 
 def false_lines(task: Task, instance: Instance, name: str,
                 example: formats.Example) -> list[replay.FalseLine]:
-    """What the replay finds in an instance's text, a key of TEXTS (empty: all true)."""
+    """The false lines that the replay finds in an example of an instance.
+
+    Args:
+        name: The key of the example in TEXTS.
+
+    Raises:
+        ValueError: `name` is not in TEXTS.
+    """
     match name:
         case "rfft":
             return replay.judge(*example, task.question)
@@ -149,12 +165,12 @@ def false_lines(task: Task, instance: Instance, name: str,
         case "scratchpad":
             return replay.judge_scratchpad(task.rule_source, instance.inputs, example.completion)
         case "direct":
-            return []  # it states nothing but the answer
+            return []  # it states only the answer
     raise ValueError(f"text: allowed are {', '.join(TEXTS)}; got {name!r}")
 
 
 def _row(task: Task, length: int, samples: int, draws: int, tokens) -> tuple[Row, list[str]]:
-    """The numbers of a length, and the texts of the instances that were drawn, by index."""
+    """The numbers of one length, and the texts of the drawn instances, by index."""
     texts = [_checked(task, length, index) for index in range(samples)]
     drawn = [_drawn(task, length, index) for index in reversed(range(max(samples, draws)))]
     for index, (instance, _) in enumerate(texts):
@@ -188,7 +204,7 @@ def _wrong(task: Task, length: int, index: int, what: str) -> CheckError:
 # --- one instance
 
 def _checked(task: Task, length: int, index: int) -> tuple[Instance, dict[str, formats.Example]]:
-    """An instance and its text in every format; CheckError at the first thing wrong."""
+    """An instance and its text in every format; raises CheckError at the first fault."""
     instance = _drawn(task, length, index, guarded=True)
     before = elsewhere.text(instance)
     examples: dict[str, formats.Example] = {}
@@ -224,7 +240,7 @@ def _drawn(task: Task, length: int, index: int, guarded: bool = False) -> Instan
     drawn = replace(task, sampler=sampler) if guarded else task
     try:
         instance = drawn.sample(length=length, seed=0, index=index, stream=elsewhere.STREAM)
-        elsewhere.text(instance)  # some numbers cannot be written
+        elsewhere.text(instance)  # Python cannot write some numbers
     except CheckError as error:
         raise _wrong(task, length, index, str(error)) from None
     except Exception as error:
@@ -245,7 +261,7 @@ def _is_data(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value as text; Python refuses to write some."""
+    """A value as text; Python refuses to write numbers with too many digits."""
     try:
         return repr(value)
     except ValueError:
@@ -253,12 +269,16 @@ def _shown(value: Any) -> str:
 
 
 def _run(task: Task, inputs: dict[str, Any]) -> Any:
-    """The answer of the rule's text run as plain Python, with its line named where it fails."""
+    """Run the rule's text as plain Python; returns the answer.
+
+    Raises:
+        CheckError: The rule fails or passes a limit; the message names the line.
+    """
     names: dict[str, Any] = {}
     file = f"<text of {task.id}>"
     lines = task.rule_source.split("\n")
     before = sys.gettrace()
-    exec(compile(task.rule_source, file, "exec"), names)  # passed the subset when it was declared
+    exec(compile(task.rule_source, file, "exec"), names)  # the declaration checked the subset
     arguments = copy.deepcopy(list(inputs.values()))
     try:
         sys.settrace(_Guard(file, lines).event)
@@ -273,7 +293,7 @@ def _run(task: Task, inputs: dict[str, Any]) -> Any:
 
 
 class _Guard:
-    """Watches a rule that is executed, and ends it where it goes beyond what a trace can hold."""
+    """Watches a running rule, and ends it if it exceeds what a trace can hold."""
 
     def __init__(self, file: str, lines: list[str]):
         self.file = file
@@ -283,7 +303,7 @@ class _Guard:
         self.last = 1  # the line that was executed last
 
     def event(self, frame: FrameType, event: str, value: Any):
-        """A call, a line or a return, as `sys.settrace` reports it."""
+        """Handle a call, a line or a return, as `sys.settrace` reports it."""
         if frame.f_code.co_filename != self.file:
             return None
         self.depth += {"call": 1, "return": -1}.get(event, 0)
@@ -309,7 +329,7 @@ class _Guard:
 
 def _faults(task: Task, instance: Instance,
             examples: dict[str, formats.Example]) -> Iterator[str]:
-    """What is wrong with an instance and its texts; fills `examples` with these."""
+    """The faults of an instance and its texts; fills `examples` with the texts."""
     asked = task.ask(instance.inputs)
     wrong = question.misplaced(task.question, asked,
                                {name: repr(value) for name, value in instance.inputs.items()})

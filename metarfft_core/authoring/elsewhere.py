@@ -1,8 +1,8 @@
-"""Instances drawn again in other processes, to find a sampler that depends on its process.
+"""A second draw of instances in other processes, to find samplers that depend on their process.
 
-A set of words has another order in each process, and what asks for the locale or for the local
-time gets another answer on another machine. So the tasks are imported again in processes of their
-own, started once for all tasks, and their instances are compared with those drawn here.
+A set of words has a different order in each process, and the locale and the local time differ
+between machines. So separate processes, started once for all tasks, import the tasks again and
+draw their instances, which are compared with those drawn here.
 """
 
 import json
@@ -23,14 +23,14 @@ ENVIRONMENTS = (
     {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "KIT-13:45"},
     {"PYTHONHASHSEED": "2", "LC_ALL": "de_DE.UTF-8", "TZ": "KIT+11:30"},
 )
-"""The settings of the processes. There are two because a set of two words keeps its order under
-every second hash seed, and because this process may have one of the settings itself."""
+"""The environments of the processes. There are two because a set of two words has the same order
+under every second hash seed, and because this process may itself have one of the settings."""
 STREAM = "check"
 """The stream of the instances that are compared."""
 
 
 class Difference(NamedTuple):
-    """An instance that is another one in another process."""
+    """An instance that differs in another process."""
 
     length: int
     index: int
@@ -39,20 +39,21 @@ class Difference(NamedTuple):
 
 
 class NotDrawn(Exception):
-    """A task that another process cannot draw; the message says why."""
+    """Raised for a task that another process cannot draw; the message says why."""
 
 
 def text(instance: Instance) -> str:
-    """What has to be the same in every process."""
+    """The text of an instance that must be the same in every process."""
     return repr((instance.inputs, instance.answer))
 
 
 class Elsewhere:
-    """The other processes, which draw while the block of `with` is executed.
+    """The other processes; they draw while the `with` block runs.
 
-    `wanted` are the tasks with their lengths, in the order in which they are compared; `count` is
-    the number of instances of each length. `program` is what the processes execute; it calls
-    `draw`.
+    Args:
+        wanted: The tasks with their lengths, in the order of the comparisons.
+        count: The number of instances of each length.
+        program: The Python code that the processes execute; it calls `draw`.
     """
 
     def __init__(self, wanted: Sequence[tuple[Task, Sequence[int]]], count: int, program: str):
@@ -82,9 +83,13 @@ class Elsewhere:
             process.wait()
 
     def compare(self, task: Task, drawn: Mapping[int, Sequence[str]]) -> Difference | None:
-        """The first of the instances drawn here, texts by length, that is another one elsewhere.
+        """The first instance that differs in another process, or None.
 
-        Raises NotDrawn where the other processes cannot draw the task.
+        Args:
+            drawn: The texts of the instances drawn here, by length.
+
+        Raises:
+            NotDrawn: The other processes cannot draw the task.
         """
         if not _can_import(task):
             raise NotDrawn(f"it is declared in {task.sampler.__module__}, which cannot be imported "
@@ -114,20 +119,21 @@ def _request(task: Task, lengths: Sequence[int]) -> dict[str, Any]:
 
 
 def _declaration(task: Task) -> list[str]:
-    """What tells whether a task that was found again is the one that is meant."""
+    """The parts of a task that show whether a reimported task is the same one."""
     return [task.rule_source, task.sampler.__qualname__, task.seed_key]
 
 
 # --- in the other processes
 
 def draw(load: Callable[[str], list[Task]]) -> None:
-    """Read from standard input what is asked for, and write a line of JSON for each task.
+    """Read a request from standard input, and write a line of JSON for each task.
 
-    `load` imports a file of tasks that is no module of the path.
+    Args:
+        load: Imports a file of tasks that is not a module on the path.
     """
     request = json.load(sys.stdin)
     with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)  # whatever the tasks print
+        os.dup2(2, 1)  # the tasks may print
         _use_known_locale()
         for one in request["tasks"]:
             try:
@@ -138,7 +144,7 @@ def draw(load: Callable[[str], list[Task]]) -> None:
 
 
 def _use_known_locale() -> None:
-    """A locale that is not installed here would fail, and not be another one."""
+    """Set the locale to C if the environment's locale is not installed, as it would fail."""
     try:
         locale.setlocale(locale.LC_NUMERIC, "")
     except locale.Error:
@@ -147,7 +153,7 @@ def _use_known_locale() -> None:
 
 
 def _find(load: Callable[[str], list[Task]], one: Mapping[str, Any]) -> Task:
-    """The task that is asked for, imported again."""
+    """Import the requested task again; raises LookupError if it is missing or differs."""
     found = [task for task in _tasks(load, one["module"], one["file"]) if task.id == one["id"]]
     try:
         task = found[0] if found else tasks.get(one["id"])
@@ -162,7 +168,7 @@ def _find(load: Callable[[str], list[Task]], one: Mapping[str, Any]) -> Task:
 
 @cache
 def _tasks(load: Callable[[str], list[Task]], name: str, file: str | None) -> list[Task]:
-    """The tasks of a module, imported by its name or else from its file."""
+    """The tasks of a module, which is imported by its name or else from its file."""
     try:
         return [value for value in vars(import_module(name)).values() if isinstance(value, Task)]
     except ModuleNotFoundError as error:
@@ -179,5 +185,5 @@ def _texts(task: Task, lengths: Sequence[int], count: int) -> dict[int, list[str
 def _drawn(task: Task, length: int, index: int) -> str:
     try:
         return text(task.sample(length=length, seed=0, index=index, stream=STREAM))
-    except Exception as error:  # the sampler did not fail where it is compared
+    except Exception as error:  # the sampler did not fail in the first process
         return f"{type(error).__name__}: {error}"

@@ -1,6 +1,6 @@
-"""One page that shows every task: what it asks, its rule and a trace in each format.
+"""The page docs/tasks.md, which shows each task: its question, its rule, a trace in each format.
 
-The page is made from the registry alone and stands in docs/tasks.md; `metarfft gallery` writes it.
+`metarfft gallery` writes the page from the registry alone.
 """
 
 import re
@@ -14,7 +14,7 @@ from metarfft_core.tasks.definition import Task
 
 PAGE = ROOT / "docs" / "tasks.md"
 LENGTH = 3
-"""The length of the instances on the page; the shortest of a task that cannot draw it."""
+"""The length of the instances on the page; a task that cannot draw it shows its shortest."""
 COMMAND = "metarfft gallery"
 
 
@@ -44,9 +44,10 @@ def page() -> str:
 
 
 def write(path: Path = PAGE) -> Path:
-    """Write the page, whole; returns its path.
+    """Write the page atomically and return its path.
 
-    Raises ParamsError where it is to go into the project and there is no checkout.
+    Raises:
+        ParamsError: The page belongs in the project, but there is no checkout.
     """
     if path == PAGE:
         places.need_checkout("the page docs/tasks.md needs")
@@ -63,7 +64,7 @@ def _cell(text: str) -> str:
 
 
 def _section(task: Task) -> str:
-    """One task's part of the page."""
+    """The section of one task."""
     length = LENGTH if LENGTH in task.lengths else task.lengths[0]
     instance = task.sample(length=length, seed=0, index=0)
     parts = [f'\n<a id="{task.id}"></a>\n\n## {task.title} '
@@ -81,7 +82,7 @@ def _section(task: Task) -> str:
 
 
 def _counterfactual(task: Task, inputs: dict, answer: object) -> list[str]:
-    """The changed lines, and what they make of the answer."""
+    """The changed lines of a counterfactual, and its answer."""
     pairs = zip(task.rule_source.split("\n"), task.counterfactual.rule_source.split("\n"),
                 strict=True)
     changes = [f"-{old}\n+{new}" for old, new in pairs if old != new]
@@ -96,7 +97,7 @@ def _fold(summary: str, text: str) -> list[str]:
 
 
 def _fence(text: str, language: str = "") -> str:
-    """A code block, fenced by more backticks than the text has in a row."""
+    """A code block, fenced with more backticks than the text has in a row."""
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}\n"

@@ -1,4 +1,4 @@
-"""Imports a user's own Python file with the tasks that it declares."""
+"""The import of a user's own Python file and of the tasks that it declares."""
 
 import importlib
 import importlib.util
@@ -13,17 +13,20 @@ from metarfft_core.tasks.definition import Task
 
 
 class CheckError(ValueError):
-    """A task that fails its checks; the message names task, length, index and what is wrong."""
+    """Raised for a task that fails its checks; the message names task, length, index and fault."""
 
 
 _BESIDE: set[str] = set()
-"""The modules that files of tasks have imported from beside them."""
+"""The modules that files of tasks have imported from their own folders."""
 
 
 @contextmanager
 def _neighbours(folder: Path) -> Iterator[set[str]]:
-    """Inside, what lies in `folder` can be imported, and what other files had beside them cannot;
-    afterwards the set holds the names of the modules that were imported."""
+    """Make the modules in `folder` importable, and those of other files' folders not.
+
+    Yields:
+        A set that holds, after the block, the names of the modules that it imported.
+    """
     others = {name: sys.modules.pop(name) for name in _BESIDE & set(sys.modules)
               if not _lies_in(folder, name)}
     before, found = set(sys.modules) - _BESIDE, set()
@@ -41,7 +44,7 @@ def _neighbours(folder: Path) -> Iterator[set[str]]:
 
 
 def _lies_in(folder: Path, name: str) -> bool:
-    """Whether an imported module lies in a folder, or in a package there; the kit does not."""
+    """Whether an imported module is in a folder or in a package there; never true for the kit."""
     top, file = name.partition(".")[0], Path(getattr(sys.modules[name], "__file__", None) or "")
     kit = __name__.partition(".")[0]
     return top != kit and (file == folder / f"{top}.py" or folder / top in file.parents)
@@ -50,9 +53,12 @@ def _lies_in(folder: Path, name: str) -> bool:
 def load(path: str | Path) -> list[Task]:
     """Import a user's own Python file and return the tasks that it declares.
 
-    The file is executed. As with `python FILE`, it may import the files beside it; tasks that it
-    takes from them are its own. Raises CheckError where that fails, where a rule is outside the
-    subset (with its line and the reason), or where the file declares no task.
+    The file is executed. As with `python FILE`, it may import the files in its folder; the tasks
+    that it imports from them count as its own.
+
+    Raises:
+        CheckError: The file fails, a rule leaves the subset (the message gives the line and the
+            reason), or the file declares no task.
     """
     file = absolute(path)
     spec = importlib.util.spec_from_file_location(f"own_tasks_{file.stem}", file)
@@ -74,7 +80,7 @@ def load(path: str | Path) -> list[Task]:
 
 
 def where(error: Exception, file: str, lines: list[str] | None = None) -> str:
-    """The last line of a file that an error came through, with its text where given."""
+    """The last line of a file in an error's traceback, with its text if `lines` are given."""
     numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                if frame.filename == file]
     number = numbers[-1] if numbers else getattr(error, "lineno", 1)

@@ -1,37 +1,37 @@
-"""Where a completion leaves the rule, and how: the error analysis (the paper's Figure 4).
+"""The error analysis: where and how a completion leaves the rule (the paper's Figure 4).
 
     from metarfft_core import errors, tasks
     diagnosis = errors.diagnose(tasks.get("lc_283"), {"nums": [4, 0]}, text)
     diagnosis.kind, diagnosis.step, diagnosis.code      # "wrong_copy", 5, "num = nums.pop(0)"
     diagnosis.loops, diagnosis.gold_loops               # 3, 2
-    print(errors.annotate(text, diagnosis))             # the text with the place marked, to read
+    print(errors.annotate(text, diagnosis))             # the text, with the first error marked
 
-A completion is held against the execution of the rule on the same inputs, step by step; only its
-first divergence is classed, for what follows from it is no error of its own. Any text can be
-diagnosed: nothing of it is executed, and the time is linear in its length.
+The analysis compares a completion with the execution of the rule on the same inputs, step by step.
+It classifies only the first divergence, because later ones may follow from it. It accepts any
+text: it executes nothing from the text, and its time is linear in the text's length.
 
 | kind                    | at the first divergence                                             |
 |-------------------------|---------------------------------------------------------------------|
-| `right`                 | there is none: every step and the answer, and nothing behind it     |
-| `loop_left_early`       | a loop is left, by its verdict or by going on behind it, where the  |
-|                         | rule goes through it once more                                      |
-| `loop_not_left`         | a loop is entered, or gone on with, where the rule leaves it        |
-| `wrong_branch`          | the verdict of a condition is wrong, its operands are right         |
-| `wrong_arithmetic`      | the result of an expression is wrong, its operands are right        |
-| `wrong_copy`            | a value that is read or shown is not the one that the variable has  |
-| `line_skipped`          | a line is missing, the text goes on with a later one, or ends       |
-| `line_invented`         | a line is executed that the rule does not execute there             |
-| `wrong_recitation`      | the line is the right one, but recited wrongly                      |
-| `format`                | the line cannot be read, or says other things than such a line does |
-| `cut`                   | the decoding limit came first; up to there all is right             |
-| `answer_not_from_trace` | the trace is right, the answer is another one, or is not stated     |
+| `right`                 | none: every step and the answer are right, and nothing follows      |
+| `loop_left_early`       | the text leaves a loop, by its verdict or by going on after it, but |
+|                         | the rule makes one more pass                                        |
+| `loop_not_left`         | the text enters or continues a loop, but the rule leaves it         |
+| `wrong_branch`          | the verdict of a condition is wrong; its operands are right         |
+| `wrong_arithmetic`      | the result of an expression is wrong; its operands are right        |
+| `wrong_copy`            | a value that is read or shown is not the variable's value           |
+| `line_skipped`          | a line is missing: the text continues with a later line, or ends    |
+| `line_invented`         | the text executes a line that the rule does not execute there       |
+| `wrong_recitation`      | the line is the right one, but its recital is wrong                 |
+| `format`                | the line is unreadable, or its facts are not of the expected form   |
+| `cut`                   | the decoding limit ended the text; everything before is right       |
+| `answer_not_from_trace` | the trace is right, but the answer is wrong or missing              |
 
-A verdict of a loop decides its kind whatever operands stand before it. A direct completion has no
-trace: a wrong answer is `answer_not_from_trace` there. A scratchpad states changed values alone,
-so wrong recitations, branches and verdicts cannot be seen in it: they show as the values or passes
-that they lead to.
+A wrong verdict of a loop determines the kind, whatever its operands are. A direct completion has
+no trace, so a wrong answer there is `answer_not_from_trace`. A scratchpad states only changed
+values. It does not show wrong recitations, branches and verdicts; these appear as the wrong values
+or passes that they lead to.
 
-    shape.py       which line of a rule stands in which loop; passes through loops
+    shape.py       which loops hold a line of a rule; passes through loops
     reading.py     completions as steps, in every format and wording
     compare.py     two steps of the same line: the first fact that differs
     moves.py       two steps of different lines: skipped, invented, a loop left or not left
@@ -62,29 +62,32 @@ class Loop(NamedTuple):
 
     line: int
     code: str
-    passes: int | None  # in the text; None where its format does not show them
-    gold: int
+    passes: int | None  # in the text; None if its format does not show them
+    gold: int  # in the right execution
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a completion got wrong first. Where nothing did, `step` to `at` are None."""
+    """The first error of a completion. If there is none, `step` to `at` are None.
+
+    In a scratchpad a step is a change. The answer is the last step.
+    """
 
     kind: str  # one of KINDS
-    step: int | None  # the step that differs, from 1; of a scratchpad, the change; the answer last
-    line: int | None  # the rule's line that is executed there, from 1; None at the answer
-    code: str | None  # that line
+    step: int | None  # the number of the step that differs, from 1
+    line: int | None  # the line of the rule that is executed there, from 1; None at the answer
+    code: str | None  # the text of that line
     expected: str | None  # the text of the right step
-    got: str | None  # the text that stands in its place; None where the text has ended
-    at: int | None  # the line of the text where that stands, from 1
-    steps: int  # of the right execution, without the answer
+    got: str | None  # the text in its place; None if the text has ended
+    at: int | None  # the line number of `got` in the text, from 1
+    steps: int  # the steps of the right execution, without the answer
     by_loop: tuple[Loop, ...]
-    trace_right: bool | None  # every step up to the answer; None where the format has no trace
+    trace_right: bool | None  # whether every step is right; None if the format has no trace
     answer_right: bool  # as the evaluation scores it: a cut text has no right answer
 
     @property
     def loops(self) -> int | None:
-        """Passes through all loops in the text (of a cut one: so far)."""
+        """Passes through all loops in the text; in a cut text, up to its end."""
         counts = [loop.passes for loop in self.by_loop]
         return None if None in counts else sum(counts)
 
@@ -95,7 +98,7 @@ class Diagnosis:
 
     @property
     def relative_loop_error(self) -> float | None:
-        """|loops - gold_loops| / gold_loops; None where either is not known or there are none."""
+        """|loops - gold_loops| / gold_loops; None if `loops` is unknown or `gold_loops` is 0."""
         if self.loops is None or self.gold_loops == 0:
             return None
         return abs(self.loops - self.gold_loops) / self.gold_loops
@@ -103,10 +106,17 @@ class Diagnosis:
 
 def diagnose(task: Task, inputs: dict[str, Any], text: str, finish_reason: str = "stop",
              format: str = "rfft", wording: str = "kit") -> Diagnosis:
-    """Hold a completion against the execution of the task's rule on `inputs`.
+    """Compare a completion with the execution of the task's rule on `inputs`.
 
-    `finish_reason` is "length" where the decoding limit ended the text. Raises ValueError for an
-    unknown format or wording.
+    Args:
+        inputs: The arguments of the rule, by name.
+        text: The completion.
+        finish_reason: "length" if the decoding limit ended the text.
+        format: One of `formats.FORMATS`.
+        wording: One of `formats.WORDINGS`.
+
+    Raises:
+        ValueError: The format or wording is unknown.
     """
     for value, allowed, key in ((format, FORMATS, "format"), (wording, WORDINGS, "wording")):
         if value not in allowed:
@@ -115,7 +125,7 @@ def diagnose(task: Task, inputs: dict[str, Any], text: str, finish_reason: str =
     gold = Gold(task, inputs, format, wording)
     shape = shape_of(task.rule_source)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a model may write what Python warns about
+        warnings.simplefilter("ignore")  # a model may write text that Python warns about
         answer = parse_answer(text)
         answer_right = not cut and answer is not None and same_answer(answer, gold.answer)
         if format in ("direct", "scratchpad"):
@@ -142,10 +152,11 @@ def _diagnosis(gold: Gold, shape: Shape, found: Divergence, passes: dict[int, in
 
 
 def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str:
-    """A completion with its diagnosis at the place, to be read and labelled by a person.
+    """A completion with its diagnosis at the first error, for a person to read and label.
 
-    Lines are numbered as in `diagnosis.at`; `context` is how many of them stand around the place
-    (all of them unless given).
+    Args:
+        context: The number of lines to show before and after the error; all lines if None. They
+            are numbered as in `diagnosis.at`.
     """
     lines = text.split("\n")
     place = diagnosis.at or len(lines)

@@ -1,6 +1,6 @@
-"""Two steps of the same line of a rule: the first fact in which they differ, and its kind.
+"""The comparison of two steps of the same line: the first fact that differs, and its kind.
 
-White space outside of strings does not count, nor how a literal is spelt.
+White space outside strings and the spelling of literals do not count as differences.
 """
 
 import ast
@@ -15,16 +15,16 @@ _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 
 
 def squeeze(text: str) -> str:
-    """A text without the white space that says nothing; strings in it stay as they are."""
+    """A text without insignificant white space; strings in it stay unchanged."""
     parts = _STRING.split(text[:SIZE_LIMIT])
-    for number in range(0, len(parts), 2):  # the others are strings
+    for number in range(0, len(parts), 2):  # the other parts are strings
         part = re.sub(r"\s+", " ", parts[number])
         parts[number] = re.sub(r" ?([^\w ]) ?", r"\1", part)
     return "".join(parts).strip()
 
 
 def value(text: str) -> str | None:
-    """A literal, spelt as Python does; None where the text is none."""
+    """A literal as Python spells it; None if the text is not a literal."""
     if len(text) > SIZE_LIMIT:
         return None
     try:
@@ -39,9 +39,10 @@ def same_line(one: str, two: str) -> bool:
 
 
 def difference(want: Unit, got: Unit, loops: bool) -> str | None:
-    """The kind of the first difference between two steps of one line; None where there is none.
+    """The kind of the first difference between two steps of one line; None if they agree.
 
-    `loops` says that the line is the header of a loop.
+    Args:
+        loops: Whether the line is the header of a loop.
     """
     if [*map(squeeze, got.headings)] != [*map(squeeze, want.headings)]:
         return "format"
@@ -95,7 +96,7 @@ def _copied(want: Fact, got: Fact) -> str | None:
 
 
 def _item(fact: Fact) -> tuple[str, str | None]:
-    """The name of the next item, where the fact states one, and the value that it states."""
+    """The name of the next item, if the fact states one, and the value that it states."""
     if fact.kind != "each":
         return "", value(fact.right)
     name, _, right = fact.right.partition(" = ")
@@ -103,7 +104,7 @@ def _item(fact: Fact) -> tuple[str, str | None]:
 
 
 def _expression(text: str) -> str | None:
-    """An expression's syntax, so that spelling does not count; None where the text is none."""
+    """An expression's syntax, so that spelling does not count; None if it cannot be read."""
     try:
         return normal(text) if len(text) <= SIZE_LIMIT else None
     except Unclear:
@@ -117,8 +118,8 @@ def _misread(left: str) -> str:
 def _same_operands(want: str, got: str) -> bool:
     """Do two conditions state the same operands, as far as both state them?
 
-    Whether a variable is empty is a verdict and no operand, and a wrong verdict on one part of a
-    condition decides whether the next part is looked at.
+    Whether a variable is empty is a verdict, not an operand. A wrong verdict on one part of a
+    condition changes whether the next part is evaluated.
     """
     parts = [[_expression(part.replace(" is not empty", " is empty")) for part in _parts(text)]
              for text in (want, got)]
@@ -126,7 +127,7 @@ def _same_operands(want: str, got: str) -> bool:
 
 
 def _parts(condition: str) -> list[str]:
-    """The conditions that are joined by and/or in one; itself where it cannot be read."""
+    """The conditions that and/or join in this one; the text itself if it cannot be read."""
     try:
         node = ast.parse(condition[:SIZE_LIMIT].strip(), mode="eval").body
         return [ast.unparse(part) for part in _joined(node)]

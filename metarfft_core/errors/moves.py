@@ -1,8 +1,8 @@
-"""Where a text leaves the execution of a rule, and how it goes on from there.
+"""The first divergence of a text from the execution of a rule, and its kind.
 
-As long as text and execution are at the same line, `compare.py` tells what differs. Where the text
-recites another line than the one that the rule executes, it is asked what came in between: a line
-left out, a line that does not belong there, or a loop that was left or gone on with.
+As long as text and execution are at the same line, `compare.py` says what differs. If the text
+recites a line other than the one that the rule executes, this module decides why: a line is
+missing, a line does not belong there, or a loop is left early or not left.
 """
 
 import ast
@@ -18,16 +18,16 @@ from metarfft_core.tracing.judge import paper
 from metarfft_core.tracing.steps import ANSWER
 
 IN_PLACE, NEAR, SAME = 0.5, 0.7, 0.85
-"""How alike (0 to 1) a line has to be to the right one to be taken for it, where the next line is
-right or is not, and to another one."""
+"""The similarity (0 to 1) at which a line counts as a bad recital: of the right line if the next
+line is right, of the right line otherwise, and of any other line."""
 CODE_LIMIT = 400
-"""The most characters of a recited line that are held against the lines of the rule."""
+"""The most characters of a recited line that are compared with the lines of the rule."""
 AHEAD, BRANCH, WINDOW = 30, 4, 6
-"""Lines that may be missing or too many, those of a branch taken for another, lines compared."""
+"""Bounds of the search: missing or extra lines, lines of a wrong branch, lines compared."""
 
 
 class Divergence(NamedTuple):
-    """The first divergence of a text; `errors.Diagnosis` says what the fields are."""
+    """The first divergence of a text; `errors.Diagnosis` explains the fields."""
 
     kind: str
     step: int | None
@@ -39,7 +39,7 @@ class Divergence(NamedTuple):
 
 
 def first_divergence(gold: Gold, text: Text, shape: Shape, cut: bool) -> Divergence:
-    """The first step of a text that differs from the execution; `cut` says the limit ended it."""
+    """The first step of a text that differs; `cut` says that the decoding limit ended the text."""
     comparison = _Comparison(gold, text, shape, cut)
     for number, (want, got) in enumerate(zip(gold.texts, text.texts, strict=False)):
         if want != got and (kind := comparison.kind(number)):
@@ -67,9 +67,9 @@ class _Comparison:
         self.steps = len(gold.records)
 
     def kind_of_end(self) -> str:
-        """The kind of a text that is right as far as text and execution go together."""
+        """The kind of a text that is right up to the end of the text or of the execution."""
         if len(self.text.texts) > self.steps + 1:
-            return "line_invented"  # behind the answer
+            return "line_invented"  # after the answer
         if self.cut:
             return "cut"
         if len(self.text.texts) > self.steps:
@@ -77,12 +77,12 @@ class _Comparison:
         return "answer_not_from_trace" if len(self.text.texts) == self.steps else "line_skipped"
 
     def kind(self, number: int) -> str | None:
-        """The kind of the difference at a step; None where it is harmless."""
+        """The kind of the difference at a step; None if it is harmless."""
         want, got = self.gold.texts[number], self.text.texts[number]
         if self.cut and number == len(self.text.texts) - 1:
             if want.startswith(got):
                 return "cut"
-            got += want[len(got):]  # what it says so far, with the right end
+            got += want[len(got):]  # the text so far, completed with the right end
         if same_line(want, got):
             return None
         if number == self.steps:
@@ -96,7 +96,7 @@ class _Comparison:
         return self.strange(number, want, got)
 
     def unit(self, number: int, text: str) -> Unit:
-        """A step of the text; one that the limit has cut is read with its right end."""
+        """A parsed step of the text; a step that the limit cut is completed with its right end."""
         if self.text.blocks is None and text != self.text.texts[number]:
             unfinished = self.text.texts[number]
             codes = [code for code in self.gold.recited.values() if code.startswith(unfinished)]
@@ -110,7 +110,7 @@ class _Comparison:
         return [line for line, recited in self.gold.recited.items() if squeeze(recited) == code]
 
     def behind_the_trace(self, number: int, got: str) -> str | None:
-        """The kind of what stands in the place of the answer."""
+        """The kind of the step in the place of the answer; None if it is right."""
         if is_answer(got):
             right = same_answer(got.removeprefix(ANSWER.strip()), self.gold.answer)
             return None if right else "answer_not_from_trace"
@@ -121,33 +121,34 @@ class _Comparison:
     # --- another line of the rule
 
     def moved(self, number: int, lines: list[int]) -> str:
-        """The kind where the text goes on with another line of the rule, or with the answer.
+        """The kind of error if the text continues with another line of the rule or the answer.
 
-        `lines` are those that it may be; there are none where it is the answer.
+        Args:
+            lines: The lines of the rule that the step may recite; empty for the answer.
         """
         if self.follows(number + 1, number) or self.repeated(number):
             return "line_invented"
         if self.recites(number, number + 1) and not self.recites(number + 1, number):
-            return "line_skipped"  # the next line of the rule, whatever its values are now
+            return "line_skipped"  # it is the next line of the rule, whatever its values are
         return self.of_loops(number, lines) or self.aligned(number, lines)
 
     def follows(self, number: int, want: int) -> bool:
-        """Is a step of the text the right one of another number?"""
+        """Is step `number` of the text equal to step `want` of the execution?"""
         return number < len(self.text.texts) and want < len(self.gold.texts) and same_line(
             self.text.texts[number], self.gold.texts[want])
 
     def recites(self, number: int, want: int) -> bool:
-        """Does a step of the text recite the line of a right one of another number?"""
+        """Does step `number` of the text recite the line of step `want` of the execution?"""
         return number < len(self.text.texts) and want <= self.steps and (
             self.text.code(number) == self.gold.code(want))
 
     def repeated(self, number: int) -> bool:
-        """Does the text recite the same line twice, which is not the next but one either?"""
+        """Does the text recite the line before again, although the next right step does not?"""
         return (number > 0 and self.text.code(number) == self.text.code(number - 1)
                 and not self.recites(number, number + 1))
 
     def of_loops(self, number: int, lines: list[int]) -> str | None:
-        """Has the text left a loop, or gone on with one, against the rule?"""
+        """The kind of error if the text leaves or continues a loop against the rule, else None."""
         here = self.gold.line(number)
         before = self.gold.line(number - 1) if number else None
         if left := self.left(number - 1, before):
@@ -164,21 +165,21 @@ class _Comparison:
         return None
 
     def leaves(self, line: int | None) -> list[Span]:
-        """The loops in which the rule does not go on, by a line that it executes in them."""
-        if line is None:  # it has ended
+        """The loops that the rule leaves by executing this line."""
+        if line is None:  # the rule has ended
             return list(self.shape.loops.values())
         around = self.shape.around(line)
         return {ast.Return: around, ast.Break: around[-1:]}.get(type(self.shape.nodes[line]), [])
 
     def left(self, number: int, line: int | None) -> Span | None:
-        """The loop that the rule leaves with a step on that line, if it does."""
+        """The loop that the rule leaves with step `number` on that line, or None."""
         if isinstance(self.shape.nodes.get(line), ast.Break):
             return self.shape.around(line)[-1]
         loop = self.shape.loops.get(line)
         return loop if loop and not self.enters(number) else None
 
     def enters(self, number: int) -> bool:
-        """Does the rule go through a loop once more, by the header that it executes?"""
+        """Does the rule begin another pass with the loop header of this step?"""
         return enters(self.gold.records[number][0].facts)
 
     def in_body(self, loop: Span, lines: list[int]) -> bool:
@@ -188,12 +189,12 @@ class _Comparison:
         return loop.line in lines or self.in_body(loop, lines)
 
     def behind(self, loop: Span, lines: list[int]) -> bool:
-        """Does the text go on behind a loop: with the answer, further down, or further out?"""
+        """Does the text continue after a loop: with the answer, further down, or further out?"""
         headers = [outer.line for outer in self.shape.around(loop.line)]
         return not lines or any(line > loop.last or line in headers for line in lines)
 
     def aligned(self, number: int, lines: list[int]) -> str:
-        """A line left out, or one too many: whichever lets the rest fit better."""
+        """Whether a line is missing or extra: whichever makes the rest fit better."""
         if number >= self.steps:
             return "line_invented"
         if not lines:
@@ -208,17 +209,18 @@ class _Comparison:
         return "line_skipped" if skipped or ends else "line_invented"
 
     def fit(self, number: int, extra: int, missing: int) -> tuple[int, int]:
-        """How well the text, without `extra` lines, follows the rule, without `missing` ones.
+        """How well the text, without `extra` lines, follows the rule, without `missing` lines.
 
-        The lines of the rule that come next, less those that lack or are too many; then those of
-        them that state the right values too.
+        Returns:
+            The number of following lines that agree, less the missing and extra ones; then the
+            number of those that also state the right values.
         """
         codes = values = 0
         for ahead in range(WINDOW):
             want, got = number + missing + ahead, number + extra + ahead
             if want > self.steps or got >= len(self.text.texts):
                 if want > self.steps and got >= len(self.text.texts):
-                    codes = WINDOW  # both end here
+                    codes = WINDOW  # text and rule both end here
                 break
             if self.gold.code(want) != self.text.code(got):
                 break
@@ -226,13 +228,13 @@ class _Comparison:
             values += self.gold.texts[want] == self.text.texts[got]
         return codes - extra - missing, values
 
-    # --- no line of the rule
+    # --- not a line of the rule
 
     def strange(self, number: int, want: Unit, got: Unit) -> str:
-        """The kind where the text recites no line of the rule."""
+        """The kind of error if the text does not recite a line of the rule."""
         rest = got.code.removeprefix(want.code)
         if rest != got.code and re.search(r"^\s*#| -> | = ", rest):
-            return "format"  # the right line, run together with what stands behind it
+            return "format"  # the right line, run together with what follows it
         if got.facts and got.facts == want.facts:
             return "wrong_recitation"
         if self.follows(number + 1, number):
@@ -248,7 +250,7 @@ class _Comparison:
         return self.unknown(got.code)
 
     def unknown(self, code: str) -> str:
-        """The kind of a line that is none of the rule's."""
+        """The kind of a line that is not in the rule."""
         if self.gold.in_words and re.match(r"\d+\. [A-Z]", code):
             return "line_invented"
         node = paper.statement(code) if len(code) <= CODE_LIMIT else None

@@ -1,7 +1,7 @@
-"""Completions as steps: the right one of an execution, and any text that may follow it or not.
+"""Completions as steps: the right completion of an execution, and any text.
 
-A step is a line of the text, or a block of lines in the paper's wording. Its text is compared
-first; it is taken to pieces only where it differs.
+A step is a line of the text, or a block of lines in the paper's wording. The analysis compares the
+texts of two steps first, and parses them only if they differ.
 """
 
 import ast
@@ -15,13 +15,13 @@ from metarfft_core.tracing.steps import ANSWER, Fact
 from metarfft_core.tracing.wordings.paper import headings
 
 SIZE_LIMIT = 20_000
-"""The most characters of a line, or of a value, that are taken to pieces."""
+"""The most characters of a line or a value that are parsed."""
 _BLOCKS_SPARE = 1_000
-"""How many lines beyond twice those of the right text are read as blocks."""
+"""How many lines are read as blocks, beyond twice the number of lines of the right text."""
 
 
 class Unit(NamedTuple):
-    """A step taken to pieces; `shown` and `headings` are the paper's wording's alone."""
+    """A parsed step; only the paper's wording has `shown` and `headings`."""
 
     code: str
     facts: tuple[Fact, ...]
@@ -30,7 +30,7 @@ class Unit(NamedTuple):
 
 
 class Gold:
-    """The execution of a rule as the steps of a completion, the answer's line last."""
+    """The execution of a rule as the steps of a completion; the last one is the answer's line."""
 
     def __init__(self, task: Task, inputs: dict[str, Any], format: str, wording: str):
         self.records, answer = task.trace(inputs)
@@ -41,7 +41,7 @@ class Gold:
 
     @cached_property
     def recited(self) -> dict[int, str]:
-        """What a trace recites for each line of the rule, from 1; tables stand among them."""
+        """What a trace recites for each line of the rule, from 1; tables are among the lines."""
         if self.in_words:
             return self.task.rule.sentences
         lines = self.task.rule_source.split("\n")
@@ -49,7 +49,7 @@ class Gold:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The text of each step, the answer's line last."""
+        """The text of each step; the last one is the answer's line."""
         last = f"{ANSWER}{self.answer}"
         if self.at_length:
             return [text for text, _ in _blocks(self._blocks, self._lines)] + [last]
@@ -64,14 +64,14 @@ class Gold:
 
     @cached_property
     def headings(self) -> dict[int, str]:
-        """The heading of each pass, by the line of its loop; there are none in the kit's wording"""
+        """The heading of each pass, by the line of its loop; the kit's wording has none."""
         if not self.at_length:
             return {}
         found = headings(ast.parse(self.task.rule_source))
         return {line: heading.each for line, heading in found.items() if heading.each}
 
     def line(self, number: int) -> int | None:
-        """The rule's line of a step, from 0; None at the answer."""
+        """The line of the rule that a step executes; None at the answer. Steps count from 0."""
         return self.records[number][0].line if number < len(self.records) else None
 
     def code(self, number: int) -> str:
@@ -80,7 +80,7 @@ class Gold:
         return ANSWER if line is None else self.recited[line]
 
     def unit(self, number: int) -> Unit:
-        """The step of that number, from 0."""
+        """The parsed step with this number, from 0."""
         if number == len(self.records):
             return Unit(self.texts[-1], ())
         if self.at_length:
@@ -99,7 +99,7 @@ class Gold:
 
 
 class Text:
-    """Any text as steps. Blank lines and white space around a line do not count."""
+    """Any text as steps, without blank lines and without the white space around a line."""
 
     def __init__(self, task: Task, text: str, gold: Gold):
         kept = [(line.strip(), number) for number, line in enumerate(text.split("\n"), start=1)]
@@ -116,7 +116,7 @@ class Text:
             self.texts, self.at = [text for text, _ in found], [self.at[at] for _, at in found]
 
     def unit(self, number: int, text: str = "") -> Unit:
-        """The step of that number, from 0, or what it is with another text."""
+        """The parsed step with this number, from 0; `text`, if given, replaces its text."""
         if self.blocks is not None:
             block = self.blocks[number]
             return Unit(*block.step, block.reads, block.headings)
@@ -137,7 +137,7 @@ def is_answer(line: str) -> bool:
 
 
 def _blocks(blocks: list[paper.Block], lines: list[str]) -> list[tuple[str, int]]:
-    """The text of each block, and the place of its first line in `lines`."""
+    """The text of each block, and the index of its first line in `lines`."""
     found, start = [], 0
     for block in blocks:
         found.append(("\n".join(lines[start:block.end]), start))

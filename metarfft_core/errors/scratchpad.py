@@ -1,7 +1,7 @@
-"""Where a completion without a rule in it leaves the execution: scratchpads, and answers alone.
+"""The analysis of completions that recite no rule: scratchpads and direct answers.
 
-A scratchpad states the changed values, a line for each pass of a loop. Its changes are held against
-those of the execution, one by one; a step is a change here.
+A scratchpad states the changed values, one line for each pass of a loop. The analysis compares its
+changes with those of the execution, one by one; here a step is a change.
 """
 
 import re
@@ -16,13 +16,12 @@ from metarfft_core.tracing.steps import ANSWER, BETWEEN
 
 
 class _Change(NamedTuple):
-    """One changed value: its text, whether a line begins with it, and the line in the rule of an
-    execution, or in the text of a completion."""
+    """One changed value, in an execution or in a text."""
 
     text: str
-    begins: bool
-    line: int
-    computed: bool = False  # it is the result of an expression
+    begins: bool  # whether a line of the scratchpad begins with it
+    line: int  # in an execution, the line of the rule; in a completion, the line of the text
+    computed: bool = False  # whether it is the result of an expression
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -31,7 +30,7 @@ class _Change(NamedTuple):
 
 
 def first_divergence(gold: Gold, text: str, cut: bool, has_trace: bool) -> Divergence:
-    """The first change that differs from those of the execution (none where it is `direct`)."""
+    """The first change that differs from the execution; a direct answer has no changes."""
     wants = _right(gold) if has_trace else []
     gots = _stated(text, len(wants) + 2)
     number = 0
@@ -50,7 +49,7 @@ def first_divergence(gold: Gold, text: str, cut: bool, has_trace: bool) -> Diver
 
 
 def _right(gold: Gold) -> list[_Change]:
-    """The changes of an execution, on the lines that `wording.scratchpad` puts them on."""
+    """The changes of an execution, on the lines where `wordings.kit.scratchpad` puts them."""
     changes, begins = [], True
     for site, values in gold.records:
         begins = begins or site.loops
@@ -63,7 +62,7 @@ def _right(gold: Gold) -> list[_Change]:
 
 
 def _stated(text: str, limit: int) -> list[_Change]:
-    """The changes that a text states, and its answer as one of them; about `limit` of them."""
+    """The changes that a text states, its answer among them; stops after about `limit` of them."""
     changes = []
     for number, line in enumerate(text.split("\n"), start=1):
         if len(changes) >= limit:
@@ -98,7 +97,7 @@ def _is_change(change: _Change) -> bool:
 
 
 def _of_change(wants: list[_Change], gots: list[_Change]) -> str:
-    """The kind where the text states another change than the right one."""
+    """The kind of error if the text states a change other than the right one."""
     want, got = wants[0], gots[0]
     if want.sides[0] == got.sides[0]:
         if value(got.sides[1]) is None:

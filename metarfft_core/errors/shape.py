@@ -1,4 +1,4 @@
-"""The shape of a rule: which line stands in which loop, and how often a text goes through them."""
+"""The shape of a rule: which loops hold a line, and how many passes of them a text makes."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """The lines of a loop: its header, the first of its body, the last."""
+    """The lines of a loop: its header, the first line of its body, the last line."""
 
     line: int
     first: int
     last: int
 
     def holds(self, line: int) -> bool:
-        """Does the line stand in the loop's body?"""
+        """Is the line in the loop's body?"""
         return self.first <= line <= self.last
 
 
 class Shape:
-    """What stands on the lines of a rule, numbered from 1."""
+    """The statements and loops of a rule by line, numbered from 1."""
 
     def __init__(self, source: str):
         functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
@@ -30,7 +30,7 @@ class Shape:
                       if isinstance(node, (ast.While, ast.For))}
 
     def around(self, line: int) -> list[Span]:
-        """The loops in whose bodies a line stands, the outermost first."""
+        """The loops whose bodies hold a line, outermost first."""
         return [loop for loop in self.loops.values() if loop.holds(line)]
 
     def gold_passes(self, records: Sequence) -> dict[int, int]:
@@ -45,10 +45,17 @@ class Shape:
                headings: Mapping[int, str]) -> dict[int, int]:
         """Passes through each loop in the lines of a text.
 
-        A pass begins with the loop's header, unless that says to leave. Where the header is
-        missing or recited wrongly it begins with the first line of the body, if that line stands
-        nowhere else in the rule and is not only said twice. A wording with headings has one for
-        each pass.
+        A pass begins with the loop's header, unless the header says to leave. If the header is
+        missing or recited wrongly, the pass begins with the first line of the body, provided that
+        this line is unique in the rule and does not only repeat the line before. In a wording
+        with headings, each pass has its own heading.
+
+        Args:
+            recited: What a trace recites for each line of the rule.
+            headings: The heading of each pass, by the line of its loop.
+
+        Returns:
+            The number of passes, by the line of the loop's header.
         """
         counts = dict.fromkeys(self.loops, 0)
         if headings:
@@ -58,8 +65,8 @@ class Shape:
                     counts[loops[text]] += 1
             return counts
         marks = self._marks(recited)
-        begun = dict.fromkeys(self.loops, False)  # a header said to enter, the body has not come
-        before = 0  # the loop whose body began with the line before
+        begun = dict.fromkeys(self.loops, False)  # the header says to enter; no body line yet
+        before = 0  # the loop whose body began on the line before
         for text in lines:
             line, is_header = _mark(text, marks)
             if is_header:
@@ -77,7 +84,7 @@ class Shape:
         marks = [(recited[line], line, True) for line in self.loops]
         marks += [(recited[loop.first], line, False) for line, loop in self.loops.items()
                   if loop.first not in self.loops and codes.count(recited[loop.first]) == 1]
-        return sorted(marks, key=lambda mark: -len(mark[0]))  # one may begin as another does
+        return sorted(marks, key=lambda mark: -len(mark[0]))  # one may be the beginning of another
 
 
 def _mark(text: str, marks: list[tuple[str, int, bool]]) -> tuple[int, bool]:
@@ -89,11 +96,11 @@ def _mark(text: str, marks: list[tuple[str, int, bool]]) -> tuple[int, bool]:
 
 
 def enters(facts: Sequence[tuple[str, str, str]]) -> bool:
-    """Do the facts of a loop's header say to go through it once more?"""
+    """Do the facts of a loop's header say that another pass follows?"""
     return not facts or (facts[0][0] != "end" and facts[0][2] != "False")
 
 
 @lru_cache(maxsize=256)
 def shape_of(source: str) -> Shape:
-    """The shape of a rule's text, kept for the next completion of the same rule."""
+    """The shape of a rule's text, cached for the next completion of the same rule."""
     return Shape(source)

@@ -1,4 +1,4 @@
-"""The tasks of the paper's Table 1, and the way to declare further ones.
+"""The tasks of the paper's Table 1, and the decorator that declares more.
 
     from metarfft_core import tasks
     tasks.get("hamming_distance")              by name, or by id: tasks.get("lc_461")
@@ -7,8 +7,8 @@
 
     definition.py  what a task is: a rule, a sampler and a question
     registry.py    the tasks by their ids and names
-    library/       the 86 tasks, in files by what they work on
-    synthetic.py   random rules out of the paper's 22 snippets
+    library/       the 86 tasks, grouped in files by the data that they work on
+    synthetic.py   random rules made of the paper's 22 snippets
 """
 
 from metarfft_core.tasks.definition import Instance, Task, declare

@@ -1,4 +1,4 @@
-"""What a task is: a rule, a sampler and a question, declared once (the paper's Section 3)."""
+"""The definition of a task: a rule, a sampler and a question, declared once (Section 3)."""
 
 import ast
 import inspect
@@ -16,10 +16,10 @@ from metarfft_core.tracing.rule import STEP_LIMIT, Execution, Rule
 from metarfft_core.tracing.wordings import kinds, sentences
 
 LONGEST = 60
-"""The longest instance that a task without a bound of its own draws."""
+"""The longest instance that a task draws if it declares no lengths."""
 KINDS_LENGTHS, KINDS_DRAWS = 5, 4
-"""How many lengths, and instances of each, tell of what kinds a rule's arguments are."""
-_CHANGED = "_cf"  # behind an id or a name: the counterfactual
+"""How many lengths, and instances of each, determine the kinds of a rule's arguments."""
+_CHANGED = "_cf"  # the ending that marks the id or name of a counterfactual
 
 
 class Instance(NamedTuple):
@@ -35,13 +35,18 @@ class Instance(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Task:
-    """A task: `rule_source` is the text of its rule, all else is derived from it.
+    """A task; its answers, traces and prompts are derived from the text of its rule.
 
-    Stored results hold `id`, commands and parameter files take `name` as well, and people read
-    `title`. `length_definition` says what length counts; `lengths` are those that `sample` can
-    draw. `counterfactual`, where there is one, is the same task with a changed rule: same question,
-    same instances, other answers. It shows whether a model follows the rule that is written or the
-    one that it remembers.
+    Attributes:
+        id: The key in stored results.
+        name: Commands and parameter files accept it as well as `id`.
+        length_definition: What length counts.
+        lengths: The lengths that `sample` can draw.
+        rule_source: The text of the rule.
+        title: What people read.
+        counterfactual: The same task with a changed rule, if there is one: same question, same
+            instances, other answers. It shows whether a model follows the written rule or the
+            rule that it remembers.
     """
 
     id: str
@@ -55,7 +60,7 @@ class Task:
     rule_source: str
     sampler: Callable[[Random, int], dict[str, Any]]
     step_limit: int = STEP_LIMIT
-    title: str = ""  # made from the name where it is not given
+    title: str = ""  # made from the name unless given
     counterfactual: "Task | None" = None
     unchanged: "Task | None" = None  # of a counterfactual: the task whose rule it changes
     wording: dict[str, str] = field(default_factory=dict)  # of single lines, see sentences.py
@@ -68,22 +73,22 @@ class Task:
 
     @property
     def is_counterfactual(self) -> bool:
-        """Whether its rule is the changed one of another task."""
+        """Whether its rule is a changed version of another task's rule."""
         return self.unchanged is not None
 
     @property
     def base(self) -> "Task":
-        """The known task of a counterfactual; any other task itself."""
+        """The unchanged task of a counterfactual; for any other task, the task itself."""
         return self.unchanged or self
 
     @property
     def label(self) -> str:
-        """Title and id, for a text that shows people which task stored results are of."""
+        """Title and id, for texts that tell people which task stored results belong to."""
         return f"{self.title} ({self.id})"
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Everything that the task is found by: its id and its names."""
+        """The keys that find the task: its id and its names."""
         short = (f"{self.base.name}{_CHANGED}",) if self.is_counterfactual else ()
         return self.id, self.name, *short
 
@@ -93,7 +98,7 @@ class Task:
         return Rule(self.rule_source, self.step_limit, self.wording, self._kinds)
 
     def _kinds(self) -> dict[str, kinds.Kind]:
-        """What kinds the arguments are of, found in short instances."""
+        """The kinds of the arguments, determined from short instances."""
         drawn = [self.sampler(Random(f"kinds/{length}/{index}"), length)
                  for length in self.lengths[:KINDS_LENGTHS] for index in range(KINDS_DRAWS)]
         return {name: kinds.of_values([inputs[name] for inputs in drawn]) for name in drawn[0]}
@@ -105,10 +110,14 @@ class Task:
                 for node in ast.parse(self.rule_source).body if isinstance(node, ast.Assign)}
 
     def sample(self, *, length: int, seed: int, index: int, stream: str = "") -> Instance:
-        """Draw an instance: the same arguments give the same one, on any machine, in any order.
+        """Draw an instance; the same arguments give the same one on any machine, in any order.
 
-        `stream` keeps training, validation, adaptation, evaluation and exemplars apart.
-        Raises ValueError for a length that the task cannot draw.
+        Args:
+            stream: Keeps training, validation, adaptation, evaluation and exemplars apart.
+
+        Raises:
+            ValueError: The task cannot draw this length.
+            RuleError: The sampler does not give the rule's arguments in their order.
         """
         if length not in self.lengths:
             raise ValueError(f"task {self.id} cannot draw length {length!r}: it allows "
@@ -121,7 +130,7 @@ class Task:
         return Instance(self.id, length, index, stream, inputs, self.rule.execute(inputs))
 
     def ask(self, inputs: dict[str, Any]) -> str:
-        """The question with the inputs in it, each as a Python literal."""
+        """The question with the inputs filled in, each as a Python literal."""
         return self.question.format(**{name: repr(value) for name, value in inputs.items()})
 
     def trace(self, inputs: dict[str, Any]) -> Execution:
@@ -133,11 +142,20 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
             lengths: tuple[int, ...] | None, title: str = "") -> Task:
     """Build a task from a class that holds `question`, `rule`, `sample`, tables and helpers.
 
-    The class is only a way to write them down together: upper-case attributes are the rule's
-    tables, further functions its helpers, and the docstring says what the task is and where it
-    comes from. Two parts are optional: `counterfactual` maps lines of the rule to those that change
-    it, `wording` maps lines to the sentences that say them (see `tracing/verbalise.py`). Raises
-    RuleError where the rule leaves the subset, TypeError where a part lacks.
+    The class only groups these parts. Its upper-case attributes are the rule's tables, its other
+    functions are helpers, and its docstring says what the task is and where it comes from. Two
+    parts are optional: `counterfactual` maps lines of the rule to the lines that replace them,
+    and `wording` maps lines to sentences (see `tracing/wordings/sentences.py`).
+
+    Args:
+        length: What length counts.
+        lengths: The lengths that can be drawn; 1 to LONGEST if None.
+        title: What figures and tables show; made from the name if empty.
+
+    Raises:
+        RuleError: The rule leaves the subset, or does not fit the question, `wording` or
+            `counterfactual`.
+        TypeError: `question`, `rule` or `sample` is missing.
     """
     for part in ("question", "rule", "sample"):
         if part not in vars(cls):
@@ -160,7 +178,7 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
 
 
 def _check_question(task: Task) -> None:
-    """Raise RuleError where a question does not name the rule's arguments in their order."""
+    """Raise RuleError if a question does not name the rule's arguments in their order."""
     try:
         named = question.fields(task.question)
     except ValueError as error:
@@ -174,7 +192,7 @@ def _check_question(task: Task) -> None:
 
 
 def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
-    """The task with lines of its rule changed; RuleError where one is not exactly one line."""
+    """The task with the changed rule; raises RuleError if a key is not exactly one line of it."""
     lines = task.rule_source.split("\n")
     for old, new in changes.items():
         found = [number for number, line in enumerate(lines) if line.strip() == old]
@@ -196,7 +214,7 @@ _parse = lru_cache(maxsize=1)(ast.parse)  # one file declares many tasks, one af
 
 
 def _rule_source(cls: type, name: str) -> str:
-    """The text of a rule as the model sees it: tables, helpers, the rule under the task's name."""
+    """The text of a rule as the model sees it: tables, helpers, and the rule, named as the task."""
     try:
         lines, start = inspect.findsource(cls.rule)
     except OSError:
@@ -223,9 +241,9 @@ def _rule_source(cls: type, name: str) -> str:
 
 
 def _makes_table(node: ast.stmt) -> bool:
-    """Does a statement of the class set an upper-case name, or change what one holds?
+    """Does a statement of the class set an upper-case name, or change its value?
 
-    It then belongs to the rule's text, where the subset refuses it unless it is NAME = literal.
+    If so, it belongs to the rule's text, and the subset refuses it unless it is NAME = literal.
     """
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         parts = node.targets if isinstance(node, ast.Assign) else [node.target]

@@ -1,4 +1,4 @@
-"""The tasks by their ids and names, in the order of the paper's Table 1."""
+"""The registry of tasks by id and name, in the order of the paper's Table 1."""
 
 import difflib
 from functools import cache
@@ -26,21 +26,27 @@ IDS = (
 )
 
 _TASKS: dict[str, Task] = {}
-"""The tasks by everything that they are found by: ids and names."""
+"""The tasks by each of their keys: ids and names."""
 
 
 def task(id: str, *, source: str, length: str, split: str = "pretrain",
          lengths: tuple[int, ...] | None = None, title: str = ""):
-    """Class decorator that declares a task under `id`, named after the class.
+    """Declare a task under `id`, named after the class: a class decorator.
 
-    `length` says what length counts; `lengths` are those that can be drawn (1 to 60 unless given);
-    `title` is what figures and tables show (made from the name unless given). ValueError refuses an
-    id or a name that is taken. Only a notebook may declare a task of its own again, when its cell
-    is run again. See `definition.declare` for the class.
+    A notebook may declare its own task again when its cell runs again. See `definition.declare`
+    for what the class holds.
+
+    Args:
+        length: What length counts.
+        lengths: The lengths that can be drawn; 1 to 60 unless given.
+        title: What figures and tables show; made from the name unless given.
+
+    Raises:
+        ValueError: The id or a name is already taken.
     """
     def decorate(cls: type) -> Task:
         if not cls.__module__.startswith(f"{library.__name__}."):
-            _load()  # a user's own task is held against all of the kit's
+            _load()  # a user's task must not take a key of the kit's tasks
         known = _TASKS.get(id)
         again = (known and known.id == id and not known.is_counterfactual
                  and id not in IDS and cls.__module__ == "__main__")
@@ -54,9 +60,10 @@ def task(id: str, *, source: str, length: str, split: str = "pretrain",
 
 
 def _register(declared: Task, replaced: Task | None) -> None:
-    """Enter a task and its counterfactual in the place of an earlier declaration of it.
+    """Register a task and its counterfactual in place of `replaced`, an earlier declaration.
 
-    Raises ValueError, and changes nothing, where another task is found by one of their keys.
+    Raises:
+        ValueError: Another task has one of their keys; the registry is unchanged.
     """
     old = _with_counterfactual(replaced) if replaced else []
     kept = {key: one for key, one in _TASKS.items() if one not in old}
@@ -75,7 +82,7 @@ def _with_counterfactual(task: Task) -> list[Task]:
 
 
 def get(key: str) -> Task:
-    """The task of that id or name; KeyError names the nearest ones."""
+    """The task with this id or name; raises KeyError with the nearest ones if there is none."""
     found = find(key)
     if found is None:
         near = difflib.get_close_matches(str(key), _TASKS, n=9, cutoff=0.3)
@@ -87,27 +94,32 @@ def get(key: str) -> Task:
 
 
 def find(key: str) -> Task | None:
-    """The task of that id or name; None where there is none."""
+    """The task with this id or name; None if there is none."""
     _load()
     return _TASKS.get(key)
 
 
 def id_of(key: str) -> str:
-    """The id of the task of that id or name; `key` itself where there is none."""
+    """The id of the task with this id or name; `key` itself if there is none."""
     found = find(key)
     return found.id if found else key
 
 
 def label(key: str) -> str:
-    """Title and id of the task of that id or name; `key` itself where there is none."""
+    """Title and id of the task with this id or name; `key` itself if there is none."""
     found = find(key)
     return found.label if found else key
 
 
 def select(*, split: str | None = None, source: str | None = None) -> list[Task]:
-    """The paper's tasks in its order, all of them or those of a split or a source.
+    """The paper's tasks in its order.
 
-    Raises ValueError for an unknown split or source.
+    Args:
+        split: One of SPLITS, or None for all.
+        source: One of SOURCES, or None for all.
+
+    Raises:
+        ValueError: The split or source is unknown.
     """
     for value, allowed, key in ((split, SPLITS, "split"), (source, SOURCES, "source")):
         if value is not None and value not in allowed:

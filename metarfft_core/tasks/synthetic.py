@@ -1,9 +1,9 @@
-"""Random rules, for training that a rule is read and not remembered (the paper's Appendix A).
+"""Random rules that train a model to read a rule, not remember it (the paper's Appendix A).
 
-A rule is a loop `while a and b:` over two lists; its body is a random draw of the paper's 22
-snippets, with the roles of the lists swapped at random, and it returns the first list. The names
-of the lists and of the rule are meaningless words, the constants are random. A draw whose loop
-does not end soon is thrown away.
+A rule is a loop `while a and b:` over two lists, and it returns the first list. Its body is a
+random draw of the paper's 22 snippets; the roles of the lists are swapped at random. The names of
+the lists and of the rule are meaningless words, and the constants are random. A draw whose loop
+does not end soon is discarded.
 """
 
 from random import Random
@@ -35,19 +35,19 @@ SNIPPETS = (
     ("if {a}:", "    {a}.pop()"),
     ("if {b}:", "    {b}.pop()"),
 )
-"""The paper's snippets 0 to 21: a and b are the lists, c a constant, x a variable for one item."""
+"""The paper's snippets 0 to 21: a and b are the lists, c is a constant, x holds one item."""
 
 PASSES = 12
-"""The most passes of a loop that "ends soon"."""
+"""The most passes of a loop that ends soon."""
 LONGEST = 8
-"""The longest of the two lists that a rule starts from; length counts their longer one."""
+"""The most items of a list that a rule starts with; length counts the longer list's items."""
 
 
 def rule(seed: int, number: int) -> Task:
-    """The synthetic rule of that number as a task: sampled and rendered as any other.
+    """The synthetic rule with this number as a task, sampled and rendered like any other.
 
-    The same arguments give the same rule on any machine. `sample` draws lengths 1 to LONGEST,
-    the items of the longer list, and only instances whose loop ends within PASSES passes.
+    The same arguments give the same rule on any machine. `sample` draws lengths 1 to LONGEST
+    (the items of the longer list), and only instances whose loop ends within PASSES passes.
     """
     rng = Random(f"{seed}/synthetic/{number}")
     while True:
@@ -65,7 +65,7 @@ def _ends_soon(task: Task, inputs: dict[str, list[int]]) -> bool:
 
 
 def _lists(task: Task, rng: Random, length: int) -> dict[str, list[int]]:
-    """Two lists of numbers up to 20, the longer one of that length."""
+    """Two lists of numbers from 1 to 20, the longer one with `length` items."""
     sizes = [length, rng.randint(1, length)]
     rng.shuffle(sizes)
     return {name: [rng.randint(1, 20) for _ in range(size)]
@@ -98,7 +98,7 @@ def _draw(rng: Random, number: int) -> Task:
 
 
 def _names(rng: Random, count: int) -> list[str]:
-    """Meaningless words of two or three syllables, all different and no word of Python."""
+    """Meaningless words of two or three syllables, all different and none a Python keyword."""
     names: list[str] = []
     while len(names) < count:
         word = "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou")

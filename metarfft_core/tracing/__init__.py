@@ -2,15 +2,15 @@
 
     language.py     the part of Python that a rule may use
     expressions.py  what an expression is: a literal, a reading, a place
-    sharing.py      which names may stand for the same list: a rule may not change its tables
+    sharing.py      which names may refer to the same list: a rule may not change its tables
     shown.py        how a trace shows what a line reads
-    sites.py        the places that record, and the writing of records
-    question.py     where the arguments stand in a question
-    compiler.py     from a rule's text to a function that records what it executes
+    sites.py        the places in a rule that record, and the code that writes records
+    question.py     the positions of the arguments in a question
+    compiler.py     compiles a rule's text to a function that records what it executes
     rule.py         Rule(source): checked, run, traced
     steps.py        what a trace says, as data
     wordings/       from records to text: the kit's wording, the paper's, and numbered sentences
-    judge/          every false line of a text, from the text alone
+    judge/          finds every false line of a text, from the text alone
 
-Importing this package imports none of them: the judge must not depend on the compiler.
+Importing this package imports none of these modules: the judge must not depend on the compiler.
 """

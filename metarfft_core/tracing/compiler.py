@@ -1,10 +1,10 @@
-"""From a rule's text to a function that records what it executes.
+"""The compiler from a rule's text to a function that records what it executes.
 
-The rule's syntax tree is written out once more, the same statements with a record after each:
-the site (the line of the rule and how its facts are worded) and the values, as literals. The
-result is compiled and runs at CPython's own speed. Words come later: a record is data, and
-`wording.py` turns it into text. Where only the text is wanted, a second form of the same function
-puts the values straight into the site's template, at half the time.
+The compiler writes the rule's syntax tree out again, with a record after each statement. A record
+holds the site (the line of the rule and how its facts are worded) and the values as literals. The
+result is compiled and runs at CPython's own speed. A record is data; `wordings/` turns it into
+text later. A second form of the function serves callers that need only the text: it puts the
+values directly into the site's template, in half the time.
 """
 
 import ast
@@ -26,18 +26,22 @@ from metarfft_core.tracing.sites import Emitter, Site
 
 def write(module: ast.Module, recited: list[str], records: str,
           sharing: Sharing) -> tuple[str, list[Site]]:
-    """The text of a module whose functions record, and the sites that it names `_s0`, `_s1`, ...
+    """Write a rule's module out again, with functions that record.
 
-    `recited` are the lines that a trace recites for those of the module: the lines themselves, or
-    sentences. `records` is "none" (only a step limit in every `while`), "data" or "text". Where
-    there are records, each function takes two more arguments: their list and its `append`.
+    Args:
+        recited: What a trace recites for each line of the module: the line, or a sentence.
+        records: "none" (only a step limit in every loop), "data" or "text".
+
+    Returns:
+        The text of the module and the sites that it names `_s0`, `_s1`, ... If it records, each
+        function takes two more arguments first: the list of records and its `append`.
     """
     writer = Writer(module, recited, records, sharing)
     return writer.text(), writer.sites
 
 
 class _Changes(NamedTuple):
-    """What a statement may change: the names that it assigns, the objects that it writes to."""
+    """What a statement may change: the names that it assigns and the objects that it writes to."""
 
     names: frozenset[str]
     objects: Objects
@@ -124,16 +128,16 @@ class Writer(Emitter):
         container = self.fixed(call.func.value, changes)
         code = ast.unparse(ast.Call(ast.Attribute(container, "pop"), call.args, []))
         if isinstance(target, ast.Subscript) and self.recording:
-            code = self.taken(code)  # the target is looked up behind it
+            code = self.taken(code)  # the target is looked up after the pop
             target = self.fixed(target, changes)
         self.emit(f"{ast.unparse(target)} = {code}")
         places = list(target.elts) if isinstance(target, ast.Tuple) else [target]
-        if root(container) not in changes.names:  # else nothing names what is left of it
+        if root(container) not in changes.names:  # otherwise no name refers to what is left
             places.append(container)
         self.state(node, places)
 
     def state(self, node: ast.stmt, places: list[ast.expr], facts=(), values=()) -> None:
-        """Record the values of `places` after a line, behind the given facts."""
+        """Record the values of `places` after a line, following the given facts."""
         facts, values, changes = list(facts), list(values), []
         for place in places:
             name, indexes = place_of(place)
@@ -162,7 +166,7 @@ class Writer(Emitter):
             self.state(node, [target], facts, values)
 
     def refuse_joins(self, node: ast.AugAssign, target: ast.expr) -> None:
-        """Write a refusal of `list += text`: it is not `list + text`, which a trace would state."""
+        """Write a check that refuses `list += text`: a trace would state it as `list + text`."""
         lists = isinstance(node.op, ast.Add) and self.recording and not isinstance(
             node.value, ast.List) and self.sharing.may_be_list(self.function_name, node.target)
         if lists:
@@ -170,10 +174,10 @@ class Writer(Emitter):
             self.block(f"if {own}.__class__ is _list and ({other}).__class__ is not _list:",
                        lambda: self.emit(f"raise _RuleError('line {node.lineno}: {_NO_LIST}')"))
 
-    # --- what a statement changes is read ahead of it
+    # --- values that a statement changes are read before it
 
     def changes(self, node: ast.stmt) -> _Changes:
-        """What a statement that is no header may change."""
+        """What a simple statement (not a header) may change."""
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         parts = targets[0].elts if isinstance(targets[0], ast.Tuple) else targets
         names = frozenset(part.id for part in parts if isinstance(part, ast.Name))
@@ -183,18 +187,18 @@ class Writer(Emitter):
         return _Changes(names, self.sharing.changed(self.function_name, node))
 
     def touches(self, changes: _Changes, node: ast.expr) -> bool:
-        """May the value of `node` be another one after these changes?"""
+        """Can these changes alter the value of `node`?"""
         names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
         return not names.isdisjoint(changes.names) or (bool(changes.objects) and (
             self.sharing.reaches(self.function_name, node, changes.objects)))
 
     def taken(self, code: str) -> str:
-        """Write that the value of `code` is taken down; the name that it gets."""
+        """Write an assignment that saves the value of `code`; return the new name."""
         self.emit(f"_b{len(self.out)} = {code}")
         return f"_b{len(self.out) - 1}"
 
     def before(self, readings: list[ast.expr], changes: _Changes) -> list[str]:
-        """The code of readings; those that the statement may change are read ahead of it."""
+        """The code of readings; those that the statement may change are read before it."""
         codes = []
         for reading in readings:
             code = literal_code(reading)
@@ -204,13 +208,13 @@ class Writer(Emitter):
         return codes
 
     def fixed(self, place: ast.expr, changes: _Changes) -> ast.expr:
-        """A place, its indexes looked up now where the statement may change them."""
+        """A place; its indexes are looked up now if the statement may change them."""
         if not self.recording or not isinstance(place, ast.Subscript):
             return place
         index = place.slice
         if any(isinstance(part, ast.Subscript | ast.Call) for part in ast.walk(index)):
             looked_up = self.touches(changes, index)
-        else:  # numbers and texts, which do not change themselves
+        else:  # numbers and texts, which are immutable
             looked_up = self.touches(_Changes(changes.names, set()), index)
         if looked_up:
             index = ast.Name(self.taken(ast.unparse(index)))
@@ -221,7 +225,7 @@ class Writer(Emitter):
         self.compute(node, node.target, ast.BinOp(load, node.op, node.value))
 
     def write_expr(self, node: ast.Expr) -> None:
-        """A method that changes its container, such as `stack.append(x)`."""
+        """Write a method that changes its container, such as `stack.append(x)`."""
         call, changes = node.value, self.changes(node)
         container = self.fixed(call.func.value, changes)
         facts, values, arguments = [], [], []
@@ -255,7 +259,7 @@ class Writer(Emitter):
             self.block("else:", node.orelse)
 
     def pass_of_loop(self, statements: list[ast.stmt]) -> None:
-        """Write the body of a loop, its passes counted against the step limit."""
+        """Write the body of a loop and count its passes against the step limit."""
         self.emit("_n += 1")
         self.block("if _n > _limit:", lambda: self.emit("raise _StepLimit(_limit)"))
         for statement in statements:
@@ -271,7 +275,7 @@ class Writer(Emitter):
         self.block("while True:" if self.recording else f"while {ast.unparse(node.test)}:", body)
 
     def test(self, node: ast.If | ast.While, loops: bool) -> None:
-        """Write the condition of a statement: `_c` is its verdict, and a record says why."""
+        """Write the condition of a statement: `_c` is its verdict; a record gives the reason."""
 
         def verdict(value: bool, shown: Shown) -> None:
             self.emit(f"_c = {value}")
@@ -285,7 +289,7 @@ class Writer(Emitter):
             self.decide(node.test, verdict)
 
     def decide(self, test: ast.expr, then) -> None:
-        """Write the evaluation of a condition; `then(verdict, shown)` writes each way it ends.
+        """Write the evaluation of a condition; `then(verdict, shown)` writes each outcome.
 
         Only the operands of and/or that were evaluated are shown.
         """
@@ -311,8 +315,8 @@ class Writer(Emitter):
         go(0, [])
 
     def decide_one(self, test: ast.expr, then, count: int = 1) -> None:
-        """The same without and/or. `count` are the comparisons of a chain that are evaluated: of
-        one with elements, only they are shown."""
+        """Write the evaluation of a condition without and/or. `count` is how many comparisons of
+        a chain are evaluated: if the chain reads elements, only these are shown."""
         negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
         chain = test.operand if negated else test
         if isinstance(chain, ast.Compare) and count < len(chain.ops) and any(
@@ -332,7 +336,7 @@ class Writer(Emitter):
         names = [target.id for target in targets]
         values = [literal_code(target) for target in targets]
         is_range = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range"
-        if is_range and self.recording:  # it is looked up once, whatever the passes change
+        if is_range and self.recording:  # Python reads it once, whatever the passes change
             shown = show(node.iter)
             readings = [self.taken(literal_code(reading)) for reading in shown.readings]
 

@@ -1,4 +1,4 @@
-"""What an expression of a rule is: a literal, a reading, a place, a change of a container."""
+"""Tests of what an expression of a rule is: a literal, a reading, a place, a change."""
 
 import ast
 from collections.abc import Container
@@ -45,7 +45,7 @@ def is_reading(node: ast.expr) -> bool:
 
 
 def is_place(node: ast.expr) -> bool:
-    """Is this a variable, an element of one or a slice of one, whatever the depth?"""
+    """Is this a variable, or an element or slice of one, at any depth?"""
     return isinstance(node, ast.Name) or (isinstance(node, ast.Subscript) and is_place(node.value))
 
 
@@ -63,7 +63,7 @@ def helper_of(node: ast.expr, helpers: Container[str]) -> str | None:
 
 
 def reads_element(node: ast.expr) -> bool:
-    """Does this look up an element? It may not even exist where Python does not evaluate it."""
+    """Does this look up an element? If Python does not evaluate it, it need not exist."""
     return any(isinstance(part, ast.Subscript) or getattr(part, "attr", "") == "get"
                for part in ast.walk(node))
 

@@ -1,9 +1,9 @@
-"""The part of Python in which a rule may be written, and its refusal of everything else.
+"""The subset of Python that a rule may use, and the check that refuses everything else.
 
-A rule is read and executed line by line by a language model, so each line has to be one step that
-a reader can follow: assignments, `while`, `for`, `if`, `break`, `continue`, `return`, small
-expressions, the built-ins and methods listed here, tables of literals and helper rules. What is
-outside is refused when the task is defined, with its line and the reason.
+A language model reads and executes a rule line by line, so each line has to be one step that a
+reader can follow. The subset has assignments, `while`, `for`, `if`, `break`, `continue`, `return`,
+small expressions, the built-ins and methods listed here, tables of literals and helper rules.
+Everything else is refused when the task is defined, with the line and the reason.
 
 A *reading* looks a value up without computing anything: a variable, an element or a slice of one,
 its length, or `get` of a dict. A trace shows a reading by its value.
@@ -38,8 +38,12 @@ STATEMENTS = (ast.Assign, ast.AugAssign, ast.Expr, ast.If, ast.While, ast.For, a
 def check(source: str) -> ast.Module:
     """Parse a rule's text and refuse what is outside the subset.
 
-    Returns the syntax tree: tables (assignments of literals to upper-case names), helper rules,
-    and last the rule itself. Raises RuleError with the line and the reason.
+    Returns:
+        The syntax tree. It holds tables (assignments of literals to upper-case names), helper
+        rules, and last the rule itself.
+
+    Raises:
+        RuleError: The rule leaves the subset; the message gives the line and the reason.
     """
     _refuse_other_line_ends(source)
     try:
@@ -67,7 +71,7 @@ def check(source: str) -> ast.Module:
 
 
 def _refuse_other_line_ends(source: str) -> None:
-    """A rule's lines end with a newline alone: Python would read a carriage return as one more."""
+    """Refuse carriage returns: Python would read each as one more end of a line."""
     for number, line in enumerate(source.split("\n"), start=1):
         if "\r" in line:
             raise RuleError(f"line {number}: a carriage return in a rule; in a string write \\r")
@@ -81,7 +85,7 @@ def _refuse_comments(source: str) -> None:
 
 
 def _refuse_form_feeds(source: str) -> None:
-    """Python takes a form feed for a blank; other programs end a line there."""
+    """Refuse form feeds: Python reads them as blanks, other programs as ends of lines."""
     lines, end = [*source.split("\n"), ""], (1, 0)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         number, column = token.end if token.type == tokenize.INDENT else token.start
@@ -91,12 +95,12 @@ def _refuse_form_feeds(source: str) -> None:
 
 
 class _Checker:
-    """Walks one function; `helpers` are the names of the functions of the text."""
+    """Checks one function; `helpers` are the names of all functions in the rule's text."""
 
     def __init__(self, helpers: set[str], lines: list[str]):
         self.helpers = helpers
         self.lines = lines
-        self.used: set[int] = set()  # lines on which a statement stands
+        self.used: set[int] = set()  # lines that already hold a statement
 
     def function(self, node: ast.FunctionDef) -> None:
         arguments = node.args
@@ -123,7 +127,7 @@ class _Checker:
             getattr(self, "check_" + type(statement).__name__.lower())(statement)
 
     def one_line(self, statement: ast.stmt) -> None:
-        """A statement, or the header of a compound one, stands alone on one line."""
+        """Check that a statement, or the header of a compound one, has one line to itself."""
         if hasattr(statement, "body"):
             self.header(statement)
         elif statement.end_lineno != statement.lineno:
@@ -134,7 +138,7 @@ class _Checker:
         self.used.add(statement.lineno)
 
     def header(self, node: ast.stmt) -> None:
-        """The header of a function, a loop or a condition ends on its line."""
+        """Check that the header of a function, a loop or a condition ends on its own line."""
         if node.body[0].lineno != node.lineno and not self.lines[node.lineno - 1].rstrip(
                 ).endswith(":"):
             what = "header" if isinstance(node, ast.FunctionDef) else "statement"
@@ -225,7 +229,7 @@ class _Checker:
         return isinstance(node.value, ast.Name) or self.is_place(node.value)
 
     def taking(self, target: ast.expr, call: ast.Call) -> None:
-        """What `target = container.pop()` may be."""
+        """Check `target = container.pop()`."""
         if call.func.attr != "pop":
             refuse(call, f"{call.func.attr} gives nothing that could be assigned")
         if isinstance(target, ast.Subscript) and isinstance(call.func.value, ast.Subscript):
@@ -302,7 +306,7 @@ class _Checker:
                 refuse(node, f"{_name(node)} is not in the subset of rules")
 
     def index(self, node: ast.expr) -> None:
-        """An index is a name, a constant or one of them plus or minus a constant."""
+        """Check that an index is a name, a constant, a sum or a difference of them."""
         match node:
             case ast.Slice(lower=lower, upper=upper, step=step):
                 for part in (lower, upper, step):
@@ -341,7 +345,7 @@ class _Checker:
 
 
 def _returns(statement: ast.stmt) -> bool:
-    """Does every way through this last statement of a rule end with return?"""
+    """Does every path through this last statement of a rule end with return?"""
     match statement:
         case ast.If(body=body, orelse=orelse):
             return bool(orelse) and _returns(body[-1]) and _returns(orelse[-1])

@@ -1,9 +1,10 @@
-"""Where the arguments of a rule stand in a question.
+"""The positions of a rule's arguments in a question.
 
-A question comes from a template such as `What is {a} + {b}?`. With the template at hand, the
-places of the arguments are known to the character. Without it they are searched for.
+A question comes from a template such as `What is {a} + {b}?`. If the template is known, the
+position of each argument is known to the character. Without it the arguments are searched for.
 
-Standard library alone: `replay.py` uses it, so it knows no tracer.
+This module uses only the standard library. The judge (`judge/replay.py`) imports it, so it must
+not import the tracer.
 """
 
 import re
@@ -12,9 +13,10 @@ from string import Formatter
 
 
 def fields(template: str) -> list[str]:
-    """The arguments that a template names, in the order in which each comes first.
+    """The arguments that a template names, in the order of their first occurrence.
 
-    Raises ValueError with the reason where the braces do not name arguments.
+    Raises:
+        ValueError: A pair of braces does not hold the name of an argument.
     """
     names: list[str] = []
     for _, name, form, conversion in Formatter().parse(template):
@@ -31,8 +33,11 @@ def fields(template: str) -> list[str]:
 def misplaced(template: str, question: str, texts: Mapping[str, str]) -> str | None:
     """The first argument whose text does not fill its place in the question, or None.
 
-    `texts` are the arguments as literals, by name. Raises ValueError where the question does not
-    begin as the template does.
+    Args:
+        texts: The arguments as literals, by name.
+
+    Raises:
+        ValueError: The question does not begin as the template does.
     """
     position, last = 0, None
     for words, name, _, _ in Formatter().parse(template):
@@ -51,15 +56,18 @@ def misplaced(template: str, question: str, texts: Mapping[str, str]) -> str | N
             return None
     if last is None:
         raise ValueError(f"the question is not made from the template {template!r}")
-    return last  # its text is only the beginning of what stands there
+    return last  # its text is only the beginning of what the question has in that place
 
 
 def missing(question: str, texts: Mapping[str, str]) -> str | None:
-    """The first argument whose text does not stand in the question behind those before it.
+    """The first argument that does not follow the earlier ones in the question, or None.
 
-    This is the way without a template. It takes every place at which the text can be read as the
-    whole of a literal, so it accepts all questions that name the arguments in their order. In
-    return it does not see that a place belongs to the words of the question, or to a longer list.
+    This check needs no template. It accepts every place where the text can be read as a whole
+    literal, so it accepts all questions that name the arguments in their order. It cannot tell
+    whether a place belongs to the words of the question or to a longer list.
+
+    Args:
+        texts: The arguments as literals, by name, in their order.
     """
     position = 0
     for name, text in texts.items():
@@ -71,9 +79,9 @@ def missing(question: str, texts: Mapping[str, str]) -> str | None:
 
 
 def _whole(text: str) -> str:
-    """A pattern for a literal that is not a part of a longer number.
+    """A pattern for a literal that is not part of a longer number.
 
-    A minus before a number is its sign, unless something to subtract from stands before it.
+    A minus before a number is its sign, unless it follows something to subtract from.
     """
     pattern = re.escape(text)
     if text[0].isdigit():

@@ -1,4 +1,4 @@
-"""A rule made executable: its answer, and the record of everything that it did."""
+"""Executable rules: their answers and the records of everything that they do."""
 
 import ast
 import copy
@@ -26,14 +26,20 @@ class Execution(NamedTuple):
 
 
 STEP_LIMIT = 200_000
-"""The most passes through the loops of a function in one call; more is taken for an endless one."""
+"""The most loop passes that one call of a function may make; more counts as an endless loop."""
 
 
 class Rule:
-    """A rule's text, made executable. Raises RuleError where it leaves the subset.
+    """A rule's text, made executable.
 
-    For the rule in words (see `sentences.py`), `wording` maps lines of the rule to sentences of
-    their own, and `given` says of what kinds the arguments are, when it is asked.
+    Args:
+        source: The text: tables, helper rules, and last the rule itself.
+        step_limit: The most loop passes that one call of a function may make.
+        wording: Sentences for single lines of the rule, by line (see `wordings/sentences.py`).
+        given: Returns the kinds of the arguments, by name; called when the rule is put in words.
+
+    Raises:
+        RuleError: The text leaves the subset of `language.py`.
     """
 
     def __init__(self, source: str, step_limit: int = STEP_LIMIT,
@@ -51,38 +57,43 @@ class Rule:
         self._module = module
 
     def execute(self, inputs: dict[str, Any]) -> Any:
-        """The rule's answer on `inputs` (by argument name), which stay as they are.
+        """The rule's answer on `inputs` (by argument name), which stay unchanged.
 
-        Raises StepLimit where a loop seems endless, as `trace` and `recite` do.
+        Raises:
+            StepLimit: A loop seems endless; `trace` and the `recite` methods raise it too.
         """
         return self._plain(*self._arguments(inputs))
 
     def trace(self, inputs: dict[str, Any]) -> Execution:
-        """Execute the rule on `inputs`, which stay as they are, and record every line."""
+        """Execute the rule on `inputs`, which stay unchanged, and record every line."""
         records: list = []
         answer = self._recording(records, records.append, *self._arguments(inputs))
         return Execution(records, answer)
 
     def recite(self, inputs: dict[str, Any]) -> str:
-        """The text of the trace: `wording.code` of its records, at half the time."""
+        """The text that `kit.code` makes of the records of `trace`, in half the time."""
         return self._text(self._reciting, inputs)
 
     def recite_in_words(self, inputs: dict[str, Any]) -> str:
-        """The text of the trace with the sentences of `in_words` for the lines of the rule."""
+        """The text of the trace, with the sentences of `in_words` in place of the rule's lines."""
         return self._text(self._reciting_words, inputs)
 
     def recite_at_length(self, inputs: dict[str, Any]) -> str:
-        """The text of the trace in the paper's wording (see `paper.py`)."""
+        """The text of the trace in the paper's wording (see `wordings/paper.py`)."""
         return self._text(self._reciting_at_length, inputs)
 
     @cached_property
     def in_words(self) -> str:
-        """The rule in words: its tables, then its numbered sentences, a line each."""
+        """The rule in words: its tables, then its numbered sentences, one on each line."""
         return "\n".join([*sentences.tables(self.source), *self.sentences.values()]) + "\n"
 
     @cached_property
     def sentences(self) -> dict[int, str]:
-        """The numbered sentences, by line; RuleError where `wording` has a line too many."""
+        """The numbered sentences, by line number.
+
+        Raises:
+            RuleError: `wording` has a line that is not in the rule.
+        """
         return sentences.sentences(self.source, self.wording, self.given())
 
     def _text(self, function, inputs: dict[str, Any]) -> str:
@@ -118,14 +129,14 @@ class Rule:
         return self._load(paper_compiler.write(self._module, lines, self._sharing), [])
 
     def _compile(self, records: str):
-        """Write and compile a form of this rule, whose text passed the subset."""
+        """Write and compile one form of this rule, whose text has passed the check."""
         return self._load(*self._write(self.source.split("\n"), records))
 
     def _write(self, lines: list[str], records: str) -> tuple[str, list[Site]]:
         return compiler.write(self._module, lines, records, self._sharing)
 
     def _load(self, text: str, sites: list[Site]):
-        """Compile what the writer wrote; the function that is the rule."""
+        """Compile what the writer wrote and return the function that is the rule."""
         namespace = {f"_s{number}": site for number, site in enumerate(sites)}
         namespace |= {"_is": shown.is_value, "_StepLimit": StepLimit, "_limit": self.step_limit,
                       "_list": list, "_RuleError": language.RuleError}

@@ -1,9 +1,9 @@
-"""Which names of a rule may stand for the same list, tuple or dict.
+"""An analysis of which names of a rule may refer to the same list, tuple or dict.
 
-`row = grid[0]` gives a part of `grid` a second name, and a change through one of them is seen
-through the other. What is said here is true of every execution: objects are told apart by the
-expressions that make them, and a name may be all that any of its lines gives it, whatever their
-order (Andersen's points-to analysis). A number or a text is no object here.
+`row = grid[0]` gives a part of `grid` a second name, and a change through one name is visible
+through the other. The results hold for every execution: the analysis tells objects apart by the
+expressions that make them, and a name may refer to every object that any line gives it, in any
+order (Andersen's points-to analysis). Numbers and texts do not count as objects here.
 """
 
 import ast
@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from metarfft_core.tracing.expressions import helper_of, mutating_call, refuse
 
-_IN_PLACE = (ast.Add, ast.Mult)  # what changes a list where it stands: += and *=
+_IN_PLACE = (ast.Add, ast.Mult)  # += and *= change a list in place
 _COPIES = {"list", "tuple"}
 
 
 class Object:
-    """A list, tuple or dict that an expression makes, that a table holds, or that is given."""
+    """A list, tuple or dict: made by an expression, held by a table, or given as an argument."""
 
     def __init__(self, table: str = "", changeable: bool = True):
-        self.table = table  # the name of the table that it is a part of
-        self.changeable = changeable  # no tuple
+        self.table = table  # the name of the table that it belongs to
+        self.changeable = changeable  # False for a tuple
         self.holds: set[Object] = set()
 
 
@@ -28,7 +28,7 @@ Objects = set[Object]
 
 
 class Sharing:
-    """What the names of a rule's functions may be."""
+    """The objects that each name of a rule's functions may refer to."""
 
     def __init__(self, module: ast.Module):
         self.functions = {node.name: node for node in module.body
@@ -59,15 +59,15 @@ class Sharing:
         return sum(map(len, found))
 
     def changed(self, function: str, node: ast.stmt) -> Objects:
-        """What a statement itself may change: a helper's statements are its own."""
+        """The objects that a statement itself may change, without those that its helper changes."""
         return {one for one in _Scope(self, function).changed(node) if one.changeable}
 
     def may_be_list(self, function: str, node: ast.expr) -> bool:
-        """May this be a list, as far as it is known?"""
+        """Can this expression be a list, as far as the analysis knows?"""
         return any(one.changeable for one in _Scope(self, function).of(node))
 
     def reaches(self, function: str, node: ast.AST, objects: Objects) -> bool:
-        """May a name in `node` be one of these objects, or hold one at any depth?"""
+        """Can a name in `node` refer to one of these objects, or hold one at any depth?"""
         found, todo = set(), [one for part in ast.walk(node) if isinstance(part, ast.Name)
                               for one in _Scope(self, function).name(part.id)]
         while todo:
@@ -78,7 +78,7 @@ class Sharing:
         return not found.isdisjoint(objects)
 
     def changed_tables(self) -> Iterator[tuple[ast.stmt, str]]:
-        """The statements that may change a table, with its name."""
+        """The statements that may change a table, each with the table's name."""
         for name, function in self.functions.items():
             for node in ast.walk(function):
                 tables = {one.table for one in self.changed(name, node)} - {""}
@@ -87,7 +87,7 @@ class Sharing:
 
 
 def _of_literal(node: ast.expr, table: str) -> Objects:
-    """A table, or a part of one."""
+    """The object of a table or of a part of one; none for a number or a text."""
     if not isinstance(node, (ast.List, ast.Tuple, ast.Dict)):
         return set()
     one = Object(table, not isinstance(node, ast.Tuple))
@@ -101,7 +101,7 @@ def _held(objects: Objects) -> Objects:
 
 
 class _Scope:
-    """Finds what the expressions of one function may be."""
+    """Finds the objects that the expressions of one function may refer to."""
 
     def __init__(self, sharing: Sharing, function: str):
         self.sharing = sharing
@@ -120,7 +120,7 @@ class _Scope:
         return set().union(*map(self.of, nodes))
 
     def of(self, node: ast.expr) -> Objects:
-        """What an expression may be."""
+        """The objects that an expression may refer to."""
         match node:
             case ast.Name(id=name):
                 return self.name(name)
@@ -144,7 +144,7 @@ class _Scope:
         return set()
 
     def joined(self, node: ast.AST, op: ast.operator, left: Objects, right: Objects) -> Objects:
-        """What `left + right` or `left * right` makes."""
+        """The object that `left + right` or `left * right` makes, if it is a list or tuple."""
         joins = (left and right) if isinstance(op, ast.Add) else (left or right)
         if not (joins and isinstance(op, _IN_PLACE)):
             return set()
@@ -175,7 +175,7 @@ class _Scope:
         self.sharing.names[function].setdefault(name, set()).update(objects)
 
     def put(self, target: ast.expr, objects: Objects) -> None:
-        """A target may be these objects."""
+        """Note that a target may refer to these objects."""
         match target:
             case ast.Name(id=name):
                 self.bind(self.function, name, objects)
@@ -184,7 +184,7 @@ class _Scope:
                     one.holds |= objects
 
     def learn(self, node: ast.AST) -> None:
-        """Take in what a node does."""
+        """Note the effect of a node on names and objects."""
         match node:
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
                 for target, value in zip(targets, values, strict=False):
@@ -213,7 +213,7 @@ class _Scope:
                     one.holds |= _held(self.several(node.args))
 
     def changed(self, node: ast.AST) -> Objects:
-        """What a statement itself may change."""
+        """The objects that a statement itself may change."""
         match node:
             case ast.AugAssign(target=target, op=op):
                 found = set(self.of(target)) if isinstance(op, _IN_PLACE) else set()
@@ -231,8 +231,14 @@ class _Scope:
 
 
 def check(module: ast.Module) -> Sharing:
-    """Refuse a rule that may change one of its tables: the next question would be answered by what
-    is left of it. Raises RuleError with the line; returns what was found out."""
+    """Refuse a rule that may change one of its tables, and so its answer to the next question.
+
+    Returns:
+        The analysis of the rule.
+
+    Raises:
+        RuleError: A line may change a table, or gives a variable the name of one.
+    """
     sharing = Sharing(module)
     for function in sharing.functions.values():
         for node in ast.walk(function):

@@ -1,4 +1,4 @@
-"""How a trace shows what a line reads: templates, and the code of the values that fill them."""
+"""The form in which a trace shows what a line reads: templates and the code of their values."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ _CONTAINERS = frozenset((str, list, dict, tuple))
 
 
 def is_value(value: object) -> str:
-    """How a bare variable in a condition reads: empty, not empty, or the value itself."""
+    """The text for a bare variable in a condition: empty, not empty, or the value itself."""
     if value.__class__ in _CONTAINERS:
         return "not empty" if value else "empty"
     return repr(value)
@@ -32,10 +32,10 @@ def brace(text: str) -> str:
 
 
 def show(node: ast.expr) -> Shown:
-    """An expression with every reading replaced by its value."""
+    """An expression as a template, with a slot for the value of every reading."""
     readings: list[ast.expr] = []
     mark = "_r"
-    while mark in ast.unparse(node):  # a text in it may hold anything
+    while mark in ast.unparse(node):  # a string in the expression may contain anything
         mark += "r"
 
     class Substitute(ast.NodeTransformer):
@@ -65,7 +65,7 @@ def truth(node: ast.expr) -> Shown:
 
 
 def place_of(node: ast.expr) -> tuple[str, list[ast.expr]]:
-    """A variable or an element of one, its indexes as values: `nums[%s]` and [i]."""
+    """The template of a variable or element and the indexes that fill it: `nums[%s]` and [i]."""
     if isinstance(node, ast.Name):
         return node.id, []
     base, indexes = place_of(node.value)
@@ -75,7 +75,7 @@ def place_of(node: ast.expr) -> tuple[str, list[ast.expr]]:
 
 
 def literal_code(node: ast.expr) -> str:
-    """The code of an expression's value as a literal."""
+    """Code that writes an expression's value as a literal."""
     code = ast.unparse(node)
     if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
         return code

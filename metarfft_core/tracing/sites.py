@@ -1,4 +1,4 @@
-"""The places in a rule that record what is executed, and the writing of records."""
+"""Sites, the places in a rule that record what is executed, and the code that writes records."""
 
 import ast
 import re
@@ -10,29 +10,24 @@ from metarfft_core.tracing.steps import BEHIND, BETWEEN, JOIN, Fact, Step
 
 
 class StepLimit(RuntimeError):
-    """A rule went through its loops more often than its step limit allows."""
+    """Raised when a rule makes more loop passes than its step limit allows."""
 
     def __init__(self, limit: int):
         super().__init__(f"an endless loop? A call went through more than {limit} passes of loops")
 
 
 class Site(NamedTuple):
-    """A place in a rule that records, with the wording of its facts.
+    """A place in a rule that records, with the wording of its facts."""
 
-    `template` % values is the line of a trace; `facts` are (kind, left, right) templates that
-    take the values in the same order; `changes` are the (place, value) templates of what the
-    line changed; `loops` says that a pass of a loop begins or ends here.
-    """
-
-    line: int
-    code: str
-    facts: tuple[tuple[str, str, str], ...]
-    template: str
-    changes: tuple[str, ...]
-    loops: bool
+    line: int  # of the rule, from 1
+    code: str  # what a trace recites for the line
+    facts: tuple[tuple[str, str, str], ...]  # (kind, left, right): templates for the values
+    template: str  # `template % values` is the line of a trace
+    changes: tuple[str, ...]  # format strings for what the line changes, such as `total = {1}`
+    loops: bool  # whether a pass of a loop begins or ends here
 
     def step(self, values: tuple[str, ...]) -> Step:
-        """The step that a record of this site with these values stands for."""
+        """The step that a record of this site with these values describes."""
         rest, facts = list(values), []
         for kind, left, right in self.facts:
             sides = []
@@ -45,7 +40,7 @@ class Site(NamedTuple):
 
 
 class Emitter:
-    """Writes lines of code and records; `Writer` in `compiler.py` knows the statements."""
+    """Writes lines of code and records; its subclass `compiler.Writer` handles the statements."""
 
     def __init__(self, module: ast.Module, recited: list[str], records: str, sharing: Sharing):
         self.records = records
@@ -73,7 +68,7 @@ class Emitter:
         self.out.append("    " * self.depth + line)
 
     def block(self, header: str, *bodies) -> None:
-        """A compound statement; each body is a list of statements or a function that writes."""
+        """Write a compound statement; a body is a list of statements or a function that writes."""
         self.emit(header)
         self.depth += 1
         for body in bodies:
@@ -85,7 +80,7 @@ class Emitter:
         self.depth -= 1
 
     def record(self, node: ast.AST, facts=(), values=(), changes=(), loops=False) -> None:
-        """Write the record of a site; `values` are code, in the order of the facts' `%s`."""
+        """Write the record of a site; `values` are code, in the order of the `%s` in the facts."""
         if not self.recording:
             return
         values = list(values)
@@ -111,7 +106,7 @@ class Emitter:
         for code in values:
             if match := re.fullmatch(r'f"({[^"\\]*})"', code):
                 slots.append(match[1])
-            elif re.search(r"['\"\\]", code):  # may not stand in an f-string
+            elif re.search(r"['\"\\]", code):  # not allowed inside an f-string
                 self.emit(f"_q{len(self.out)} = {code}")
                 slots.append(f"{{_q{len(self.out) - 1}}}")
             else:

@@ -1,6 +1,7 @@
-"""What a trace says, as data: the executed lines of a rule and the facts stated behind each.
+"""The content of a trace as data: the executed lines of a rule, each with its facts.
 
-Facts have five kinds (`left` and `right` are Python literals or literal expressions, as text):
+There are five kinds of facts (`left` and `right` are Python literals or literal expressions, as
+text):
 
 | kind  | in a trace                 | says                                                  |
 |-------|----------------------------|-------------------------------------------------------|
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 
 class Fact(NamedTuple):
-    """One statement behind a recited line."""
+    """One fact that a trace states after a recited line."""
 
     kind: str
     left: str
@@ -23,17 +24,17 @@ class Fact(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One executed line of a rule: the line as it stands there, stripped, and its facts."""
+    """One executed line of a rule: its text, stripped, and its facts."""
 
     code: str
     facts: tuple[Fact, ...]
 
 
 JOIN = {"calc": " = ", "state": " = ", "test": " -> ", "each": " -> ", "end": ""}
-"""What stands between the two sides of a fact of each kind."""
+"""The text between the two sides of a fact, by kind."""
 BEHIND = " # "
-"""What stands between a recited line and its facts."""
+"""The text between a recited line and its facts."""
 BETWEEN = "; "
-"""What stands between two facts of one line."""
+"""The text between two facts of one line."""
 ANSWER = "So the answer is "
-"""How the last line of every completion begins."""
+"""The beginning of the last line of every completion."""

@@ -1,1 +1,1 @@
-"""Every false line of a text, from the text alone. Nothing here imports the compiler."""
+"""The judge: finds every false line of a text from the text alone, without the compiler."""

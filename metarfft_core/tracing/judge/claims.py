@@ -1,7 +1,7 @@
-"""What a text claims, taken line by line while the replay walks through the rule.
+"""Readers of what a text claims, line by line, while the judge walks through the rule.
 
-One class for each form of a text. The walk says which line the rule executes next and what is true
-of it; the class says what the text claims there, and notes every claim that is false.
+There is one class for each form of a text. The walk says which line the rule executes next and
+which facts are true there. The class says what the text claims there and notes every false claim.
 """
 
 import ast
@@ -14,11 +14,11 @@ from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
 from metarfft_core.tracing.wordings.paper import UNSET, headings, reads, tables
 
 LINE_LIMIT = 50_000
-"""The most lines of a rule that are followed."""
+"""The most executed lines that the judge follows in one text."""
 
 
 class FalseLine(NamedTuple):
-    """A false line: its number in the completion (from 1), its text, and what is wrong with it."""
+    """A false line: its number in the completion (from 1), its text and the fault."""
 
     line: int
     text: str
@@ -26,7 +26,7 @@ class FalseLine(NamedTuple):
 
 
 class Lost(Exception):
-    """The text is no execution of the rule from here on."""
+    """Raised when the text is no longer an execution of the rule."""
 
 
 class Lines:
@@ -43,7 +43,7 @@ class Lines:
         return parse.step(self.lines[0], {code})
 
     def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
-        """The rule comes to a line; a text may have to say something ahead of it."""
+        """The rule reaches a line; a text may have to say something before it."""
 
     def look(self, node: ast.AST, names: dict[str, Any]) -> None:
         """The rule looks at the variables of a line."""
@@ -57,14 +57,14 @@ class Lines:
             self.false.append(FalseLine(number, self.lines[number - 1] if number else "", reason))
 
     def count(self) -> None:
-        """Give up on an execution without end."""
+        """Count an executed line; raises Lost if the execution seems endless."""
         self.executed += 1
         if self.executed > LINE_LIMIT:
             self.wrong("an execution without end")
             raise Lost
 
     def take(self, code: str) -> list[Fact]:
-        """The facts of the next line, which has to recite `code`."""
+        """The facts of the next line; raises Lost if it does not recite `code`."""
         self.position += 1
         if self.position > len(self.lines):
             self.wrong(f"the text ends where the rule executes: {code}")
@@ -77,9 +77,14 @@ class Lines:
 
     def facts(self, code: str, expected: list[Fact], loops: bool,
               changed: Sequence[str] = ()) -> list[Fact]:
-        """Judge the facts of the next line; returns what it claims, in the expected's place.
+        """Judge the facts of the next line.
 
-        `changed` is what the line leaves changed, as a scratchpad states it.
+        Args:
+            loops: Whether a pass of a loop begins or ends with this line.
+            changed: The changes that the line makes, as a scratchpad states them.
+
+        Returns:
+            The claims of the text, one for each fact of `expected`.
         """
         self.count()
         claimed = self.take(code)
@@ -92,7 +97,7 @@ class Lines:
         return result
 
     def fact(self, fact: Fact, claim: Fact) -> Fact:
-        """Judge one fact; returns the claim where it can be gone on with, else the truth."""
+        """Judge one fact; returns the claim if the walk can continue with it, else the truth."""
         try:
             if claim.kind != fact.kind:
                 self.wrong(f"expected {' '.join(fact)}, got {' '.join(claim)}")
@@ -111,12 +116,12 @@ class Lines:
         return fact
 
     def silent(self, code: str, changes: list[str]) -> None:
-        """A line that says nothing behind the recital."""
+        """Judge a line that states nothing after the recital."""
         if self.take(code):
             self.wrong("nothing is left to say behind this line")
 
     def end(self, answer: Any) -> None:
-        """The last line, which states the answer."""
+        """Judge the last line, which states the answer."""
         self.position += 1
         if self.position > len(self.lines):
             self.wrong(f"the text ends without an answer: {answer!r}")
@@ -128,7 +133,7 @@ class Lines:
 
 
 class Scratchpad(Lines):
-    """The lines of a scratchpad: the changed values, a line for each pass of a loop."""
+    """The lines of a scratchpad: the changed values, one line for each pass of a loop."""
 
     def __init__(self, completion: str):
         super().__init__(completion)
@@ -171,7 +176,7 @@ class Scratchpad(Lines):
 
 
 class AtLength(Lines):
-    """The steps of a trace in the paper's wording, of several lines each."""
+    """The steps of a trace in the paper's wording; each step has several lines."""
 
     def __init__(self, rule: str, completion: str):
         super().__init__(completion)
@@ -180,8 +185,8 @@ class AtLength(Lines):
         self.tables = set(tables(module))
         self.blocks = paper.blocks(rule, completion)[0]
         self.taken = 0  # blocks
-        self.above: list[str] = []  # the headings that have to come next
-        self.looks: list[list[Fact]] = []  # the variables to be shown, of the lines in hand
+        self.above: list[str] = []  # the headings that must come next
+        self.looks: list[list[Fact]] = []  # the variables that the current lines must show
 
     def first(self, code: str) -> Step:
         return self.blocks[0].step if self.blocks else super().first(code)
@@ -189,7 +194,7 @@ class AtLength(Lines):
     def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
         if node.lineno in self.headings:
             self.above.append(self.headings[node.lineno].above)
-        if not isinstance(node, (ast.If, ast.While, ast.For)):  # these look once for each pass
+        if not isinstance(node, (ast.If, ast.While, ast.For)):  # these call `look` in each pass
             self.look(node, names)
 
     def look(self, node: ast.AST, names: dict[str, Any]) -> None:
@@ -220,6 +225,6 @@ class AtLength(Lines):
         return list(block.step.facts)
 
     def fact(self, fact: Fact, claim: Fact) -> Fact:
-        if fact.kind == claim.kind == "each":  # this wording states the item, not the range
+        if fact.kind == claim.kind == "each":  # this wording states the item only
             claim = claim._replace(left=fact.left)
         return super().fact(fact, claim)

@@ -1,8 +1,8 @@
-"""Values of a rule's expressions, found without executing anything.
+"""A small evaluator of a rule's expressions that executes no code.
 
-A small evaluator of syntax trees, of its own: `replay.py` holds a trace against it, and what it
-evaluates may come out of any text. Sizes are limited, and what is no expression of a rule has no
-value (`Unclear`).
+It works on syntax trees and is independent of the compiler. The judge compares a trace with its
+values, and the expressions may come from any text. So sizes are limited, and the evaluator raises
+`Unclear` for anything that is not an expression of a rule.
 """
 
 import ast
@@ -11,11 +11,11 @@ import operator
 from typing import Any, NamedTuple
 
 SIZE_LIMIT = 10_000
-"""The most items of a string or a list that an expression may build, or go over in a range."""
+"""The most items of a string or list that an expression builds, or of a range that it reads."""
 DIGITS = 4_300
-"""The most digits of a number, as many as Python writes."""
+"""The most digits of a number: the limit up to which Python writes numbers."""
 BITS_LIMIT = 100_000
-"""The most bits of a number on the way to a value."""
+"""The most bits of a number in an intermediate result."""
 TOO_LARGE = f"too large to be judged (at most {DIGITS:,} digits or {SIZE_LIMIT:,} items)"
 _BEYOND = 10 ** DIGITS  # the smallest number with more digits
 
@@ -45,7 +45,7 @@ _METHODS = {
 
 
 def is_too_large(value: Any) -> bool:
-    """Has a number too many digits, or a string or a container too many items?"""
+    """Does a number have too many digits, or a string or container too many items?"""
     if isinstance(value, int):
         return not -_BEYOND < value < _BEYOND
     return not isinstance(value, range) and _length(value) > SIZE_LIMIT
@@ -56,7 +56,7 @@ def _length(value: Any) -> int:
 
 
 def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
-    """The value of an expression; raises Unclear where there is none."""
+    """The value of an expression; raises Unclear if it has none or is too large."""
     try:
         value = _evaluate(node, names)
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
@@ -125,7 +125,7 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 def _refuse_long_ranges(arguments: list[Any]) -> None:
-    """A function may go over all that a range holds; a loop stops at the line that leaves it."""
+    """Refuse long ranges as arguments: a function may read all items, a loop may stop early."""
     for value in arguments:
         if isinstance(value, range) and _length(value) > SIZE_LIMIT:
             raise Unclear(TOO_LARGE)
@@ -145,18 +145,18 @@ def _binary(op: type, left: Any, right: Any) -> Any:
 
 
 def literal(text: str) -> Any:
-    """The value of a literal; raises Unclear where the text is none."""
+    """The value of a literal; raises Unclear if the text is not a literal."""
     try:
         value = ast.literal_eval(text)
         if len(text) > DIGITS // 2:
-            repr(value)  # a number in hexadecimal may have too many digits to be written
+            repr(value)  # fails for a hexadecimal number with too many decimal digits
         return value
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise Unclear(f"not a value: {text[:60]}") from None
 
 
 def substituted(node: ast.expr, names: dict[str, Any]) -> ast.expr:
-    """An expression with everything that only looks a value up replaced by that value."""
+    """An expression in which every part that only looks up a value is replaced by the value."""
     if looks_up(node) and not (isinstance(node, ast.Name) and node.id not in names):
         return ast.parse(repr(evaluate(node, names)), mode="eval").body
     new = copy.copy(node)
@@ -211,7 +211,7 @@ def normal(text: str) -> str:
 
 
 def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
-    """What a trace states of a condition, only what was evaluated of it, and its verdict."""
+    """What a trace states for a condition (only the parts evaluated), and the verdict."""
     if isinstance(node, ast.BoolOp):
         stops, parts = isinstance(node.op, ast.Or), []
         for value in node.values:
@@ -233,7 +233,7 @@ def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _evaluated(node: ast.expr, names: dict[str, Any]) -> ast.expr:
-    """A chain of comparisons with elements, as far as it is evaluated; else the node itself."""
+    """The evaluated part of a chain of comparisons that reads elements; else the node itself."""
     match node:
         case ast.UnaryOp(op=ast.Not(), operand=ast.Compare() as chain):
             return ast.UnaryOp(node.op, _evaluated(chain, names))
@@ -248,10 +248,10 @@ def _evaluated(node: ast.expr, names: dict[str, Any]) -> ast.expr:
 
 
 class Place(NamedTuple):
-    """A variable or an element: container and key as they were when the line looked them up."""
+    """A variable or an element, with the container and key that the line looked up."""
 
     text: str
-    container: Any  # of a variable: the variables
+    container: Any  # for a variable, the dict of variables
     key: Any
 
     @property
@@ -269,7 +269,7 @@ class Place(NamedTuple):
 
 
 def place_at(node: ast.expr, names: dict[str, Any]) -> Place:
-    """The place that a target or a container names now; a later change does not move it."""
+    """The place that a target or a container names now; later changes do not move it."""
     if isinstance(node, ast.Name):
         return Place(node.id, names, node.id)
     if not is_place(node) or isinstance(node.slice, ast.Slice):
@@ -278,7 +278,7 @@ def place_at(node: ast.expr, names: dict[str, Any]) -> Place:
 
 
 def place_of(node: ast.expr, names: dict[str, Any]) -> str:
-    """A variable or an element, its index as a value."""
+    """A variable or an element as text, with the value of each index."""
     if isinstance(node, ast.Name):
         return node.id
     inside = (ast.unparse(node.slice) if isinstance(node.slice, ast.Slice)

@@ -1,6 +1,7 @@
-"""Back from a text in the paper's wording to the steps that it says were executed.
+"""The parser of texts in the paper's wording: it returns the steps that a text claims.
 
-`wordings/paper.py` has the words. Like the rest of the judge, this module knows no tracer.
+`wordings/paper.py` defines the words. Like the rest of the judge, this module does not import the
+tracer.
 """
 
 import ast
@@ -17,7 +18,7 @@ _HEADING = re.compile(r"\d+(\.\d+)*\.? [A-Z]\w*( \w+)?")
 
 
 class Block(NamedTuple):
-    """One step of a text, with the headings above it and the variables that it shows as read."""
+    """One step of a text, with the headings above it and the variables that it shows."""
 
     headings: tuple[str, ...]
     step: Step
@@ -26,10 +27,16 @@ class Block(NamedTuple):
 
 
 def steps(rule: str, completion: str) -> tuple[list[Step], str | None]:
-    """The steps of a completion in the paper's wording, as `parse.steps` gives them of the kit's,
-    and the answer that it ends with (else None); `rule` is the text of the rule.
+    """Parse a completion in the paper's wording; `parse.steps` does it for the kit's wording.
 
-    This wording does not state the range of a loop: it is made of the variables shown in a pass.
+    This wording does not state the range of a loop. The range is built from the variables that
+    the text shows in each pass.
+
+    Args:
+        rule: The text of the rule.
+
+    Returns:
+        The steps, and the answer that ends the completion, or None.
     """
     found, last = blocks(rule, completion)
     answer = last.removeprefix(ANSWER) if last.startswith(ANSWER) else None
@@ -47,7 +54,7 @@ def blocks(rule: str, completion: str) -> tuple[list[Block], str]:
 
 
 class _Reader:
-    """Reads blocks from lines; what it cannot make out becomes a fact of kind "text"."""
+    """Reads blocks from lines; anything that it cannot read becomes a fact of kind "text"."""
 
     def __init__(self, module: ast.Module, lines: list[str]):
         self.tables = tables(module)
@@ -104,7 +111,7 @@ class _Reader:
         return []
 
     def test(self, test: ast.expr, names: dict[str, object], what: str) -> Fact:
-        """A verdict, with the condition that the shown variables make of it."""
+        """Read a verdict; the condition is built from the variables that the text shows."""
         line = self.take()
         for verdict, words in VERDICTS[what].items():
             if line == words:
@@ -115,7 +122,7 @@ class _Reader:
         return Fact("text", line, "")
 
     def items(self, node: ast.For, names: dict[str, object]) -> list[Fact]:
-        """What a pass of a `for` loop gives, or its end."""
+        """Read the item of a pass of a `for` loop, or the end of the loop."""
         enter, leave = VERDICTS["loop"][True], VERDICTS["loop"][False]
         if self.peek() == leave:
             self.take()
@@ -128,13 +135,13 @@ class _Reader:
         if isinstance(node.iter, ast.Call) and facts[0].kind == "state":
             try:
                 shown = ast.unparse(substituted(node.iter, names))
-            except Unclear:  # the range is looked up once, and a pass may change what it read
+            except Unclear:  # Python reads the range once; a pass may change the variables
                 shown = ast.unparse(node.iter)
             facts[0] = Fact("each", shown, f"{facts[0].left} = {facts[0].right}")
         return facts
 
     def said(self, node: ast.stmt) -> list[Fact]:
-        """The lines that say what a statement did."""
+        """Read the lines that say what a statement did."""
         target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
         returns = isinstance(node, ast.Return)
         facts = []

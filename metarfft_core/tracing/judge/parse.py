@@ -1,7 +1,7 @@
-"""Back from the text of a trace to the steps that it says were executed.
+"""The parser of traces: it returns the steps that a text claims were executed.
 
-Any text can be read: a line that says nothing intelligible becomes a step without facts, or with
-facts of kind "text". What is true of it is for `replay.py` to judge.
+It reads any text. A line that it does not understand becomes a step without facts, or with facts
+of kind "text". `replay.py` judges which claims are true.
 """
 
 import re
@@ -14,7 +14,7 @@ _PLACE = re.compile(r"[A-Za-z_]\w*(\[.*\])*")
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split at a separator that stands outside of string literals."""
+    """Split at each separator that is outside string literals."""
     if separator not in text:
         return [text]
     parts, start = [], 0
@@ -26,7 +26,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def fact(text: str) -> Fact:
-    """Read one fact; one that has no known form is of kind "text"."""
+    """Read one fact; a fact without a known form is of kind "text"."""
     if text == "end":
         return Fact("end", "", "")
     left, *rest = split(text, " -> ")
@@ -42,8 +42,9 @@ def fact(text: str) -> Fact:
 def step(line: str, recited: Collection[str] = ()) -> Step:
     """Read one line of a trace.
 
-    `recited` are the lines that it may recite. Where it begins with none of them, the recital
-    ends at the first separator outside of string literals, which an apostrophe may hide.
+    Args:
+        recited: The lines that it may recite. If it begins with none of them, the recital ends at
+            the first separator outside string literals; an apostrophe may hide that separator.
     """
     code, *rest = _recital(line, recited) or split(line, BEHIND)
     facts = split(BEHIND.join(rest), BETWEEN) if rest else []
@@ -51,12 +52,12 @@ def step(line: str, recited: Collection[str] = ()) -> Step:
 
 
 def recital(line: str, recited: Collection[str] = ()) -> str:
-    """What a line of a trace recites, as in `step`."""
+    """The part of a line of a trace that recites the rule; see `step`."""
     return (_recital(line, recited) or split(line, BEHIND))[0]
 
 
 def _recital(line: str, recited: Collection[str]) -> list[str] | None:
-    """The known recital that a line begins with, and what stands behind it, if anything does."""
+    """The known recital that begins a line, and the text after it, if there is any."""
     if line in recited:
         return [line]
     longest = max(map(len, recited), default=-1)
@@ -69,7 +70,7 @@ def _recital(line: str, recited: Collection[str]) -> list[str] | None:
 
 
 def steps(completion: str) -> tuple[list[Step], str | None]:
-    """The steps of a rule-following completion and the answer that it ends with (else None)."""
+    """The steps of a rule-following completion, and the answer that ends it, or None."""
     lines = completion.split("\n")
     answer = None
     if lines[-1].startswith(ANSWER):

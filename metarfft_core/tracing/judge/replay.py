@@ -1,12 +1,16 @@
-"""A judge of traces that trusts nobody: every false line of a text, from the text alone.
+"""An independent judge of traces: it finds every false line of a text from the text alone.
 
-The judge knows neither the tasks nor the tracer. It takes the rule and the question out of the
-prompt, walks the rule's syntax tree with an evaluator of its own (nothing is ever executed), and
-holds every line of the completion against it: is it the line that the rule executes next, do the
-substituted values say what was read, is the arithmetic right, is the verdict right, is the state
-what the line leaves behind, is the answer what the rule returns? After a false fact the walk goes
-on with what the text claims, so that each line is judged on its own; where the text leaves the
-rule altogether, the walk ends.
+The judge imports neither the tasks nor the tracer. It takes the rule and the question from the
+prompt and walks the rule's syntax tree with its own evaluator; it never executes code. It checks
+each line of the completion:
+
+- Is it the line that the rule executes next?
+- Are the substituted values the values that the line reads?
+- Are the arithmetic, the verdict and the state after the line right?
+- Is the answer the value that the rule returns?
+
+After a false fact the walk continues with the value that the text claims, so that each line is
+judged separately. If the text leaves the rule altogether, the walk ends.
 """
 
 import ast
@@ -28,13 +32,21 @@ __all__ = ["LINE_LIMIT", "FalseLine", "judge", "judge_at_length", "judge_in_word
 
 
 def judge(prompt: str, completion: str, template: str | None = None) -> list[FalseLine]:
-    """Every false line of a rule-following completion, from the texts alone (empty: all true).
+    """Find every false line of a rule-following completion, from the texts alone.
 
-    `template` is that of the question (`task.question`), as in the functions below. With it the
-    arguments are found exactly; without it they are searched for in the question (see
-    `question.missing` for what that cannot see).
-    Raises ValueError where the prompt holds no rule and question in the kit's form, or where the
-    question does not begin as the template does.
+    Args:
+        prompt: A prompt of format `rfft`, with the rule and the question.
+        completion: The text to judge.
+        template: The question's template (`task.question`), here and in the functions below. With
+            it the positions of the arguments are exact. Without it the judge searches for them
+            (see `question.missing` for the limits of that).
+
+    Returns:
+        The false lines; an empty list if every line is true.
+
+    Raises:
+        ValueError: The prompt holds no rule and question in the kit's form, or the question does
+            not begin as the template does.
     """
     rule, question = split_prompt(prompt)
     return judge_trace(rule, question, completion, template)
@@ -42,22 +54,25 @@ def judge(prompt: str, completion: str, template: str | None = None) -> list[Fal
 
 def judge_trace(rule: str, question: str, completion: str,
                 template: str | None = None) -> list[FalseLine]:
-    """The same, with the rule's text and the question given apart."""
+    """Judge as `judge` does, with the rule's text and the question as separate arguments."""
     return Walk(rule, question, Lines(completion), template=template).judge()
 
 
 def judge_recital(rule: str, recitals: dict[int, str], question: str, completion: str,
                   template: str | None = None) -> list[FalseLine]:
-    """The same, of a completion that recites `recitals` for the lines of the rule (from 1)."""
+    """Judge a completion that recites `recitals`, by number of the rule's line (from 1)."""
     return Walk(rule, question, Lines(completion), recitals, template).judge()
 
 
 def judge_in_words(rule: str, prompt: str, completion: str,
                    template: str | None = None) -> list[FalseLine]:
-    """Every false line of a completion that recites the numbered sentences of its prompt.
+    """Find every false line of a completion that recites the numbered sentences of its prompt.
 
-    The sentences say nothing to a judge, so the rule that they word is given too. Raises ValueError
-    where the prompt does not have one sentence for each of its lines.
+    The judge cannot interpret the sentences, so it also needs the rule that they describe.
+
+    Raises:
+        ValueError: As in `judge`, or the prompt does not have one sentence for each line of the
+            rule.
     """
     words, question = split_prompt(prompt)
     sentences = re.findall(r"^\d+\. .*$", words, re.MULTILINE)
@@ -72,22 +87,28 @@ def judge_in_words(rule: str, prompt: str, completion: str,
 
 def judge_at_length(prompt: str, completion: str,
                     template: str | None = None) -> list[FalseLine]:
-    """Every step of a completion in the paper's wording that has a false line; the number is that
-    of its last line. Raises ValueError as `judge` does."""
+    """Find every step with a false line in a completion in the paper's wording.
+
+    Returns:
+        A FalseLine for each such step, with the number of the step's last line.
+
+    Raises:
+        ValueError: As in `judge`.
+    """
     rule, question = split_prompt(prompt)
     return Walk(rule, question, AtLength(rule, completion), template=template).judge()
 
 
 def judge_scratchpad(rule: str, inputs: dict[str, Any], completion: str) -> list[FalseLine]:
-    """Every false line of a scratchpad: does it state the changes that the rule makes?
+    """Find every line of a scratchpad that does not state the changes that the rule makes.
 
-    A scratchpad's prompt holds no rule, so the rule and its arguments are given apart.
+    A scratchpad's prompt holds no rule, so the rule and its arguments are separate arguments.
     """
     return Walk(rule, copy.deepcopy(inputs), Scratchpad(completion)).judge()
 
 
 def split_prompt(prompt: str) -> tuple[str, str]:
-    """The rule's text and the question, the last one, out of a prompt with a rule."""
+    """The rule's text and the last question of a prompt; raises ValueError if one is missing."""
     match = re.search(r"^rule:\n(.*?)\n\nQ: ", prompt, re.DOTALL | re.MULTILINE)
     if match is None:
         raise ValueError("the prompt holds no 'rule:' and 'Q:' in the kit's form")

@@ -1,7 +1,7 @@
-"""The walk through a rule along the lines of a text.
+"""The judge's walk through a rule along the lines of a text.
 
-Lists and dicts are objects here as they are in Python: a change through one name is seen through
-every other. As long as the claims are right the very objects are kept.
+Lists and dicts are shared objects, as in Python: a change through one name is visible through
+every other. The walk keeps the same objects as long as the claims are right.
 """
 
 import ast
@@ -34,11 +34,11 @@ class _Return(Exception):
 
 
 class _Break(Exception):
-    """The walk met `break`."""
+    """Raised when the walk meets `break`."""
 
 
 class _Continue(Exception):
-    """The walk met `continue`."""
+    """Raised when the walk meets `continue`."""
 
 
 class Walk:
@@ -63,7 +63,7 @@ class Walk:
         try:
             self.lines.end(self.walk(self.call(self.rule, self.inputs(names))))
         except Lost:
-            pass  # the line where the text left the rule is among the false ones already
+            pass  # the line at which the text left the rule is already in the list
         except Unclear as error:
             self.lines.position += 1
             what = "the value is" if str(error) == TOO_LARGE else "the claims lead nowhere:"
@@ -73,7 +73,7 @@ class Walk:
         return self.lines.false
 
     def inputs(self, names: list[str]) -> dict[str, Any]:
-        """The arguments: what the first line claims, if the question has it too."""
+        """The arguments that the first line claims, checked against the question."""
         if isinstance(self.given, dict):
             return {name: self.given[name] for name in names}
         facts = self.lines.first(self.code(self.rule)).facts
@@ -86,14 +86,14 @@ class Walk:
         if wrong is not None:
             self.lines.position = 1
             self.lines.wrong(f"the question does not give {wrong} = {texts.get(wrong, '')}")
-            self.lines.position = 0  # the line itself is still to be judged
+            self.lines.position = 0  # the walk has yet to judge the line itself
         return {name: literal(text) for name, text in texts.items()}
 
     def walk(self, call: Generator) -> Any:
-        """Walk a call and every call inside it; its value.
+        """Walk a call and every call inside it, and return its value.
 
-        The calls in progress stand in a list and not on Python's stack, so a rule may call itself
-        as often as its text says.
+        The calls in progress are in a list, not on Python's stack, so a rule may call itself as
+        often as its text says.
         """
         calls, value = [call], None
         while calls:
@@ -231,7 +231,7 @@ class Walk:
         if not computed or isinstance(target, ast.Subscript):
             stated += [_state(place, place.value) for place in places]
         if source and not any(isinstance(one, ast.Name) and one.id == _variable(container)
-                              for one in targets):  # else nothing names what is left of it
+                              for one in targets):  # otherwise no name refers to what is left
             stated.append(_state(source, owner, owner))
         self.settle(node, stated)
 
@@ -246,7 +246,7 @@ class Walk:
         value = ast.BinOp(load, node.op, node.value)
         computed, owner = ast.unparse(substituted(value, names)), place.value
         result = evaluate(value, names)
-        if isinstance(owner, list):  # it stays the same list, whatever other names it has
+        if isinstance(owner, list):  # it stays the same list under all of its names
             owner[:] = result
             result = owner
         place.put(result)
@@ -268,7 +268,7 @@ class Walk:
         self.settle(node, [*stated, _state(place, owner, owner)])
 
     def settle(self, node: ast.stmt, stated: list["_Stated"]) -> None:
-        """Judge a line that changed something, and go on with the values that it claims."""
+        """Judge a line that changed something, and continue with the values that it claims."""
         expected = [one.fact for one in stated]
         changes = [f"{one.place.text} = {one.fact.right}" for one in stated if one.place]
         claims = self.lines.facts(self.code(node), expected, False, changes)
@@ -278,9 +278,9 @@ class Walk:
 
 
 class _Stated(NamedTuple):
-    """A fact that a line has to state, and the place whose value it tells.
+    """A fact that a line must state, and the place whose value the fact gives.
 
-    `owner` is the list or dict that the line changed where it stands, whatever its names.
+    `owner` is the list or dict that the line changed in place.
     """
 
     fact: Fact
@@ -289,7 +289,7 @@ class _Stated(NamedTuple):
     owner: Any = None
 
     def take(self, claim: Fact) -> None:
-        """Go on with what a text claims instead."""
+        """Continue with the value that the text claims."""
         value = _claimed(self.value, self.fact, claim)
         if value is self.value:
             return
@@ -307,21 +307,21 @@ def _state(place: Place, value: Any, owner: Any = None) -> _Stated:
 
 
 def _calc(computed: str, value: Any, target: ast.expr, place: Place, owner: Any = None) -> _Stated:
-    """The result of an expression; of an element, a state behind it tells the value."""
+    """The result of an expression; for an element, a later state gives the value."""
     fact = Fact("calc", computed, repr(value))
     return _Stated(fact, place, value, owner) if isinstance(target, ast.Name) else _Stated(fact)
 
 
 def _claimed(value: Any, fact: Fact, claim: Fact) -> Any:
-    """What a text claims where the truth is `value`: the very same object if the claim is right."""
+    """The value that a text claims; if the claim is right, the object `value` itself."""
     if claim.right == fact.right or (fact.kind == "state" and claim.left != fact.left):
-        return value  # what is stated of another place is no claim about this one
+        return value  # a statement about another place claims nothing about this one
     other = literal(claim.right)
     return value if same(other, value) else other
 
 
 def _popped(node: ast.expr) -> ast.expr | None:
-    """What a call such as `stack.pop()` takes from, or None."""
+    """The container of a call such as `stack.pop()`, or None."""
     match node:
         case ast.Call(func=ast.Attribute(value=container, attr="pop")):
             return container
@@ -334,15 +334,15 @@ def _variable(place: ast.expr) -> str:
 
 
 def _items(iterated: Any) -> Iterator[Any]:
-    """The items that a loop goes through, those of a list as it stands at each pass."""
+    """The items of a loop; for a list, as the list is at each pass."""
     try:
         yield from iterated
-    except (TypeError, RuntimeError) as error:  # a dict may not change meanwhile
+    except (TypeError, RuntimeError) as error:  # a dict must not change during the loop
         raise Unclear(str(error)) from None
 
 
 def _assign(target: ast.expr, places: list[Place], value: Any) -> None:
-    """Assign a value to a place, or its parts to several."""
+    """Assign a value to a place, or its parts to several places."""
     try:
         values = list(value) if isinstance(target, ast.Tuple) else [value]
         for place, one in zip(places, values, strict=True):

@@ -1,1 +1,1 @@
-"""What a trace says: the kit's wording, the paper's, and rules in numbered sentences."""
+"""The wordings of a trace: the kit's, the paper's, and rules in numbered sentences."""

@@ -1,12 +1,12 @@
-"""What kind of value each variable of a rule holds.
+"""Inference of the kind of value that each variable of a rule holds.
 
-A rule has no annotations, but words need them: `s[0]` is a character of a text and an item of a
-list, `x += y` adds to a number and appends to a text. The arguments' kinds are those of some
-values; a few passes over the syntax tree find the others, from the literals, the methods and the
-variables that share a statement.
+A rule has no annotations, but sentences about it need the kinds: `s[0]` is a character of a text
+or an item of a list, and `x += y` adds to a number or appends to a text. The arguments' kinds come
+from sample values. A few passes over the syntax tree find the other kinds, from the literals, the
+methods and the variables that share a statement.
 
 A kind is "number", "truth", "character", "text", ("list", kind of its items), ("table", kind of
-its entries), ("tuple", None), or None where the text does not tell.
+its entries), ("tuple", None), or None if the text does not determine it.
 """
 
 import ast
@@ -16,7 +16,7 @@ Kind = str | tuple | None
 
 LIST = ("list", None)
 TABLE = ("table", None)
-PASSES = 8  # each carries what is known one assignment further
+PASSES = 8  # each pass carries the known kinds one assignment further
 
 _FUNCTIONS = {"abs": "number", "bool": "truth", "chr": "character", "dict": TABLE,
               "divmod": ("tuple", "number"), "int": "number", "len": "number", "list": LIST,
@@ -36,14 +36,14 @@ def is_text(kind: Kind) -> bool:
 
 
 def inner(kind: Kind) -> Kind:
-    """The kind of what a container holds."""
+    """The kind of a container's items."""
     if is_text(kind):
         return "character"
     return kind[1] if isinstance(kind, tuple) else None
 
 
 def of_values(values: Sequence) -> Kind:
-    """The kind of all these values; None where they are of several kinds, or none at all."""
+    """The kind that all values share; None if they differ, or if there are no values."""
     types = {type(value) for value in values}
     if types == {list}:
         return ("list", of_values([item for value in values for item in value]))
@@ -54,9 +54,13 @@ def of_values(values: Sequence) -> Kind:
 
 
 def infer(module: ast.Module, given: Mapping[str, Kind]) -> dict[str, dict[str, Kind]]:
-    """The kinds of the variables: function name -> variable -> kind; tables in each function.
+    """Infer the kinds of the variables of a rule.
 
-    `given` are the kinds of the rule's arguments, as far as they are known.
+    Args:
+        given: The kinds of the rule's arguments, as far as they are known.
+
+    Returns:
+        Function name -> variable -> kind; each function has the tables among its variables.
     """
     tables = {node.targets[0].id: of(node.value, {}) for node in module.body
               if isinstance(node, ast.Assign)}
@@ -132,7 +136,7 @@ def _of_call(node: ast.Call, kinds: dict[str, Kind]) -> Kind:
 
 
 def merge(*several: Kind) -> Kind:
-    """The kind that takes in all of these; of kinds that do not fit, the first."""
+    """The kind that covers all of these; the first one if they do not fit together."""
     result = None
     for kind in several:
         if result is None:
@@ -145,7 +149,7 @@ def merge(*several: Kind) -> Kind:
 
 
 class _Scope:
-    """The variables of one function, and what its nodes tell about them."""
+    """The kinds of the variables of one function, learned from its nodes."""
 
     def __init__(self, tables: dict[str, Kind], function: ast.FunctionDef):
         self.kinds: dict[str, Kind] = dict(tables)
@@ -159,7 +163,7 @@ class _Scope:
         return of(node, self.kinds)
 
     def put(self, node: ast.expr, kind: Kind) -> None:
-        """An expression is of this kind: what does that say of the variables in it?"""
+        """Note that an expression is of this kind, for the variables in it."""
         match node:
             case ast.Name(id=name):
                 self.kinds[name] = merge(self.kinds.get(name), kind)
@@ -178,13 +182,13 @@ class _Scope:
                 self.put(right, kind)
 
     def same(self, *nodes: ast.expr) -> None:
-        """These expressions are of one kind."""
+        """Note that these expressions are of the same kind."""
         kind = merge(*[self.of(node) for node in nodes])
         for node in nodes:
             self.put(node, kind)
 
     def learn(self, node: ast.AST) -> None:
-        """What one node tells."""
+        """Learn from one node of the syntax tree."""
         match node:
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
                 for target, value in zip(targets, values, strict=True):

@@ -1,4 +1,4 @@
-"""From records to words: one renderer for each wording of the same execution."""
+"""The kit's renderers of records: the rule-following trace and the scratchpad."""
 
 from metarfft_core.tracing.steps import BETWEEN
 

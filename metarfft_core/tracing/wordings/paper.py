@@ -1,8 +1,8 @@
-"""The words of the paper's wording of a trace (its Appendix).
+"""The words of the paper's wording of a trace (the paper's Appendix).
 
-The same steps as in the kit's wording, said at greater length: numbered parts (initialise, each
-loop, return), a heading for every iteration, the variables that a line reads shown before it, and
-`now, x = expression = value` behind it.
+This wording describes the same steps as the kit's wording at greater length. It has numbered parts
+(initialise, each loop, return) and a heading for every iteration. After a recited line it shows
+the variables that the line reads, then `now, x = expression = value`.
 
     while n > 0:
     n = 2
@@ -12,37 +12,37 @@ loop, return), a heading for every iteration, the variables that a line reads sh
     n = 2
     now, n = 2 - 1 = 1
 
-The judge reads texts with these words too, so this module knows neither tracer nor judge.
+The judge reads these words too, so this module imports neither the tracer nor the judge.
 """
 
 import ast
 from typing import NamedTuple
 
 NOW, SO = "now, ", "so, "
-"""How a line begins that says what changed, or what was computed and changed nothing yet."""
+"""The beginning of a line that states a change, or a result that changes nothing yet."""
 UNSET = " is not set"
-"""What stands behind a variable that a line names and that has no value yet."""
+"""The text after the name of a variable that a line reads and that has no value yet."""
 VERDICTS = {
     "loop": {True: "enter the loop", False: "do not enter"},
     "branch": {True: "enter the branch", False: "do not enter"},
     "choice": {True: "the condition holds", False: "the condition does not hold"},
 }
-"""How the verdict of a loop, a branch and a conditional expression reads."""
+"""The words for the verdicts of a loop, a branch and a conditional expression."""
 
 
 class Heading(NamedTuple):
-    """The heading above a line when it is reached, and the one of each pass of a loop."""
+    """The headings of a line: `above` when the rule reaches it, `each` for each pass of a loop."""
 
     above: str = ""
     each: str = ""
 
 
 def headings(module: ast.Module) -> dict[int, Heading]:
-    """The headings of a rule, by line: its functions, loops and returns have some."""
+    """The headings of a rule, by line; functions, loops and returns have headings."""
     found: dict[int, Heading] = {}
 
     def loops(statements: list[ast.stmt], prefix: str) -> int:
-        """Number the loops in these statements; returns how many there are."""
+        """Number the loops in these statements and return their count."""
         count = 0
         for node in _flat(statements):
             if isinstance(node, (ast.While, ast.For)):
@@ -65,7 +65,7 @@ def headings(module: ast.Module) -> dict[int, Heading]:
 
 
 def _flat(statements: list[ast.stmt]):
-    """These statements and those in their branches, but not what stands in a loop of them."""
+    """These statements and those in their branches, but not those inside their loops."""
     for node in statements:
         yield node
         if isinstance(node, ast.If):
@@ -82,7 +82,7 @@ def tables(module: ast.Module) -> dict[str, object]:
 def reads(node: ast.stmt, known: set[str]) -> list[str]:
     """The variables that a line reads, in the order of the text, without tables and functions.
 
-    A loop's targets are stated as its items, in every pass, so they are left out.
+    The targets of a loop are left out, because every pass states them as items.
     """
     match node:
         case ast.Return(value=None):  # no rule has one, but a text may

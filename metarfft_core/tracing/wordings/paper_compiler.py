@@ -1,7 +1,8 @@
-"""From a rule's text to a function that says what it executes in the paper's wording.
+"""The compiler from a rule's text to a function that traces in the paper's wording.
 
-The same writer as in `rewrite.py`; what differs is the text of a record, of several lines here,
-with the variables that a line reads taken down before it is executed. `paper.py` has the words.
+It extends the writer in `tracing/compiler.py`. Only the text of a record differs: it has several
+lines, and it saves the variables that a line reads before the line is executed. `paper.py` defines
+the words.
 """
 
 import ast
@@ -15,7 +16,7 @@ from metarfft_core.tracing.wordings import paper
 class PaperWriter(Writer):
     """Writes the functions of a module out again, with records in the paper's wording.
 
-    In the text that it writes, `_w` holds the recited line and the variables that it reads.
+    In the written code, `_w` holds the recited line and the variables that it reads.
     """
 
     def __init__(self, module: ast.Module, recited: list[str], sharing: Sharing):
@@ -32,9 +33,9 @@ class PaperWriter(Writer):
         self.emit(f"_t({self.formatted(template, list(values))})")
 
     def recite(self, node: ast.stmt) -> None:
-        """Take down the line and the values of the variables that it reads.
+        """Write code that saves the line and the values of the variables that it reads.
 
-        A condition may name a variable that is not bound yet, where it does not come to it.
+        A condition may name a variable that is not bound yet if Python does not evaluate that part.
         """
         template, values = escape(self.recited[node.lineno - 1].strip()), []
         for name in paper.reads(node, self.tables):
@@ -59,7 +60,7 @@ class PaperWriter(Writer):
         super().test(node, loops)
 
     def record(self, node: ast.AST, facts=(), values=(), changes=(), loops=False) -> None:
-        """Write the record of a step; the lines that `facts` become take their `values`."""
+        """Write the record of a step; `values` fill the lines that `facts` become."""
         values = list(values)
         match node:
             case ast.FunctionDef():
@@ -78,7 +79,7 @@ class PaperWriter(Writer):
         self.say("\n".join(["%s", *lines]), ["_w", *values])
 
     def verdict(self, node: ast.If | ast.While, facts) -> list[str]:
-        """Enter or not, and the heading of a pass of a loop."""
+        """The line that says whether to enter, and the heading of a pass of a loop."""
         what = "loop" if isinstance(node, ast.While) else "branch"
         lines = [paper.VERDICTS[what][right == "True"] for _, _, right in facts]
         enters = not facts or facts[0][2] == "True"
@@ -87,7 +88,7 @@ class PaperWriter(Writer):
         return lines
 
     def items(self, node: ast.For, facts, values: list[str]) -> tuple[list[str], list[str]]:
-        """The item of a pass, or the end of the loop."""
+        """The lines for the item of a pass or for the end of the loop, and their values."""
         if facts[0][0] == "end":
             return [paper.VERDICTS["loop"][False]], []
         if facts[0][0] == "each":
@@ -98,7 +99,7 @@ class PaperWriter(Writer):
         return [*lines, paper.VERDICTS["loop"][True], self.headings[node.lineno].each], values
 
     def done(self, node: ast.stmt, facts, values: list[str]) -> tuple[list[str], list[str]]:
-        """What a statement computed and changed."""
+        """The lines that say what a statement computed and changed, and their values."""
         target = getattr(node, "target", None) or getattr(node, "targets", [None])[0]
         name = f"{paper.NOW}{escape(ast.unparse(target))} = " if target else paper.SO
         lines, kept, rest = [], [], list(values)
@@ -116,9 +117,11 @@ class PaperWriter(Writer):
 
 def _surely_bound(statements: list[ast.stmt], names: set[str],
                   found: dict[int, set[str]]) -> set[str]:
-    """The variables that are bound behind some statements; those ahead of each line go to `found`.
+    """The variables that are surely bound after these statements.
 
-    `names` are those ahead of them.
+    Args:
+        names: The variables that are bound before them.
+        found: Receives the variables that are bound before each line.
     """
     for node in statements:
         found[node.lineno] = names
@@ -127,7 +130,7 @@ def _surely_bound(statements: list[ast.stmt], names: set[str],
                        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
         match node:
             case ast.For() | ast.While():
-                _surely_bound(node.body, own, found)  # perhaps never
+                _surely_bound(node.body, own, found)  # the body may never run
             case ast.If():
                 names = _surely_bound(node.body, names, found) & _surely_bound(
                     node.orelse, names, found)
@@ -137,5 +140,5 @@ def _surely_bound(statements: list[ast.stmt], names: set[str],
 
 
 def write(module: ast.Module, recited: list[str], sharing: Sharing) -> str:
-    """The text of a module whose functions record what they do in the paper's wording."""
+    """Write the text of a module whose functions record what they do in the paper's wording."""
     return PaperWriter(module, recited, sharing).text()

@@ -1,4 +1,4 @@
-"""Conditions of a rule as English clauses, beside the nouns for its values."""
+"""English clauses for the conditions of a rule, in addition to the nouns for its values."""
 
 import ast
 
@@ -21,7 +21,7 @@ _TESTS = {"isalnum": ("a letter or digit", "letters and digits"),
 
 
 class Phrases(Values):
-    """Words conditions too."""
+    """Puts conditions into words, as well as values."""
 
     def condition(self, node: ast.expr, holds: bool = True) -> str:
         """A clause that says that a condition holds, or that it does not."""
@@ -46,7 +46,7 @@ class Phrases(Values):
         return self.bare(node, holds)
 
     def together(self, clauses: list[str], word: str) -> str | None:
-        """`a or b is not empty`, where the clauses say the same of several variables."""
+        """`a or b is not empty`, if the clauses say the same about several variables."""
         pairs = [clause.partition(" is ") for clause in clauses]
         subjects, ends = [pair[0] for pair in pairs], {pair[2] for pair in pairs}
         if len(ends) > 1 or not all(map(str.isidentifier, subjects)):
@@ -55,7 +55,7 @@ class Phrases(Values):
         return f"{listed(subjects, word.strip())} {verb} {ends.pop()}"
 
     def bare(self, node: ast.expr, holds: bool) -> str:
-        """A value that is taken for a condition."""
+        """A clause for a value that serves as a condition."""
         noun, kind = self.noun(node), self.kind(node)
         match node:
             case ast.Subscript(slice=ast.Slice(lower=ast.Constant(value=int(number)), upper=None)):
@@ -68,7 +68,7 @@ class Phrases(Values):
 
     def tested(self, owner: ast.expr, attr: str, arguments: list[ast.expr],
                holds: bool) -> str | None:
-        """A method that asks something of a text; None where it is no such method."""
+        """A clause for a method that tests a text; None for any other method."""
         noun = self.noun(owner)
         if attr in _TESTS:
             one, many = _TESTS[attr]
@@ -82,7 +82,7 @@ class Phrases(Values):
         return None
 
     def compared(self, left: ast.expr, op: type, right: ast.expr) -> str:
-        """One comparison."""
+        """A clause for one comparison."""
         one, two = self.side(left), self.side(right)
         match left, right:
             case ast.Call(func=ast.Name(id="len"), args=[owner]), ast.Constant(value=int()):
@@ -103,7 +103,7 @@ class Phrases(Values):
         return f"{one} {(texts and _VERBS_OF_TEXTS.get(op)) or _VERBS[op]} {two}"
 
     def length(self, owner: ast.expr, op: type, number: ast.Constant) -> str:
-        """How many items something has, held against a number."""
+        """A clause that compares the number of items of a container with a number."""
         noun = self.noun(owner)
         things = f"{number.value} {self.unit(owner)}{'' if number.value == 1 else 's'}"
         if op is ast.NotEq:
@@ -111,7 +111,7 @@ class Phrases(Values):
         return f"{noun} has {_LENGTHS[op]} {things}"
 
     def within(self, one: str, container: ast.expr, holds: bool) -> str:
-        """Is something in a container?"""
+        """A clause that says whether a container holds something."""
         two, kind = self.noun(container), self.kind(container)
         no = "" if holds else "not "
         if is_text(kind):

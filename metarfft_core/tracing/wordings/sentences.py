@@ -1,9 +1,9 @@
-"""A rule in words: a numbered sentence for every line that a trace recites (Section 5).
+"""Rules in words: a numbered sentence for every line that a trace recites (Section 5).
 
-The sentences are made from the rule's syntax tree. Nesting becomes numbers: a condition or a loop
+The sentences are made from the rule's syntax tree. Numbers express nesting: a condition or a loop
 names the steps that belong to it. Tables come first, without a number, because no trace recites
-them. Where the general wording of a line is clumsy, a task words it itself: `wording` maps the
-line, stripped, to its sentence, or to its condition where the line is a header.
+them. If the general wording of a line is clumsy, a task can supply its own: `wording` maps the
+stripped line to its sentence, or to its condition if the line is a header.
 """
 
 import ast
@@ -20,11 +20,18 @@ NONE: Mapping = MappingProxyType({})
 
 def sentences(source: str, wording: Mapping[str, str] = NONE,
               given: Mapping[str, kinds.Kind] = NONE) -> dict[int, str]:
-    """The numbered sentences of a rule: line of `source` (from 1) -> "5. Add 1 to x."
+    """The numbered sentences of a rule.
 
-    `given` are the kinds of the rule's arguments (see `kinds.py`); without them some things are
-    called items that could be called characters or numbers. Raises RuleError where `wording` has
-    a key that is no line of the rule.
+    Args:
+        wording: A task's own sentences or conditions, by stripped line.
+        given: The kinds of the rule's arguments (see `kinds.py`). Without them some characters
+            and numbers are called items.
+
+    Returns:
+        Line of `source` (from 1) -> a sentence such as "5. Add 1 to x."
+
+    Raises:
+        RuleError: `wording` has a key that is not a line of the rule, or a value of several lines.
     """
     check(source, wording)
     module = ast.parse(source)
@@ -43,7 +50,7 @@ def sentences(source: str, wording: Mapping[str, str] = NONE,
 
 
 def check(source: str, wording: Mapping[str, str]) -> None:
-    """Raise RuleError where `wording` has a key that is no line, or a sentence of several."""
+    """Raise RuleError if `wording` has a key that is not a line, or a sentence of several lines."""
     lines = {line.strip() for line in source.split("\n")} - {""}
     for line in wording:
         if line not in lines:
@@ -70,7 +77,7 @@ def _table(node: ast.Assign) -> str:
 
 
 class _Speaker:
-    """Words the statements of one function."""
+    """Puts the statements of one function into words."""
 
     def __init__(self, functions: list[ast.FunctionDef], function: ast.FunctionDef,
                  held: dict[str, kinds.Kind], numbers: dict[int, int],
@@ -83,7 +90,7 @@ class _Speaker:
         self.loop = 0  # the number of the innermost loop
 
     def block(self, statements: list[ast.stmt]) -> dict[int, str]:
-        """The sentences of these statements and of all that they hold, by line."""
+        """The sentences of these statements and of all statements inside them, by line."""
         said = {}
         for node in statements:
             said[node.lineno] = self.sentence(node)
@@ -166,7 +173,7 @@ class _Speaker:
         return self.change(target, value) or f"Set {place} to {self.phrases.value(value)}."
 
     def unpack(self, targets: list[ast.expr], value: ast.expr) -> str:
-        """Several names at once."""
+        """A sentence that assigns several names at once."""
         names = [target.id for target in targets]
         if isinstance(value, ast.Tuple):
             nouns = [self.phrases.value(part) for part in value.elts]
@@ -178,7 +185,7 @@ class _Speaker:
         return f"Take {source} and call its parts {listed(names)}."
 
     def change(self, target: ast.expr, value: ast.expr) -> str | None:
-        """A target that becomes something made of itself; None where it does not."""
+        """A sentence for a target whose new value is made from itself; None for any other."""
         place = self.phrases.noun(target)
         match value:
             case ast.Subscript(value=owner, slice=ast.Slice()) if same(owner, target):
@@ -204,7 +211,7 @@ class _Speaker:
         return None
 
     def rebuilt(self, target: ast.expr, parts: list[ast.expr]) -> str | None:
-        """A text that is put together out of itself and something else; None where it is not."""
+        """A sentence for a text that is made from itself and other texts; None for any other."""
         place, (first, *_, last) = self.phrases.noun(target), parts
         if same(last, target):
             return f"Put {self.phrases.chain(parts[:-1])} in front of {place}."

@@ -1,6 +1,6 @@
-"""Values of a rule as English nouns.
+"""English nouns for the values of a rule.
 
-No phrase holds an apostrophe, because a trace is split into its facts outside of quotes.
+No phrase contains an apostrophe, because the judge splits a trace into facts outside quotes.
 """
 
 import ast
@@ -61,7 +61,7 @@ def is_table(kind: Kind) -> bool:
 
 
 def _bare_text(node: ast.expr) -> ast.expr:
-    """What stands in `str(...)`: a text is made of it without saying so."""
+    """The argument of `str(...)`, because the sentence need not mention the conversion."""
     match node:
         case ast.Call(func=ast.Name(id="str"), args=[inside]):
             return inside
@@ -78,7 +78,7 @@ def _next_letter(node: ast.expr) -> ast.expr | None:
 
 
 class Values:
-    """Words expressions; `kinds` says what the variables hold."""
+    """Puts expressions into words; `kinds` says what the variables hold."""
 
     def __init__(self, kinds: dict[str, Kind]):
         self.kinds = kinds
@@ -87,7 +87,7 @@ class Values:
         return of(node, self.kinds)
 
     def value(self, node: ast.expr) -> str:
-        """A value to be assigned or returned; a condition becomes `whether ...`."""
+        """A value that is assigned or returned; a condition becomes `whether ...`."""
         match node:
             case ast.Compare() | ast.UnaryOp(op=ast.Not()):
                 return f"whether {self.condition(node)}"
@@ -96,7 +96,7 @@ class Values:
         return self.noun(node)
 
     def part(self, node: ast.expr) -> str:
-        """A noun within another phrase, in parentheses where its end would not be clear."""
+        """A noun within another phrase, in parentheses if its end would not be clear."""
         match node:
             case ast.Call(func=ast.Attribute(attr="get")):
                 return self.noun(node)  # ends with parentheses of its own
@@ -107,12 +107,12 @@ class Values:
         return self.noun(node)
 
     def side(self, node: ast.expr) -> str:
-        """A noun beside a verb, in parentheses where it holds a comma."""
+        """A noun next to a verb, in parentheses if it contains a comma."""
         noun = self.noun(node)
         return f"({noun})" if ", " in noun and not is_literal(node) else noun
 
     def noun(self, node: ast.expr) -> str:
-        """What a value is called."""
+        """The noun for a value."""
         match node:
             case ast.Constant(value=""):
                 return "an empty text"
@@ -149,7 +149,7 @@ class Values:
         return self.value(node) if self.kind(node) == "truth" else ast.unparse(node)
 
     def unit(self, owner: ast.expr) -> str:
-        """What one of the things in a text or a list is called."""
+        """The word for one member of a text or a list."""
         if is_text(self.kind(owner)):
             return "character"
         return "number" if inner(self.kind(owner)) == "number" else "item"
@@ -174,7 +174,7 @@ class Values:
         return f"{unit} at index {self.part(index)}"
 
     def cut(self, node: ast.Subscript) -> tuple[str, str]:
-        """A slice, as what it drops of its owner, or else as what it keeps `of it`."""
+        """A slice as (what it drops from its owner, "") or as ("", what it keeps `of it`)."""
         unit, cut = self.unit(node.value), node.slice
 
         def some(which: str, number: ast.expr) -> str:
@@ -203,7 +203,7 @@ class Values:
         return "", f"the {unit}s of it from index {start}{end}{step}"
 
     def maybe(self, number: ast.expr) -> str:
-        """A text that may be too short for a slice gives what it has."""
+        """The remark that a text or list may be too short for a slice."""
         single = isinstance(number, ast.Constant) and number.value == 1
         return " (if there is one)" if single else ""
 
@@ -229,7 +229,7 @@ class Values:
         return f"{left} to the power of {right}"
 
     def chain(self, terms: list[ast.expr]) -> str:
-        """Texts or lists, one behind the other."""
+        """Texts or lists, one after the other."""
         if len(terms) < 3:
             return " followed by ".join(map(self.noun, terms))
         whole = "text" if any(is_text(self.kind(term)) for term in terms) else "list"
@@ -273,14 +273,14 @@ class Values:
         return f"from {self.part(start)} {last}{steps}"
 
     def split(self, node: ast.Call) -> str:
-        """`sentence into its words`, for a call of split."""
+        """`sentence into its words`, for a call of `split`."""
         owner = self.noun(node.func.value)
         if not node.args:
             return f"{owner} into its words"
         return f"{owner} at every {self.noun(node.args[0])} into parts"
 
     def taken(self, node: ast.expr) -> str | None:
-        """`first item out of nums` for a pop, None for anything else."""
+        """`first item out of nums` for a call of `pop`; None for anything else."""
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr="pop"), args=arguments):
                 last = ast.UnaryOp(ast.USub(), ast.Constant(1))
@@ -292,7 +292,7 @@ class Values:
         return None
 
     def each(self, target: ast.expr, items: ast.expr) -> str:
-        """What a `for` loop goes over."""
+        """The target and the items of a `for` loop."""
         if isinstance(items, ast.Call) and getattr(items.func, "id", None) == "range":
             return f"each number {target.id} {self.counted(items)}"
         owner, kind = self.noun(items), self.kind(items)
