@@ -191,7 +191,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
 
 
 def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
-    """Return the steps of the parameter file, or those that train on as many tokens as `rfft` does."""
+    """Return the steps of the file, or those that train on as many tokens as `rfft` does."""
     from metarfft_core import corpus
 
     settings = job.settings
@@ -307,6 +307,6 @@ def packed(data, bins: list[list[int]]):
 
 
 def labels(sample: dict) -> list[int]:
-    """Return the label of each token of an encoded sample: the token itself, or -100 in the prompt."""
+    """Return the label of each token of a sample: the token itself, or -100 in the prompt."""
     given = sample["tokens"] - sample["completion_tokens"]
     return [-100] * given + sample["input_ids"][given:]

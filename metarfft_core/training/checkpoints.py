@@ -82,6 +82,6 @@ def stopped(checkpoint: Path) -> bool:
 
 
 def best(checkpoint: Path) -> Path:
-    """Return the checkpoint with the best validation loss if the training tracks it, else this one."""
+    """Return the checkpoint with the best validation loss if that is tracked, else this one."""
     found = state(checkpoint).get("best_model_checkpoint")
     return checkpoint.with_name(Path(found).name) if found else checkpoint

@@ -106,12 +106,15 @@ def stage_folder(config: Params, stage: str, task: str | None = None, method: st
 
 
 def model_folder(config: Params) -> Path:
-    """Return the folder of the RF-pretrained model: bfloat16 safetensors, tokenizer, chat template."""
+    """Return the folder of the RF-pretrained model.
+
+    It holds plain bfloat16 safetensors, the tokenizer and the chat template.
+    """
     return Job(config, "pretrain").folder / "model"
 
 
 def jobs(config: Params) -> list[Job]:
-    """Return every training that a run needs, in order; RF-pretraining comes first if it is needed."""
+    """Return every training that a run needs, in order; RF-pretraining is first, if needed."""
     adaptations = [Job(config, "adapt", *cell) for cell in config.trainings]
     used = any(job.after_pretraining for job in adaptations) or \
         "meta_1shot" in config.evaluation.in_context

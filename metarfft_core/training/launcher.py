@@ -40,8 +40,8 @@ def launch_all(config: Params) -> None:
 
     On GPUs, RF-pretraining uses all of them. An adaptation uses one, and as many adaptations run at
     once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
-    configuration file of accelerate that changes this. Then as many adaptations run at once as there
-    are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
+    configuration file of accelerate that changes this. Then as many adaptations run at once as
+    there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
     """
     _launch([job for job in jobs(config) if job.stage == "pretrain"])
     launch_adaptations(config)

@@ -46,7 +46,7 @@ def weights(config: Params, method: str, task: str, seed: int | None = None) -> 
 
 
 def export(config: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
-    """Write the merged bfloat16 weights of a finished adaptation to `folder`, complete or not at all.
+    """Write the merged bfloat16 weights of a finished adaptation to `folder`, all or nothing.
 
     The plain LoRA is in the training's own folder.
 

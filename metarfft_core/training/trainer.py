@@ -33,8 +33,8 @@ class Trainer(SFTTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss over the step's `num_items_in_batch` completion tokens.
 
-        On a GPU this is trl's own loss. It works tile by tile, so it never holds all logits. On a CPU
-        trl would also score every prompt token, which takes most of a small model's time.
+        On a GPU this is trl's own loss. It works tile by tile, so it never holds all logits. On a
+        CPU trl would also score every prompt token, which takes most of a small model's time.
         """
         if inputs["labels"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -43,7 +43,10 @@ class Trainer(SFTTrainer):
         return loss / num_items_in_batch * self.accelerator.num_processes
 
     def evaluate(self, *_, **__) -> dict[str, float]:
-        """Return the mean loss over all validation completion tokens; trl's is a mean of batch means."""
+        """Return the mean loss over all validation completion tokens.
+
+        trl's own validation loss is a mean of batch means.
+        """
         self.model.eval()
         total = torch.zeros(2, dtype=torch.float64)  # summed loss, tokens
         for batch in self.get_eval_dataloader():
@@ -60,7 +63,8 @@ class Trainer(SFTTrainer):
     def check_sharded(self) -> None:
         """Raise ParamsError if accelerate was told to shard the model but would not.
 
-        Also makes FSDP sum the gradients over the processes in float32; accelerate would use bfloat16.
+        Also makes FSDP sum the gradients over the processes in float32; accelerate would use
+        bfloat16.
         """
         if self.accelerator.distributed_type != DistributedType.FSDP:
             raise ParamsError("accelerate was told to shard the model (FSDP) and would not: on a "
@@ -118,8 +122,8 @@ def _summed_loss(model, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
 def flops(model) -> int:
     """Return the operations that training takes per token, without attention.
 
-    A trained weight takes 6 and a frozen one 4: forward 2, gradient of the inputs 2, gradient of the
-    weights 2.
+    A trained weight takes 6 and a frozen one 4: forward 2, gradient of the inputs 2, gradient of
+    the weights 2.
     """
     return sum((6 if weight.requires_grad else 4) * weight.numel()
                for weight in model.parameters())

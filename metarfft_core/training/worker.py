@@ -84,7 +84,8 @@ def _is_main() -> bool:
 def _agreed(value: bool, world: int) -> bool:
     """Return the value of the first process on all processes.
 
-    Each process could otherwise see a different state of the folder and wait for the others forever.
+    Each process could otherwise see a different state of the folder and wait for the others
+    forever.
     """
     if world == 1:
         return value
@@ -307,7 +308,7 @@ def _summary(log: list[dict]) -> dict:
 
 
 def _provenance(job: Job, tokenizer) -> dict:
-    """Return digest, commit, versions, and the SHA-256 of every file that samples were read from."""
+    """Return digest, commit, versions, and the SHA-256 of every file that samples come from."""
     from metarfft_core import corpus
 
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
