@@ -43,8 +43,9 @@ def read(config: Params, methods: Sequence[str] | None = None) -> "DataFrame":
         methods: The methods to read; by default, all methods that have such traces.
 
     Returns:
-        A line for each row: method, task, seed, length, index, outcome, and from `errors.Diagnosis`
-            kind, step, line, steps, loops, gold_loops and relative_loop_error.
+        A line for each row, with the columns method, task, seed, length, index and outcome, and
+            from `errors.Diagnosis` kind, step, line, steps, loops, gold_loops and
+            relative_loop_error.
     """
     from pandas import DataFrame, concat
 

@@ -16,7 +16,7 @@ from metarfft_core.system import files
 from metarfft_core.system.markdown import table
 
 LISTED = 20
-"""Flipped samples of each method that the report lists; flips.csv holds them all."""
+"""How many flipped samples of each method the report lists; flips.csv has all of them."""
 
 WIDEST = 40
 """How many characters of an answer the report shows."""

@@ -23,7 +23,8 @@ from metarfft_core.params import Api, ParamsError
 
 ENDING = ('End with the line "So the answer is X", without any formatting, X being the answer as '
           "a Python literal.")
-"""What an API model is asked for beside the question: it was not taught to (our assumption)."""
+"""What is added to an API model's question, because it was not trained on our format (our
+assumption)."""
 
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is out of quota, not just busy
 _BACKOFF = {"initial": 1, "max": 60}  # seconds between two attempts, doubled each time

@@ -20,7 +20,7 @@ from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 
 CPU_CACHE_BYTES = 2 * 2**30
-"""Key-value cache of vLLM on a CPU, where its default would take most of the machine's memory."""
+"""Key-value cache of vLLM on a CPU; its default would take most of the machine's memory."""
 
 
 @dataclass(frozen=True)

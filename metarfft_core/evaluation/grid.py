@@ -302,7 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate the whole grid, or one method on one task.
 
     Returns:
-        The exit status: 0, 1 if a server gave no answer or the system failed, 2 for a user's error.
+        0, 1 if a server gave no answer or the system failed, 2 for a user's error.
     """
     parser = argparse.ArgumentParser(
         prog="metarfft_core.evaluation",

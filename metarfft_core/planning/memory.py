@@ -79,7 +79,7 @@ KNOWN = {
     "meta-llama/Llama-3.1-8B": _LLAMA_8B,
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
     EMBEDDED: Shape(576, 1536, 30, 9, 3, 64, 49152, tied=True, bias=False)}
-"""Shapes of models that a plan can be made for where their config.json is not at hand."""
+"""Shapes of models that can be planned for without their config.json."""
 
 
 def shape(folder: str | Path) -> Shape:

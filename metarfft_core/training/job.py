@@ -15,7 +15,7 @@ STAGES = ("pretrain", "adapt")
 
 
 PRODUCTS = ("model", "adapter", "lora")
-"""The folders that a training leaves, as many of them as its method and stage make."""
+"""The folders that a training can leave; its method and stage decide which."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from metarfft_core.training import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}
-"""Dense bfloat16 peaks of GPUs, by a part of their name (their makers' data sheets)."""
+"""Dense bfloat16 peaks of GPUs by a part of their name, from the makers' data sheets."""
 
 
 class Trainer(SFTTrainer):

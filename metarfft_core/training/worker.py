@@ -341,7 +341,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one training from the command line.
 
     Returns:
-        The exit status: 0, 1 for an error of the system, 2 for a user's error.
+        0, 1 for an error of the system, 2 for a user's error.
     """
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training",
                                      description="One supervised fine-tuning of a run.")
