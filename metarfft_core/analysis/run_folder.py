@@ -41,8 +41,7 @@ class RunFolder:
     def rows(self) -> dict[str, list[Row]]:
         """The rows of the finished cells by method, without their texts.
 
-        Raises:
-            ParamsError: If a file is not the one that the evaluation finished.
+        Raises ParamsError if a file is not the one that the evaluation finished.
         """
         methods: dict[str, list[Row]] = {}
         for name, about in self.cells.items():

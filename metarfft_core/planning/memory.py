@@ -153,7 +153,7 @@ class Load:
 def training(load: Load) -> Memory:
     """Return the memory of one device in training with gradient checkpointing and accumulation.
 
-    With N parameters of the model, A of the adapter and D shards::
+    With N parameters of the model, A of the adapter and D shards:
 
         weights      full 4 N / D (float32); PiSSA 2 N / D (bfloat16; 4 N in float32) + 4 A / D
         gradients    4 x trained parameters / D
@@ -181,7 +181,7 @@ def training(load: Load) -> Memory:
 def _layer(load: Load) -> float:
     """Memory of one layer in the backward pass: what its operations saved, and their gradients.
 
-    In bytes per token, with H hidden, Q the width of the queries and I intermediate::
+    In bytes per token, with H hidden, Q the width of the queries and I intermediate:
 
                      full                    PiSSA
         float32      24 H + 16 Q + 24 I      16 H + 16 Q + 24 I
