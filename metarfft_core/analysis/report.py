@@ -148,7 +148,7 @@ def _flips_text(comparison: Comparison) -> str:
     more = len(comparison.flips) - len(lines)
     return (table(["method", "task", "seed", "length", "index", "flip", "gold", "first", "other"],
                    lines)
-            + (f"\n{more:,} more stand in flips.csv.\n" if more else ""))
+            + (f"\n{more:,} more are in flips.csv.\n" if more else ""))
 
 
 def _answer(flip: Row, side: str) -> str:

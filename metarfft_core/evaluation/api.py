@@ -282,7 +282,7 @@ class _Asker:
                         limit.reschedule(asyncio.get_running_loop().time() + _LAST_WORDS)
         except ValueError:
             if not draft.definite:
-                raise _Failure("the server sent what is no chat completion") from None
+                raise _Failure("the server sent something other than a chat completion") from None
         except (httpx.RequestError, TimeoutError):
             if not draft.definite:
                 raise

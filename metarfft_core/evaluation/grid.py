@@ -133,7 +133,7 @@ def _stored(file: BinaryIO) -> list[dict]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            raise RuntimeError(f"{file.name}: line {number} is no JSON") from None
+            raise RuntimeError(f"{file.name}: line {number} is not JSON") from None
     return rows
 
 

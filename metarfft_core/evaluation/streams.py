@@ -231,12 +231,12 @@ async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] 
             yield None
             return
     if held:
-        raise ValueError("an event that is no JSON")
+        raise ValueError("an event that is not JSON")
 
 
 def _mapping(payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict):
-        raise ValueError("an event that is no object")
+        raise ValueError("an event that is not an object")
     return payload
 
 

@@ -242,7 +242,7 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
             if path not in whole:
                 shutil.rmtree(path)
         if checkpoint:
-            print(f"going on from step {step}", flush=True)
+            print(f"resuming from step {step}", flush=True)
     return log
 
 
