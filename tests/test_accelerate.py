@@ -319,7 +319,7 @@ def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monk
         worker.kill()
     process.wait()
     done = subprocess.run(command("fsdp2", run), check=True, capture_output=True, text=True)
-    assert "going on from step" in done.stdout
+    assert "resuming from step" in done.stdout
     got, expected = training.read_log(folder), training.read_log(whole)
     assert [line["step"] for line in got] == [line["step"] for line in expected]
     for key in ("loss", "validation_loss"):

@@ -120,7 +120,7 @@ def test_two_processes_give_the_losses_of_one_and_go_on_after_a_kill(alone, reor
     kill_after(outputs, 2, folder / "checkpoints" / "checkpoint-8")
     assert not (folder / "manifest.json").exists()
     printed = finish(start(outputs, 2))
-    assert "going on from step " in printed
+    assert "resuming from step " in printed
     assert len([line for line in training.read_log(folder) if "loss" in line]) == 20
     assert_same_curve(folder, alone, reordered)
     assert read_json(folder / "manifest.json")["processes"] == 2

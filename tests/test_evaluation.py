@@ -218,14 +218,14 @@ def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):
 
 
 def test_a_damaged_line_stops_the_evaluation(prepare):
-    """A whole line that is no JSON is not a kill's trace: the error names file and line."""
+    """A whole line that is not JSON does not come from a kill: the error names file and line."""
     run = prepare("damaged")
     path = evaluation.path(run, "direct", TASK)
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"length": 1\n')
     files.write_json(path.with_suffix(".json"),
                      evaluation.header(run, "direct", TASK) | {"finished": False})
-    with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is no JSON"):
+    with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is not JSON"):
         evaluation.evaluate(run, "direct", TASK)
 
 

@@ -414,7 +414,7 @@ def test_what_a_model_writes_keeps_the_tables():
     assert {line.replace(r"\|", "").count("|") for line in table} == {10}
     assert max(map(len, table)) < 200
     assert len(table) == 2 * report.LISTED  # of two methods
-    assert f"{4 * 36 - 2 * report.LISTED} more stand in flips.csv" in text
+    assert f"{4 * 36 - 2 * report.LISTED} more are in flips.csv" in text
     with open(report.write(comparison) / "flips.csv", encoding="utf-8", newline="") as file:
         assert {line["other_answer"] for line in csv.DictReader(file)} == {odd}
 

@@ -287,7 +287,7 @@ def test_killed_training_goes_on_from_its_checkpoint(run, pretrained, reordered)
     assert not training.finished(training.Job(run, "pretrain"))
 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"going on from step {whole.name.removeprefix('checkpoint-')}" in done.stdout
+    assert f"resuming from step {whole.name.removeprefix('checkpoint-')}" in done.stdout
     got, expected = training.read_log(folder), training.read_log(pretrained / "tiny" / "pretrain")
     assert [line["step"] for line in got] == [line["step"] for line in expected]
     for key in ("loss", "validation_loss", "learning_rate", "tokens"):

@@ -1,1 +1,1 @@
-"""Numbers and verdicts out of stored results: no model, no drawing."""
+"""Computes numbers and verdicts from stored results; uses no model and draws nothing."""

@@ -1,9 +1,9 @@
-"""What of a run is small enough to be kept under version control: all but weights and most texts.
+"""Exports the part of a run that is small enough for version control: no weights, few texts.
 
     metarfft export --params FILE --as results --to DIR
 
-`metarfft report` takes such a folder in the place of a run's own, so that a rerun can be held
-against it, sample by sample.
+`metarfft report` accepts such a folder instead of a run's own, so that a rerun can be compared with
+it sample by sample.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import files
 
 WITH_TEXT = 2
-"""Samples of each length, of every evaluated cell, that keep their prompt and generation."""
+"""How many samples of each length in every evaluated cell keep their prompt and generation."""
 
 _COPIED = ("params.yaml", "corpus/manifest.json", "corpus/README.md", "pretrain/manifest.json",
            "pretrain/log.jsonl", "adapt/*/*/manifest.json", "adapt/*/*/log.jsonl",
@@ -27,9 +27,11 @@ _COPIED = ("params.yaml", "corpus/manifest.json", "corpus/README.md", "pretrain/
 def write(config: Params, folder: Path) -> Path:
     """Write the manifests, logs, figures with their numbers, and outcomes of a finished run.
 
-    A row of the evaluation keeps everything but, from the third sample of a length on, its prompt
-    (a hash stands for it) and its text. Raises ParamsError where something was not evaluated or
-    where `folder` exists.
+    From the third sample of a length on, a row of the evaluation has no text, and a hash replaces
+    its prompt.
+
+    Raises:
+        ParamsError: If a cell is not evaluated or `folder` exists.
     """
     folder = Path(folder)
     if folder.exists():
@@ -47,7 +49,7 @@ def write(config: Params, folder: Path) -> Path:
 
 
 def _copy_cell(path: Path, target: Path) -> None:
-    """One file of rows without most texts, and its description with the hash that it then has."""
+    """Copy a file of rows without most texts, and its description with the new hash."""
     with open(path, encoding="utf-8", newline="\n") as file:
         rows = sorted(map(json.loads, file), key=lambda row: (row["length"], row["index"]))
     of_length, lines = Counter(), []
@@ -64,5 +66,5 @@ def _copy_cell(path: Path, target: Path) -> None:
 
 
 def prompt_hash(row: dict) -> str:
-    """What stands for a row's prompt: 16 digits of its SHA-256."""
+    """Return the identifier of a row's prompt: 16 digits of its SHA-256."""
     return row.get("prompt_sha256") or hashlib.sha256(row["prompt"].encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Two runs held against each other, from their folders alone.
+"""Compares two runs, from their folders alone.
 
-`compare` takes parameters leaf by leaf, provenance out of the manifests, the paper's figures of
+`compare` covers the parameters one by one, the provenance in the manifests, the paper's figures of
 merit (its Section 4) for every method, and the samples that one run answered rightly and the other
-did not. Parts that were not run, or not to the end, are named and left out.
+did not. Unfinished parts are named and left out.
 """
 
 import os
@@ -19,9 +19,9 @@ ABSENT = "-"
 class Figure(NamedTuple):
     """A figure of merit of one method in two runs, each value with its interval.
 
-    Both are taken over what the runs have in common: the same samples where `basis` is "paired",
-    the same tasks and lengths where it is "unpaired". Where a run lacks the method, or they have
-    nothing in common, each stands for itself and there is no difference.
+    Both values are computed over what the runs have in common: the same samples if `basis` is
+    "paired", the same tasks and lengths if it is "unpaired". If a run does not have the method, or
+    they have nothing in common, each value is over its own run and there is no difference.
     """
 
     method: str
@@ -30,30 +30,36 @@ class Figure(NamedTuple):
     other: tuple[float, float, float] | None
     difference: tuple[float, float, float] | None  # first less other
     basis: str  # "paired", "unpaired" or "-"
-    samples: tuple[int, int]  # answers that the first's value, and the other's, was taken over
+    samples: tuple[int, int]  # the number of answers behind each value
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs held against each other; texts are ready to be shown."""
+    """A comparison of two runs; its texts are ready for display."""
 
     first: RunFolder
     other: RunFolder
-    parameters: list[tuple[str, str, str]]  # those that differ: key, first, other
-    provenance: list[tuple[str, str, str]]  # all of it: what, first, other
+    parameters: list[tuple[str, str, str]]  # only those that differ: key, first, other
+    provenance: list[tuple[str, str, str]]  # all of it: name, first, other
     figures: list[Figure]
     pairs: list[tuple[str, metrics.Paired]]  # by method, over the samples that both answered
-    cells: list[tuple[str, str, int, metrics.Paired]]  # method, task, seed, one of its lengths
+    cells: list[tuple[str, str, int, metrics.Paired]]  # method, task, seed, samples of one length
     flips: list[Row]  # the samples that one run answered rightly and the other did not
 
 
 def compare(first: Params | str | os.PathLike, other: Params | str | os.PathLike) -> Comparison:
-    """Compare two runs, each as `open_run` takes it.
+    """Compare two runs.
 
-    Samples are the same where task, length, index and prompt are, in runs of one seed. The
-    confidence and the draws of the intervals, and which lengths are in distribution, are those of
-    the first run's parameters. Raises ParamsError as `open_run` does, and where stored results
-    were changed.
+    Two samples are the same if task, length, index and prompt agree and both runs have the same
+    seed. The first run's parameters decide the confidence and the draws of the intervals, and which
+    lengths are in distribution.
+
+    Args:
+        first: A run, as `open_run` accepts it.
+        other: Another run, as `open_run` accepts it.
+
+    Raises:
+        ParamsError: As `open_run` does, or if stored results were changed.
     """
     one, two = open_run(first), open_run(other)
     figures, pairs, cells, flips = [], [], [], []
@@ -76,7 +82,7 @@ def _differing(first: dict, other: dict) -> list[tuple[str, str, str]]:
 
 
 def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings, and lists of mappings, as one, the keys joined by dots."""
+    """Flatten nested mappings, and lists of mappings, into one mapping with keys joined by dots."""
     flat = {}
     for key, value in values.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -89,7 +95,10 @@ def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def _brief(value: Any, other: Any) -> str:
-    """A parameter's value; of a list, lengths as in a parameter file or what the other lacks."""
+    """Format a parameter's value in short.
+
+    Lengths are written as in a parameter file. Other lists omit most items that both runs share.
+    """
     if not isinstance(value, list):
         return str(value)
     if value and all(isinstance(one, int) for one in value):
@@ -111,7 +120,7 @@ _Rows = tuple[list[Row], list[Row]]
 
 
 def _common(rows: _Rows, paired: bool) -> tuple[_Rows, str]:
-    """The rows of both runs that can be held against each other, and the basis of that."""
+    """Return the rows of both runs that can be compared, and on which basis."""
     for basis, key in (("paired", _sample), ("unpaired", lambda row: (row["task"], row["length"]))):
         if basis == "paired" and not paired:
             continue
@@ -152,13 +161,13 @@ def _statistics(rows: _Rows, basis: str) -> list[tuple[str, metrics.Statistic]]:
 
 
 def _pairs(run: RunFolder, first: list[Row], other: list[Row]) -> list[metrics.Paired]:
-    """All samples that both answered, those in distribution and those out of it."""
+    """Compare all samples that both answered, those in distribution and those out of it."""
     return [line for line in _lines(run, first, other) if not line.group.startswith("length")]
 
 
 def _cells(run: RunFolder, first: list[Row],
            other: list[Row]) -> list[tuple[str, int, metrics.Paired]]:
-    """The samples that both answered of each task, seed and length."""
+    """Compare the samples that both answered, for each task, seed and length."""
     cells = []
     for task, seed in dict.fromkeys((row["task"], row["seed"]) for row in first):
         sides = [[row for row in side if (row["task"], row["seed"]) == (task, seed)]

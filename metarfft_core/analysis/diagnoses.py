@@ -1,7 +1,8 @@
 """What went wrong in the stored traces: the first divergence of each, and its loop counts.
 
-Each stored trace is held against the execution of its rule (`metarfft_core.errors`), once: the
-diagnoses stay in the run's folder `figures` until the rows, or the code that judges them, change.
+Each stored trace is compared once with the execution of its rule (`metarfft_core.errors`). The
+diagnoses are kept in the folder `figures` of the run until the rows or the code that judges them
+change.
 """
 
 import ast
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 CLASSES = {"right": "right answer", "loops_right": "wrong, the loop count right",
            "too_few": "wrong, too few passes", "too_many": "wrong, too many passes"}
-"""What `loop_table` counts, as the figure names it."""
+"""The columns that `loop_table` counts, with their labels in the figure."""
 
 _CODE = ("errors", "tracing", "tasks")
 _ROW = ("method", "task", "seed", "length", "index", "outcome")
@@ -32,12 +33,19 @@ _DIAGNOSIS = ("kind", "step", "line", "steps", "loops", "gold_loops", "relative_
 
 
 def read(config: Params, methods: Sequence[str] | None = None) -> "DataFrame":
-    """A line for each finished row with a rule-following trace: what is wrong with it.
+    """Diagnose every finished row that has a rule-following trace.
 
-    Columns: method, task, seed, length, index, outcome, and of `errors.Diagnosis` kind, step,
-    line, steps, loops, gold_loops and relative_loop_error. Without `methods`, those of all
-    methods that have such traces. They are kept as figures/diagnoses-<method>.csv; what lacks is
-    computed in `config.corpus.workers` processes, about a millisecond a row.
+    The diagnoses are kept as figures/diagnoses-<method>.csv. Missing ones are computed in
+    `config.corpus.workers` processes, at about a millisecond per row.
+
+    Args:
+        config: The resolved parameters of the run.
+        methods: The methods to read; by default, all methods that have such traces.
+
+    Returns:
+        A line for each row, with the columns method, task, seed, length, index and outcome, and
+            from `errors.Diagnosis` kind, step, line, steps, loops, gold_loops and
+            relative_loop_error.
     """
     from pandas import DataFrame, concat
 
@@ -49,7 +57,7 @@ def read(config: Params, methods: Sequence[str] | None = None) -> "DataFrame":
 
 
 def _kept(config: Params, method: str) -> "DataFrame":
-    """`read` of one method: as they are kept, where rows and code are still the same."""
+    """Do `read` for one method; reuses the kept diagnoses if rows and code have not changed."""
     import pandas
 
     cells = [cell for cell in config.cells if cell[0] == method and _finished(config, cell)]
@@ -70,7 +78,7 @@ def _finished(config: Params, cell: tuple[str, str, int]) -> bool:
 
 
 def _key(config: Params, cells: Sequence[tuple[str, str, int]]) -> str:
-    """A hash of stored rows and of the code that judges them."""
+    """Return a hash of stored rows and of the code that judges them."""
     package = Path(errors.__file__).parent.parent
     paths = [*(evaluation.path(config, *cell) for cell in cells),
              *(path for part in _CODE for path in sorted((package / part).rglob("*.py")))]
@@ -88,7 +96,7 @@ def _diagnose_all(config: Params, cells: Sequence[tuple[str, str, int]]) -> list
 
 
 def _diagnose(config: Params, cell: tuple[str, str, int]) -> list[list]:
-    """The lines of `read` of one finished cell."""
+    """Return the lines of `read` for one finished cell."""
     lines, format = [], METHODS[cell[0]].format
     with open(evaluation.path(config, *cell), encoding="utf-8", newline="\n") as file:
         for row in map(json.loads, file):
@@ -101,11 +109,11 @@ def _diagnose(config: Params, cell: tuple[str, str, int]) -> list[list]:
 
 
 def loop_table(frame: "DataFrame") -> "DataFrame":
-    """A line for each method and length of diagnoses: rows by loop count, and its error.
+    """Count the diagnosed rows of each method and length by their loop counts.
 
-    `right` are right answers; the others have the rule's number of passes through loops
-    (`loops_right`), `too_few` or `too_many`. The mean of the relative error is over all rows whose
-    rule goes through a loop, with its 95% interval (normal).
+    `right` counts the right answers. The others have the rule's number of passes through loops
+    (`loops_right`), `too_few` or `too_many`. The mean relative error covers all rows whose rule
+    goes through a loop; its 95% interval is normal.
     """
     from pandas import DataFrame
 
@@ -125,7 +133,7 @@ def loop_table(frame: "DataFrame") -> "DataFrame":
 
 
 def error_table(frame: "DataFrame") -> "DataFrame":
-    """A line for each method and kind of `errors.KINDS`: its rows and their share."""
+    """Return a line for each method and kind of `errors.KINDS`: its rows and their share."""
     from pandas import DataFrame
 
     return DataFrame([

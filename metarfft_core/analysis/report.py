@@ -1,6 +1,6 @@
-"""What made a run, or how two runs differ, as Markdown.
+"""Describes in Markdown what made a run, or how two runs differ.
 
-`write` keeps a comparison in <folder of the first run>/reports/<name of the other>.
+`write` stores a comparison in <folder of the first run>/reports/<name of the other>.
 """
 
 import csv
@@ -16,19 +16,19 @@ from metarfft_core.system import files
 from metarfft_core.system.markdown import table
 
 LISTED = 20
-"""Flipped samples of each method that the report lists; flips.csv holds them all."""
+"""How many flipped samples of each method the report lists; flips.csv has all of them."""
 
 WIDEST = 40
-"""Characters of an answer that the report shows."""
+"""How many characters of an answer the report shows."""
 
 FLIP_COLUMNS = ("method", "task", "seed", "length", "index", "flip", "gold_answer",
                 "first_outcome", "first_answer", "other_outcome", "other_answer")
 
 
 def write(comparison: Comparison) -> Path:
-    """Write report.md and flips.csv; returns their folder, reports/<the other's> in the first's.
+    """Write report.md and flips.csv into reports/<name of the other> in the first run's folder.
 
-    An earlier report on the same two is replaced.
+    An earlier report on the same two runs is replaced. Returns the folder of the report.
     """
     folder = comparison.first.folder / "reports" / comparison.other.folder.name
     text = io.StringIO()
@@ -41,14 +41,17 @@ def write(comparison: Comparison) -> Path:
 
 
 def summary(source: Params | str | os.PathLike) -> str:
-    """What made the results of one run, and how far it is, as Markdown; see `open_run`."""
+    """Describe in Markdown what made the results of a run and how much is finished.
+
+    `source` is what `open_run` accepts.
+    """
     run = open_run(source)
     lines = [("folder", str(run.folder)), *_parts(run).items(), *facts(run).items()]
     return f"# {run.name}\n\n{_smoke(run)}{table(['', 'this run'], lines)}"
 
 
 def show(comparison: Comparison) -> str:
-    """The whole comparison as Markdown that reads well in a terminal too."""
+    """Format the whole comparison as Markdown that is also readable in a terminal."""
     first, other = comparison.first, comparison.other
     runs = [("run", first.name, other.name), ("folder", str(first.folder), str(other.folder)),
             *((part, state, _parts(other)[part]) for part, state in _parts(first).items())]
@@ -67,13 +70,13 @@ def show(comparison: Comparison) -> str:
 
 
 def _parts(run: RunFolder) -> dict[str, str]:
-    """How much of each part of a run is finished."""
+    """Return how much of each part of a run is finished."""
     trained = sum(name.startswith("adapt/") for name in run.manifests)
     evaluated = sum(cell["finished"] for cell in run.cells.values())
     try:
         expected = params.check(run.parameters)
         of = [f" of {len(expected.trainings)}", f" of {len(expected.cells)}"]
-    except ParamsError:  # a run of a kit with other parameters
+    except ParamsError:  # another version of the kit, with other parameters, made the run
         of = ["", ""]
     return {"corpus": "finished" if "corpus" in run.manifests else "not run",
             "RF-pretraining": "finished" if "pretrain" in run.manifests else "not run",
@@ -145,7 +148,7 @@ def _flips_text(comparison: Comparison) -> str:
     more = len(comparison.flips) - len(lines)
     return (table(["method", "task", "seed", "length", "index", "flip", "gold", "first", "other"],
                    lines)
-            + (f"\n{more:,} more stand in flips.csv.\n" if more else ""))
+            + (f"\n{more:,} more are in flips.csv.\n" if more else ""))
 
 
 def _answer(flip: Row, side: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands in the folder of a run, read without a model: parameters, manifests, rows."""
+"""Reads the folder of a run without a model: parameters, manifests, rows."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What stands in a run's folder."""
+    """The content of a run's folder."""
 
     folder: Path
     parameters: dict
     manifests: dict[str, dict]  # by "corpus", "pretrain", "adapt/<task>/<method>"
-    cells: dict[str, dict]  # what was evaluated, by "<method>/<file's stem>"; some not finished
+    cells: dict[str, dict]  # by "<method>/<file's stem>"; some are not finished
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class RunFolder:
     def rows(self) -> dict[str, list[Row]]:
         """The rows of the finished cells by method, without their texts.
 
-        Raises ParamsError where a file is not the one that the evaluation finished.
+        Raises ParamsError if a file is not the one that the evaluation finished.
         """
         methods: dict[str, list[Row]] = {}
         for name, about in self.cells.items():
@@ -65,10 +65,10 @@ class RunFolder:
 
 
 def open_run(source: Params | str | os.PathLike) -> RunFolder:
-    """The run of some parameters, of a parameter file, or in a folder anywhere.
+    """Open a run, given its parameters, its parameter file or its folder (at any place).
 
-    Raises ParamsError where no run stands there, or one that was made with other parameters than
-    those given.
+    Raises:
+        ParamsError: If there is no run, or if it was made with other parameters than those given.
     """
     if isinstance(source, Params):
         config, folder = source, source.folder
@@ -96,7 +96,7 @@ def _names(folder: Path, pattern: str) -> list[str]:
 
 
 def facts(run: RunFolder) -> dict[str, str]:
-    """What made the results; where the stages disagree, each value with its stages."""
+    """Return what made the results; if the stages disagree, each value with its stages."""
     found: dict[str, dict[str, list[str]]] = {}
 
     def add(name: str, value: Any, stage: str) -> None:
@@ -106,8 +106,8 @@ def facts(run: RunFolder) -> dict[str, str]:
                                        for name, cell in run.cells.items())]
     for name, manifest in parts:
         stage = name.partition("/")[0]
-        # The digest is "params_digest" in a manifest, where "params" are the parameters themselves,
-        # and "params" in what was evaluated.
+        # A manifest has the digest as "params_digest", and the parameters themselves as "params".
+        # The description of an evaluated cell has the digest as "params".
         add("parameters", manifest.get("params_digest") or manifest["params"], stage)
         for key, fact in _FACTS.items():
             if manifest.get(key) is not None:
@@ -135,7 +135,7 @@ def _by_stage(values: dict[str, list[str]]) -> str:
 
 
 def _weights(run: RunFolder) -> dict[str, str]:
-    """A hash over the weights of RF-pretraining, and over all adapted models of each method."""
+    """Return a hash of the weights of RF-pretraining, and of all adapted models of each method."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, manifest in run.manifests.items():
         if "weights" not in manifest:

@@ -1,7 +1,7 @@
-"""What the runs have stored, and which run speaks to a line of the paper.
+"""The stored results of runs, and which run speaks to a line of the paper.
 
-The lines, the paper's numbers among them, stand in `data/paper_results.yaml`, with the properties
-that a run needs to speak to each.
+`data/paper_results.yaml` has the lines, with the paper's numbers and the properties that a run
+needs to speak to each.
 """
 
 import math
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAPER = Path(__file__).parent.parent / "data" / "paper_results.yaml"
 NOT_RUN = "not run"
 LENGTHS = range(1, 31)
-"""The lengths of the paper's evaluation."""
+"""The lengths in the paper's evaluation."""
 
 _MIXED = {"gsm8k": "GSM8K", "arc": "ARC", "alpaca": "Alpaca"}
 _OTHER_LABELS = {"base": "Base model", "rl": "Reinforcement learning"}  # not methods of the kit
@@ -32,7 +32,7 @@ _PRETRAINING = {"one": "pre-trained on one task", "leetcode": "pre-trained on Le
 
 @dataclass(frozen=True)
 class Line:
-    """What a run must have for a line of a figure or table (see `data/paper_results.yaml`)."""
+    """The properties of a run behind a line of a figure or table (`data/paper_results.yaml`)."""
 
     model: str | None = None
     method: str = ""
@@ -42,12 +42,12 @@ class Line:
     minus: str | None = None
     tasks: tuple[str, ...] = ()
     group: str = ""
-    name: str = ""  # the label, where the paper's is another than the method's
+    name: str = ""  # the label, if the paper's differs from the method's
     paper: tuple[float, ...] = field(default=(), compare=False)
 
     @property
     def label(self) -> str:
-        """How a figure or table names the line."""
+        """The label of the line in a figure or table."""
         if self.name:
             return self.name
         parts = [self.api or (LABELS | _OTHER_LABELS)[self.method]]
@@ -61,30 +61,30 @@ class Line:
 
     @property
     def plain(self) -> bool:
-        """Whether its method alone tells the line from others."""
+        """Whether its method alone distinguishes the line from others."""
         return not self.api and self.pretraining == "all" and not self.mixed
 
     def of(self, model: str) -> "Line":
-        """The same line for a model that the paper does not have."""
+        """Return the same line for a model that is not in the paper."""
         return replace(self, model=model, name="",
                        group="" if self.group in paper()["models"] else self.group)
 
 
 @cache
 def paper() -> dict:
-    """The file of what the paper reports, read."""
+    """Read the file of what the paper reports."""
     return yaml_files.read(PAPER)
 
 
 def lines(spec: dict) -> list[Line]:
-    """The lines of a figure or of a table's numbers."""
+    """Return the lines of a figure or of a table's numbers."""
     return [Line(**{**line, "tasks": task_ids(line.get("tasks", spec.get("tasks", "downstream"))),
                     "group": line.get("group", line.get("model", "")),
                     "paper": tuple(line.get("paper", ()))}) for line in spec["lines"]]
 
 
 def task_ids(value: str | dict | list[str]) -> tuple[str, ...]:
-    """The ids that `tasks` of a line stands for."""
+    """Return the ids that the `tasks` of a line mean."""
     if value == "downstream":
         return tuple(task.id for task in tasks.select(split=value))
     if isinstance(value, dict):
@@ -93,12 +93,12 @@ def task_ids(value: str | dict | list[str]) -> tuple[str, ...]:
 
 
 def model_name(config: Params) -> str:
-    """The name of a run's model without its owner or folder."""
+    """Return the name of a run's model without its owner or folder."""
     return PurePath(config.model.name).name
 
 
 def pretraining(config: Params) -> str:
-    """What a run was RF-pretrained on: one (task), leetcode (tasks of it alone) or all."""
+    """Return what a run was RF-pretrained on: one (task), leetcode (only its tasks) or all."""
     ids = config.corpus.pretrain.tasks
     if len(ids) == 1:
         return "one"
@@ -106,8 +106,8 @@ def pretraining(config: Params) -> str:
 
 
 def mixed(config: Params, method: str) -> str | None:
-    """The general data in the training of a method, as its file's name says: one of the paper's
-    (gsm8k, arc, alpaca), or the whole name; None where none was mixed in."""
+    """Return the general data in the training of a method, by its file's name; None without any.
+    It is one of the paper's (gsm8k, arc, alpaca), or else the whole name."""
     trained = METHODS[method].start == "pretrained"
     for part in (config.adaptation if METHODS[method].adapted else None,
                  config.pretraining if trained else None):
@@ -119,7 +119,7 @@ def mixed(config: Params, method: str) -> str | None:
 
 
 class Stored:
-    """A run with its stored results, each read once."""
+    """The stored results of a run, each read once."""
 
     def __init__(self, config: Params):
         self.config, self.model = config, model_name(config)
@@ -132,15 +132,15 @@ class Stored:
 
     @property
     def counts(self) -> "DataFrame":
-        """A line for each method, task, seed and length: outcomes and their total."""
+        """A line for each method, task, seed and length: the outcomes and their total."""
         return self._rows[0]
 
     def tasks(self, method: str) -> list[str]:
-        """The tasks with results of a method."""
+        """Return the tasks that a method has results on."""
         return [task for name, task in self._rows[1] if name == method]
 
     def lengths(self, method: str, task: str) -> set[int]:
-        """The lengths with results of a method on a task."""
+        """Return the lengths that a method has results at, on a task."""
         return set(self._rows[1][method, task].indices)
 
     @cached_property
@@ -150,9 +150,9 @@ class Stored:
 
     def value(self, metric: str, method: str, minus: str | None,
               cells: "Cells") -> tuple[float, float, float]:
-        """A metric of the paper with its interval, over the given lengths of the given tasks.
+        """Return a metric of the paper with its interval, over the given tasks and lengths.
 
-        With `minus`, the metric less that of another method.
+        With `minus`, it is the difference from the metric of that method.
         """
         key = (metric, method, minus, tuple(cells.items()))
         if key not in self._values:
@@ -173,7 +173,7 @@ METRICS = {"ACC_Len30": metrics.acc_longest, "Max_Len_90%": metrics.mean_max_len
 
 
 def count(rows: "DataFrame") -> "DataFrame":
-    """Rows of an evaluation counted: method, task, seed, length, the outcomes, total."""
+    """Count the rows of an evaluation: method, task, seed, length, the outcomes, total."""
     from pandas import DataFrame
 
     keys = ["method", "task", "seed", "length"]
@@ -185,7 +185,7 @@ def count(rows: "DataFrame") -> "DataFrame":
 
 
 def logged(config: Params) -> "DataFrame":
-    """The logs of a run's trainings: stage, task, method, seed, step, loss, validation_loss."""
+    """Read a run's training logs: stage, task, method, seed, step, loss, validation_loss."""
     from pandas import DataFrame
 
     columns = ["stage", "task", "method", "seed", "step", "loss", "validation_loss"]
@@ -198,7 +198,7 @@ def logged(config: Params) -> "DataFrame":
 
 
 def answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:
-    """Rows of an evaluation by method and task, sample by sample."""
+    """Group the rows of an evaluation by method and task, sample by sample."""
     if rows.empty:
         return {}
     columns = ["method", "task", "seed", "length", "index", "outcome"]
@@ -212,10 +212,10 @@ def _only(found: metrics.Answers, lengths: Iterable[int]) -> metrics.Answers:
 
 def measure(config: Params, statistic: metrics.Statistic, found: list[metrics.Answers],
             minus: list[metrics.Answers] | None = None) -> tuple[float, float, float]:
-    """A statistic of some tasks, less that of `minus` where given, with its bootstrap interval.
+    """Return a statistic of some tasks, less that of `minus` if given, with its interval.
 
-    The interval is widened to the value where it would not hold it: redrawn samples break off a
-    row of lengths with 90% sooner than the samples themselves, so Max_Len_90% may lie above it.
+    The bootstrap interval is widened if it does not contain the value. Redrawn samples fall below
+    90% at shorter lengths than the samples themselves, so Max_Len_90% can exceed the interval.
     """
     settings = (config.evaluation.bootstrap_samples, config.evaluation.confidence, config.seed)
     value = statistic(_counts(found))
@@ -235,12 +235,12 @@ def _counts(found: list[metrics.Answers]) -> list[metrics.Counts]:
 
 @dataclass(frozen=True)
 class Found:
-    """The run that speaks to a line, and the method of its rows."""
+    """A run that speaks to a line, and the method of its rows."""
 
     line: Line
     stored: Stored
     method: str
-    logs: bool = False  # of its trainings, instead of rows of its evaluation
+    logs: bool = False  # use the logs of its trainings, not the rows of its evaluation
 
     @property
     def config(self) -> Params:
@@ -248,7 +248,7 @@ class Found:
 
     @cached_property
     def cells(self) -> Cells:
-        """What the line has results of: the lengths of each of its tasks (of logs: none)."""
+        """The lengths that each task of the line has results at (for logs: none)."""
         if self.logs:
             found = self.stored.losses.loc[self.stored.losses["method"] == self.method, "task"]
             return dict.fromkeys((task for task in self.line.tasks if (found == task).any()), ())
@@ -260,42 +260,41 @@ class Found:
 
     @property
     def as_in_paper(self) -> bool:
-        """Whether all of the line's tasks were evaluated at all of the paper's lengths, after as
-        many steps of training as the paper's."""
+        """Whether all tasks of the line were evaluated at all lengths in the paper, after as many
+        training steps as in the paper."""
         complete = all(set(LENGTHS) <= set(self.cells.get(task, ())) for task in self.line.tasks)
         return complete and not _other_steps(self)
 
     def value(self, metric: str, cells: Cells | None = None) -> tuple[float, float, float]:
-        """A metric with its interval, over all cells of the line or the given ones."""
+        """Return a metric with its interval, over all cells of the line or the given ones."""
         return self.stored.value(metric, self.method, self.line.minus, cells or self.cells)
 
 
 def find(line: Line, runs: Sequence[Stored], logs: bool = False) -> Found | None:
-    """The run that speaks to a line; None where there is none.
+    """Return the run that speaks to a line; None if there is none.
 
-    Among several: no smoke run where there is another; then the one with results on most of the
-    tasks, then one with the line's RF-pretraining (the baselines have none), then one with the
-    paper's own steps, then the one of most steps, then the first.
+    Runs are preferred in this order: not a smoke run; results on the most tasks; the line's
+    RF-pretraining (the baselines have none); the paper's own steps; the most steps; the first.
     """
     return min(find_all(line, runs, logs), key=rank, default=None)
 
 
 def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Found]:
-    """Every run that could speak to a line, in the order of the runs."""
+    """Return every run that could speak to a line, in the order of the runs."""
     found = [Found(line, stored, name, logs) for stored in runs
              for name in [_method(line, stored)] if name]
     return [one for one in found if one.cells]
 
 
 def common(found: Sequence[Found]) -> Cells:
-    """The tasks and lengths that all of them have results of."""
+    """Return the tasks and lengths that all of them have results of."""
     cells = {task: set.intersection(*(set(one.cells.get(task, ())) for one in found))
              for task in found[0].cells}
     return {task: tuple(sorted(lengths)) for task, lengths in cells.items() if lengths}
 
 
 def _method(line: Line, stored: Stored) -> str | None:
-    """The method of a run that is the line's; None where the run was made in another way."""
+    """Return the run's method for a line; None if the run was made in another way."""
     if line.api:
         return next((api.name for api in stored.config.evaluation.api
                      if api.name.lower() == line.api.lower()), None)
@@ -309,14 +308,14 @@ def _method(line: Line, stored: Stored) -> str | None:
 
 
 def rank(found: Found) -> tuple:
-    """The lower, the better a run speaks to its line (see `find`)."""
+    """Return a sort key: the lower it is, the better a run speaks to its line (see `find`)."""
     config = found.config
     return (config.smoke, -len(found.cells), pretraining(config) != found.line.pretraining,
             _other_steps(found), -config.pretraining.steps, -config.adaptation.steps)
 
 
 def _other_steps(found: Found) -> bool:
-    """Whether a run of a model of the paper's was trained for other steps than there."""
+    """Return whether a run of a model in the paper was trained for other steps than there."""
     own = paper()["models"].get(found.line.model, {}).get("steps")
     if own is None:
         return False
@@ -326,32 +325,32 @@ def _other_steps(found: Found) -> bool:
 
 
 def full_name(model: str | None) -> str | None:
-    """The name without owner of a model that the paper's file has under a key."""
+    """Return the name, without owner, of the model with this key in the paper's file."""
     known = paper()["models"]
     return PurePath(known[model]["name"]).name if model in known else model
 
 
 def other_models(runs: Sequence[Stored]) -> list[str]:
-    """The models of the runs that the paper does not have, in the order of the runs."""
+    """Return the models of the runs that are not in the paper, in the order of the runs."""
     known = {full_name(key) for key in paper()["models"]}
     return list(dict.fromkeys(config.model for config in runs if config.model not in known))
 
 
 @dataclass(frozen=True)
 class Group:
-    """Lines that belong together, of one model: a block of panels, or a part of a table."""
+    """The lines of one model that belong together: a block of panels, or a part of a table."""
 
     name: str
-    ours: bool  # a model that the paper does not have
+    ours: bool  # whether the model is not in the paper
     lines: dict[Line, Found | None]
 
     @property
     def found(self) -> list[Found]:
-        """Those of the lines that a run speaks to."""
+        """The lines that a run speaks to."""
         return [one for one in self.lines.values() if one]
 
     def heading(self, frame: "DataFrame") -> str:
-        """The group's name, the runs in its frame, and which lines are not in it."""
+        """Return the group's name, the runs in its frame, and the lines that are missing in it."""
         if frame.empty:
             return f"{self.name}: {NOT_RUN}"
         runs = frame["run"].dropna().unique()
@@ -362,10 +361,10 @@ class Group:
 
 
 def groups(spec: dict, runs: Sequence[Stored]) -> list[Group]:
-    """The groups of a figure or table: the paper's own, then those of each other model.
+    """Return the groups of a figure or table: the paper's own, then those of each other model.
 
-    A group of the paper's stands there whether it was run or not; another model only where it
-    speaks to one of the lines, and not at all where the figure says `others: false`.
+    A group of the paper is included whether it was run or not. Another model is included only if
+    it speaks to a line, and never if the figure has `others: false`.
     """
     wanted, logs = lines(spec), spec.get("draw") == "loss"
     shown = []
@@ -386,7 +385,7 @@ def _title(group: str) -> str:
 
 
 def commit(config: Params) -> str:
-    """The git commit that made the results of a run, as its manifests say; else "unknown"."""
+    """Return the git commit that made a run's results, from its manifests, or "unknown"."""
     for part in ("evaluation", "pretrain", "corpus"):
         manifest = config.folder / part / "manifest.json"
         if manifest.exists():

@@ -1,7 +1,7 @@
-"""The claims page: every number that the paper reports, the run that speaks to it, a verdict.
+"""The claims page: every number in the paper, the run that speaks to it, and a verdict.
 
-Nothing here is written by hand: the numbers stand in `data/paper_results.yaml` with what a run
-needs to speak to them, ours come out of the stored results. Smoke runs never speak.
+Nothing here is written by hand. `data/paper_results.yaml` has the paper's numbers and what a run
+needs to speak to each; our numbers are computed from the stored results. Smoke runs never speak.
 """
 
 from collections import Counter
@@ -59,7 +59,7 @@ _SIGNS = {IN_LINE: "has the paper's sign beyond its interval", UNDECIDED: "has 0
 
 @dataclass(frozen=True)
 class Claim:
-    """A number of the paper, what of ours speaks to it, and the verdict."""
+    """A number in the paper, our result that speaks to it, and the verdict."""
 
     table: str
     group: str
@@ -76,10 +76,12 @@ class Claim:
 
 
 def write(runs: Sequence[Params], folder: Path) -> Path:
-    """Write claims.md and claims.csv into a folder, out of the stored results of some runs.
+    """Write claims.md and claims.csv into a folder, from the stored results of some runs.
 
-    Returns the path of claims.md. Raises ParamsError where results were made with other
-    parameters.
+    Returns the path of claims.md.
+
+    Raises:
+        ParamsError: If results were made with other parameters.
     """
     from pandas import DataFrame
 
@@ -93,7 +95,7 @@ def write(runs: Sequence[Params], folder: Path) -> Path:
 
 
 def judge(runs: Sequence[Params]) -> list[Claim]:
-    """A claim for every number of the paper, in its order."""
+    """Return a claim for every number in the paper, in the paper's order."""
     known = [Stored(config) for config in runs if not config.smoke]
     claims = []
     for name, spec in paper()["numbers"].items():
@@ -125,7 +127,7 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
 
 
 def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
-    """What speaks to the lines of a group with the one other model that speaks to most of them."""
+    """Return what speaks to the lines of a group, for the one model that speaks to most of them."""
     each = []
     for model in other_models(known):
         found = {line: find(line if line.api else line.of(model), known) for line in members}
@@ -135,7 +137,7 @@ def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
 
 def _judge(claim: Claim, line: Line, place: int, found: Found,
            rivals: dict[Line, Found | None], same_model: bool) -> Claim:
-    """The verdict on a number that a run speaks to."""
+    """Return the verdict on a number that a run speaks to."""
     value, low, high = found.value(claim.metric)
     claim = replace(claim, run=found.config.name, model=found.stored.model, value=value, low=low,
                   high=high)
@@ -152,7 +154,7 @@ def _judge(claim: Claim, line: Line, place: int, found: Found,
 
 def _judge_order(claim: Claim, line: Line, place: int, found: Found,
                  rivals: dict[Line, Found | None]) -> Claim:
-    """The verdict on a number by its order among the others of its group."""
+    """Return the verdict on a number by its order among the others of its group."""
     right, open_, wrong = [], [], []
     for other, rival in rivals.items():
         cells = common([found, rival]) if rival else {}
@@ -173,7 +175,7 @@ def _judge_order(claim: Claim, line: Line, place: int, found: Found,
 
 
 def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:
-    """The claims as a page of Markdown."""
+    """Format the claims as a page of Markdown."""
     counts = Counter(claim.verdict for claim in claims)
     parts = ["# The paper's numbers, and ours\n\n"
              f"{len(claims)} numbers: "

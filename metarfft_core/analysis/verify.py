@@ -1,4 +1,4 @@
-"""The check after a run: what was trained did learn, and what is reported can be recomputed."""
+"""Checks a finished run: training improved the model, and the reported numbers are reproducible."""
 
 from collections.abc import Iterable, Mapping
 from csv import DictReader
@@ -9,7 +9,7 @@ from metarfft_core.system import files
 
 
 def verify(config: Params) -> list[str]:
-    """What is wrong with a finished run, a line each; empty where all is well."""
+    """List what is wrong with a finished run, a line for each problem."""
     stages = {job.name: job.folder for job in training.jobs(config)}
     manifests = {name: files.read_json(folder / "manifest.json")
                  for name, folder in stages.items()}
@@ -21,7 +21,7 @@ def verify(config: Params) -> list[str]:
 
 
 def training_problems(manifests: Mapping[str, Mapping]) -> list[str]:
-    """The trainings whose held-out loss did not fall or whose weights did not change."""
+    """List the trainings whose held-out loss did not fall or whose weights did not change."""
     problems = []
     for name, manifest in manifests.items():
         first, last = manifest["first_validation_loss"], manifest["last_validation_loss"]
@@ -33,7 +33,7 @@ def training_problems(manifests: Mapping[str, Mapping]) -> list[str]:
 
 
 def accuracy_problems(rows: Iterable[Mapping], table: Iterable[Mapping[str, str]]) -> list[str]:
-    """The accuracies of the table that scoring the stored texts again does not give."""
+    """List the accuracies in the table that differ when the stored texts are scored again."""
     rows = list(rows)
     right: dict[tuple, list[bool]] = {}
     for row, outcome in zip(rows, scoring.recompute(rows), strict=True):

@@ -1,9 +1,9 @@
-"""Every generation, scored and kept.
+"""Generates, scores and stores every answer.
 
     cells.py    one method on one task: its samples, its results file, whether it is finished
     grid.py     generates what is missing, cell by cell, and reads what is stored
     engines.py  vLLM and transformers
-    api.py      models behind an OpenAI-compatible server; streams.py reads what it sends
+    api.py      models behind an OpenAI-compatible server; streams.py reads their responses
     metrics.py  accuracies with intervals, paired comparisons
 """
 

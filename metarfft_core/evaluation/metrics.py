@@ -1,8 +1,8 @@
 """The figures of merit of the paper's Section 4 and Table 2, with intervals: pure functions.
 
-Counts are `{length: (right, total)}` for one method on one task, over all its seeds. An output
-that ran into its decoding limit is not right; what else it is (cut, not wrong) stands with the
-stored rows. How each figure is defined, and what its interval is worth, stands in docs/metrics.md.
+Counts are `{length: (right, total)}` for one method on one task, over all its seeds. An output that
+reached its decoding limit is not right; the stored rows call it cut, not wrong. docs/metrics.md
+defines each figure and says what its interval is worth.
 """
 
 import math
@@ -17,16 +17,16 @@ Counts = dict[int, tuple[int, int]]
 
 
 class Grid(NamedTuple):
-    """The counts of several tasks as arrays; `right` may have the draws of a bootstrap first."""
+    """The counts of several tasks as arrays; the first axis of `right` may be bootstrap draws."""
 
     lengths: np.ndarray  # (lengths,), ascending
     right: np.ndarray  # (..., tasks, lengths)
-    total: np.ndarray  # (tasks, lengths); 0 where a task was not evaluated at a length
+    total: np.ndarray  # (tasks, lengths); 0 if a task was not evaluated at a length
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Which samples a method answered rightly on one task, with each seed of its training."""
+    """Which samples a method answered rightly on one task, for each seed of its training."""
 
     seeds: tuple[int, ...]
     indices: dict[int, tuple[int, ...]]  # by length, ascending
@@ -34,15 +34,16 @@ class Answers:
 
     @property
     def counts(self) -> Counts:
-        """All seeds counted together."""
+        """The counts over all seeds."""
         return {length: (int(cell.sum()), cell.size) for length, cell in self.right.items()}
 
 
 class Paired(NamedTuple):
-    """Two methods on the same samples: counts of pairs, and the first's accuracy less the other's.
+    """Two methods on the same samples: counts of pairs, and the difference of their accuracies.
 
-    `p` is the exact two-sided McNemar test's; None where there are several seeds, for the answers
-    to one sample are not independent of each other.
+    `difference` is the first's accuracy less the other's. `p` is that of the exact two-sided
+    McNemar test. It is None with several seeds, because the answers to one sample are not
+    independent.
     """
 
     group: str  # "all", "in distribution", "out of distribution", "length 1", ...
@@ -57,23 +58,24 @@ class Paired(NamedTuple):
 
 
 Statistic = Callable[[list[Counts] | Grid], float | np.ndarray]
-"""A figure of merit: a number for counts, an array over the draws for a Grid that has them."""
+"""A figure of merit: a number for counts, an array over the draws for a Grid with draws."""
 
 
 def wilson(right: int, total: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of a share: `right` of `total` samples, e.g. confidence 0.95."""
+    """Return Wilson's score interval of a share, `right` of `total`, e.g. at confidence 0.95."""
     if not 0 <= right <= total or total < 1:
         raise ValueError(f"expected 0 <= right <= total and total >= 1, got {right} of {total}")
-    from scipy.stats import binomtest  # half a second to import
+    from scipy.stats import binomtest  # takes half a second to import
 
     interval = binomtest(right, total).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def accuracy_by_length(rows: Iterable[Mapping]) -> dict[tuple[str, str], Counts]:
-    """Count the right ones among rows with method, task, length, outcome, in order of length.
+    """Count the right answers among rows with method, task, length and outcome.
 
-    Returns {(method, task): {length: (right, total)}}; several seeds are counted together.
+    Returns {(method, task): {length: (right, total)}}, in order of length. Seeds are counted
+    together.
     """
     cells: dict[tuple[str, str], Counts] = {}
     for row in rows:
@@ -84,7 +86,7 @@ def accuracy_by_length(rows: Iterable[Mapping]) -> dict[tuple[str, str], Counts]
 
 
 def by_seed(rows: Iterable[Mapping]) -> dict[tuple[str, str], dict[int, Counts]]:
-    """`accuracy_by_length` for each seed: {(method, task): {seed: {length: (right, total)}}}."""
+    """Return `accuracy_by_length` by seed: {(method, task): {seed: {length: (right, total)}}}."""
     parts: dict[int, list[Mapping]] = {}
     for row in rows:
         parts.setdefault(row["seed"], []).append(row)
@@ -96,9 +98,10 @@ def by_seed(rows: Iterable[Mapping]) -> dict[tuple[str, str], dict[int, Counts]]
 
 
 def answers(rows: Iterable[Mapping]) -> dict[tuple[str, str], Answers]:
-    """The rows (method, task, seed, length, index, outcome) by method and task, sample by sample.
+    """Group rows (method, task, seed, length, index, outcome) by method and task, sample by sample.
 
-    Raises ValueError where the seeds of a cell did not answer the same samples once each.
+    Raises:
+        ValueError: If the seeds of a cell did not answer the same samples once each.
     """
     cells: dict[tuple[str, str], dict[int, dict[tuple[int, int], bool]]] = {}
     for row in rows:
@@ -125,21 +128,21 @@ def _answers(name: str, found: dict[int, dict[tuple[int, int], bool]]) -> Answer
 
 
 def longest(tasks: list[Counts]) -> int:
-    """The longest length that any of the tasks was evaluated at."""
+    """Return the longest length that any of the tasks was evaluated at."""
     return max(length for counts in tasks for length in counts)
 
 
 def accuracy(tasks: list[Counts] | Grid) -> float | np.ndarray:
-    """The share of right answers among all samples of all tasks and lengths together."""
+    """Return the share of right answers among all samples of all tasks and lengths together."""
     grid = _grid(tasks)
     return _plain(grid.right.sum(axis=(-2, -1)) / grid.total.sum())
 
 
 def acc_longest(tasks: list[Counts] | Grid) -> float | np.ndarray:
-    """Accuracy at the longest evaluated length, averaged over the tasks evaluated there.
+    """Return the accuracy at the longest evaluated length, averaged over the tasks evaluated there.
 
-    This is ACC_Len30 where that length is 30. A task whose samples of that length do not fit
-    the model's context is not in the average.
+    This is ACC_Len30 if that length is 30. The average omits a task whose samples of that length do
+    not fit the model's context.
     """
     grid = _grid(tasks)
     there = grid.total[:, -1] > 0
@@ -147,15 +150,15 @@ def acc_longest(tasks: list[Counts] | Grid) -> float | np.ndarray:
 
 
 def max_len_90(counts: Counts, prefix: bool = True) -> int:
-    """The largest evaluated length with an accuracy of at least 90%; 0 where there is none.
+    """Return the largest evaluated length with an accuracy of at least 90%; 0 if there is none.
 
-    With `prefix`, the kit's reading of "keeps", every shorter evaluated length must reach 90%
-    too; without it, a length counts wherever it stands.
+    With `prefix`, the kit's reading of "keeps", every shorter evaluated length must also reach 90%.
+    Without it, only the length itself must.
     """
     best = 0
     for length in sorted(counts):
         right, total = counts[length]
-        # In whole samples: 0.9 * 10 and the like are not exact as floating-point numbers.
+        # Compare whole samples: products such as 0.9 * 10 are not exact in floating point.
         if 10 * right >= 9 * total:
             best = length
         elif prefix:
@@ -164,9 +167,9 @@ def max_len_90(counts: Counts, prefix: bool = True) -> int:
 
 
 def mean_max_len_90(tasks: list[Counts] | Grid, prefix: bool = True) -> float | np.ndarray:
-    """Max_Len_90%: max_len_90 averaged over the tasks."""
+    """Return Max_Len_90%: max_len_90 averaged over the tasks."""
     grid = _grid(tasks)
-    reached = 10 * grid.right >= 9 * grid.total  # so is a length that was not evaluated
+    reached = 10 * grid.right >= 9 * grid.total  # also true if a length was not evaluated
     if prefix:
         reached = np.logical_and.accumulate(reached, axis=-1)
     reached = reached & (grid.total > 0)
@@ -175,7 +178,7 @@ def mean_max_len_90(tasks: list[Counts] | Grid, prefix: bool = True) -> float | 
 
 def readings_that_differ(cells: Mapping[tuple[str, str], Counts]
                          ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Both readings of Max_Len_90% where they differ: {(method, task): (prefix, anywhere)}."""
+    """Return {(method, task): (prefix, anywhere)} if the readings of Max_Len_90% differ."""
     both = {key: (max_len_90(counts), max_len_90(counts, prefix=False))
             for key, counts in cells.items()}
     return {key: pair for key, pair in both.items() if pair[0] != pair[1]}
@@ -183,10 +186,10 @@ def readings_that_differ(cells: Mapping[tuple[str, str], Counts]
 
 def bootstrap(tasks: list[Counts], statistic: Statistic, samples: int,
               confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap interval of `statistic`: the samples of each cell are drawn anew.
+    """Return the percentile bootstrap interval of `statistic`; redraws the samples of each cell.
 
-    The tasks stay the same ones. A cell where every sample, or none, is right has no spread
-    here; wilson() gives such a cell a width.
+    The tasks stay the same. A cell in which every sample, or none, is right has no spread here;
+    wilson() gives such a cell a width.
     """
     generator = np.random.default_rng(seed)
     grid = _grid(tasks)
@@ -200,11 +203,11 @@ def bootstrap(tasks: list[Counts], statistic: Statistic, samples: int,
 
 def bootstrap_seeds(tasks: list[Answers], statistic: Statistic, samples: int,
                     confidence: float, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap interval of `statistic`, over the seeds and over the samples.
+    """Return the percentile bootstrap interval of `statistic`, over the seeds and the samples.
 
-    For each task, its seeds are drawn with replacement, then the samples of each cell: the same
-    ones for every seed drawn, for all of them answered the same samples. With one seed everywhere
-    this is `bootstrap`.
+    The seeds of each task are drawn with replacement, then the samples of each cell. Every drawn
+    seed gets the same samples, because all seeds answered the same ones. If every task has one
+    seed, this is `bootstrap`.
     """
     if all(len(one.seeds) == 1 for one in tasks):
         return bootstrap([one.counts for one in tasks], statistic, samples, confidence, seed)
@@ -216,11 +219,13 @@ def bootstrap_seeds(tasks: list[Answers], statistic: Statistic, samples: int,
 def bootstrap_difference(first: list[Answers], other: list[Answers], statistic: Statistic,
                          samples: int, confidence: float, seed: int,
                          paired: bool = True) -> tuple[float, float]:
-    """Interval of `statistic` of `first` less that of `other`, task by task the same tasks.
+    """Return the interval of `statistic` of `first` less that of `other`, over the same tasks.
 
-    As in `bootstrap_seeds`. Where `paired`, each draw takes the same samples for both, and
-    ValueError is raised where they did not answer the same ones; the seeds are drawn for each
-    alone, for each training is an event of its own.
+    It draws as `bootstrap_seeds` does. If `paired`, each draw takes the same samples for both. The
+    seeds are drawn for each separately, because each training is an independent event.
+
+    Raises:
+        ValueError: If `paired` and the two did not answer the same samples.
     """
     generator = np.random.default_rng(seed)
     drawn = []
@@ -238,10 +243,10 @@ def bootstrap_difference(first: list[Answers], other: list[Answers], statistic: 
 
 def _redraw(generator: np.random.Generator, group: list[Answers],
             draws: int) -> list[np.ndarray]:
-    """Draw the seeds of each of the group, and for all of them together the samples.
+    """Draw the seeds of each member of the group, and the samples of all of them together.
 
-    Returns the right answers of each, (draws, lengths). Samples with the same pattern of right
-    and wrong over all seeds are alike: their numbers are drawn, not each of them.
+    Returns the right answers of each, (draws, lengths). Samples with the same pattern of right and
+    wrong over all seeds are equivalent, so only their numbers are drawn.
     """
     lengths = group[0].right
     stacked = {length: np.concatenate([one.right[length] for one in group]) for length in lengths}
@@ -260,7 +265,7 @@ def _redraw(generator: np.random.Generator, group: list[Answers],
 
 
 def _drawn_grid(tasks: list[Answers], drawn: list[np.ndarray]) -> Grid:
-    """The grid of drawn answers: for each task an array (draws, its lengths)."""
+    """Return the grid of drawn answers; `drawn` has an array (draws, its lengths) for each task."""
     grid = _grid([one.counts for one in tasks])
     right = np.zeros((len(drawn[0]), *grid.total.shape), dtype=np.int64)
     for place, part in enumerate(drawn):
@@ -289,9 +294,15 @@ def compare(first: Iterable[Mapping], other: Iterable[Mapping], trained: Collect
             samples: int, confidence: float, seed: int) -> list[Paired]:
     """Compare two methods on the samples (task, length, index, seed) that both have rows of.
 
-    Returns a line for all samples, one for the lengths in `trained`, one for the others (each
-    where there are any), and one for each length. The interval is Newcombe's; with several seeds
-    it is `bootstrap_difference` with `samples` draws. Raises ValueError where nothing is shared.
+    The interval is Newcombe's. With several seeds it is `bootstrap_difference` with `samples`
+    draws.
+
+    Returns:
+        A line for all samples, one for the lengths in `trained` and one for the others (if there
+            are any), and one for each length.
+
+    Raises:
+        ValueError: If they share no sample.
     """
     pairs = _pairs(first, other)
     lengths = sorted({key[1] for key in pairs})
@@ -338,7 +349,7 @@ def _pairs(first: Iterable[Mapping], other: Iterable[Mapping]) -> dict[_Key, tup
 
 
 def _sides(pairs: dict[_Key, tuple[bool, bool]]) -> list[list[Answers]]:
-    """The pairs as the answers of the first method and of the other one, task by task."""
+    """Return the pairs as the answers of the first method and of the other one, task by task."""
     sides = []
     for place in (0, 1):
         rows = [{"method": "", "task": task, "length": length, "index": index, "seed": seed,
@@ -350,9 +361,9 @@ def _sides(pairs: dict[_Key, tuple[bool, bool]]) -> list[list[Answers]]:
 
 def newcombe(both: int, first: int, other: int, neither: int,
              confidence: float) -> tuple[float, float]:
-    """Newcombe's score interval of the difference of two paired shares, first less other.
+    """Return Newcombe's score interval of the difference of two paired shares, first less other.
 
-    The arguments are the counts of `Paired`. It is method 10 of Newcombe (1998), "Improved
+    The arguments are the counts of `Paired`. This is method 10 of Newcombe (1998), "Improved
     confidence intervals for the difference between binomial proportions based on paired data".
     """
     total = both + first + other + neither
@@ -373,7 +384,10 @@ def newcombe(both: int, first: int, other: int, neither: int,
 
 
 def mcnemar(first: int, other: int) -> float:
-    """The exact two-sided p of McNemar's test, from the pairs that only one answered rightly."""
+    """Return the exact two-sided p of McNemar's test.
+
+    The arguments count the pairs that only the first, or only the other, answered rightly.
+    """
     from scipy.stats import binomtest
 
     return float(binomtest(first, first + other).pvalue) if first + other else 1.0

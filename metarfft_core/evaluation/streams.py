@@ -1,7 +1,7 @@
-"""What a chat server sends as an answer: its events, put together.
+"""Assembles a chat server's answer from its events.
 
-Servers that speak OpenAI's protocol differ in what they send. Here null means absent, a whole body
-may come instead of a stream, a `message` instead of a `delta`, and an end has many names.
+Servers that speak OpenAI's protocol differ in what they send. Here null means absent. A whole body
+may replace a stream, a `message` may replace a `delta`, and finish reasons have many names.
 """
 
 import codecs
@@ -21,22 +21,22 @@ _ENDINGS = {
                 "prohibited_content", "blocklist", "spii", "sensitive", "guardrail_intervened"},
     "failed": {"error", "insufficient_system_resource", "network_error", "server_error", "abort",
                "aborted", "cancelled", "canceled", "timeout", "overloaded"}}
-"""The names of OpenAI, Anthropic, Google, Mistral, Cohere, DeepSeek, Zhipu, vLLM and TGI."""
+"""Finish reasons of OpenAI, Anthropic, Google, Mistral, Cohere, DeepSeek, Zhipu, vLLM and TGI."""
 
 _FILTERS = {"content_filter", "content_policy_violation", "invalid_prompt",
             "data_inspection_failed"}
-"""The codes of errors by which OpenAI, Azure and Alibaba say that a filter refused the prompt."""
+"""Error codes of OpenAI, Azure and Alibaba that mean that a filter refused the prompt."""
 
 
 class Error(NamedTuple):
-    """What a server says of an error."""
+    """The content of an error that a server reports."""
 
     message: str
     codes: frozenset[str] = frozenset()
 
     @property
     def status(self) -> int | None:
-        """The HTTP status that it gives itself, inside of a stream."""
+        """The HTTP status that the error itself gives, inside a stream."""
         return min((int(code) for code in self.codes if re.fullmatch("[45][0-9][0-9]", code)),
                    default=None)
 
@@ -47,7 +47,7 @@ class Error(NamedTuple):
 
     @classmethod
     def of(cls, payload: dict[str, Any]) -> "Error | None":
-        """The error in a payload, None where it holds none."""
+        """Return the error in a payload, None if there is none."""
         error = payload.get("error")
         if not error and "error" in (payload.get("object"), payload.get("type")):  # older vLLM
             error = payload
@@ -62,7 +62,7 @@ class Error(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str) -> "Error":
-        """The error in the body of a response; the text itself where it has another form."""
+        """Return the error in the body of a response; the text itself if it has another form."""
         try:
             return cls.of(json.loads(text)) or cls(text)
         except (ValueError, AttributeError, RecursionError):
@@ -70,11 +70,11 @@ class Error(NamedTuple):
 
 
 _Words = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
-"""A text; another thing in its place, as some servers send, says nothing."""
+"""A text; any other type, which some servers send, counts as empty."""
 
 
 class _Part(BaseModel):
-    """A part of what a server sends, with its nulls left out."""
+    """A part of what a server sends, without its nulls."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,7 +85,7 @@ class _Part(BaseModel):
 
 
 class _Piece(_Part):
-    """Mistral's: text, or what the model thinks."""
+    """A piece of a Mistral message: text, or what the model thinks."""
 
     text: _Words = ""
     thinking: "str | list[_Piece]" = ""
@@ -93,12 +93,12 @@ class _Piece(_Part):
 
 class _Message(_Part):
     content: str | list[_Piece] = ""
-    refusal: _Words = ""  # OpenAI: what the model says in place of an answer
+    refusal: _Words = ""  # OpenAI: what the model says instead of an answer
     reasoning: _Words = ""  # vLLM
     reasoning_content: _Words = ""  # DeepSeek
 
     def texts(self) -> tuple[str, str]:
-        """Its text and its reasoning."""
+        """Return the text and the reasoning of the message."""
         thought = self.reasoning_content or self.reasoning
         if isinstance(self.content, str):
             return self.content or self.refusal, thought
@@ -125,18 +125,22 @@ class _Chunk(_Part):
 
 @dataclass
 class Draft:
-    """What has come of an answer so far."""
+    """What has arrived of an answer so far."""
 
     deltas: list[tuple[str, str]] = field(default_factory=list)
     messages: list[tuple[str, str]] = field(default_factory=list)
-    begun: bool = False  # whether any choice came
-    complete: bool = False  # whether the server said that no more comes
+    begun: bool = False  # whether any choice has arrived
+    complete: bool = False  # whether the server said that nothing follows
     finish_reason: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
     def take(self, payload: dict[str, Any] | None) -> Error | None:
-        """Add what `payloads` yields; returns the error in it. ValueError: no chat completion."""
+        """Add an item of `payloads`; returns the error in it, or None.
+
+        Raises:
+            ValueError: If it is not a chat completion.
+        """
         if payload is None:
             self.complete = True
             return None
@@ -160,7 +164,7 @@ class Draft:
 
     @property
     def text(self) -> str:
-        """The text; a message that repeats what the deltas brought is left out."""
+        """The text; messages are ignored if deltas brought any text, because they repeat it."""
         return self._texts(0)
 
     @property
@@ -174,12 +178,12 @@ class Draft:
 
     @property
     def definite(self) -> bool:
-        """Whether this is an answer, whatever else comes."""
+        """Whether this is an answer, whatever follows."""
         return bool(self.finish_reason or (self.complete and (self.text or self.reasoning)))
 
     @property
     def ending(self) -> Literal["stop", "length", "refused", "failed", "unknown"]:
-        """How the answer ended. A reason without a meaning here is an end, as "stop" is."""
+        """How the answer ended; an unknown finish reason counts as "stop"."""
         if not self.finish_reason:
             return "unknown"
         reason = self.finish_reason.lower().removeprefix("finish_reason_")
@@ -187,14 +191,17 @@ class Draft:
 
 
 def sound(text: str) -> str:
-    """A text whose characters may have come in halves (surrogates), each in an event of its own."""
+    """Join surrogate halves of characters that arrived in separate events."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] | None]:
-    """The JSON object of each server-sent event, or that of a plain body; None for the last word.
+    """Yield the JSON object of each server-sent event or of a plain body; None at the end marker.
 
-    The data of an event may stand in several lines. Raises ValueError where one is no object.
+    The data of an event may span several lines.
+
+    Raises:
+        ValueError: If an event is not a JSON object.
     """
     held, plain = b"", False
     async for line in _lines(parts):
@@ -206,7 +213,7 @@ async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] 
         elif held and not line:
             break
         elif name != b"data" or not data.strip():
-            continue  # a comment, another field or a sign of life
+            continue  # a comment, another field or a keep-alive
         if not held and data.strip() == b"[DONE]":
             yield None
             return
@@ -216,7 +223,7 @@ async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] 
         try:
             payload = json.loads(held)
         except (ValueError, RecursionError):
-            continue  # more of it follows
+            continue  # the rest follows
         held = b""
         if payload is not None:
             yield _mapping(payload)
@@ -224,19 +231,19 @@ async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] 
             yield None
             return
     if held:
-        raise ValueError("an event that is no JSON")
+        raise ValueError("an event that is not JSON")
 
 
 def _mapping(payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict):
-        raise ValueError("an event that is no object")
+        raise ValueError("an event that is not an object")
     return payload
 
 
 async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The lines of a body, stripped. httpx's own would end at U+2028 in a text too.
+    """Yield the stripped lines of a body; httpx would also split a text at U+2028.
 
-    What stands after the last line's end is a line as well, also where the connection breaks.
+    Text after the last newline is also a line, even if the connection breaks.
     """
     import httpx
 
@@ -255,5 +262,5 @@ async def _lines(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _stripped(line: bytes) -> bytes:
-    """A line without white space around it; the first one may begin with a byte order mark."""
+    """Strip white space around a line, and a byte order mark before the first."""
     return line.removeprefix(codecs.BOM_UTF8).strip()

@@ -1,15 +1,16 @@
-"""Figures and tables out of the stored results alone: nothing here trains or generates.
+"""Draws figures and tables from the stored results alone: nothing here trains or generates.
 
     from metarfft_core import figures
-    figures.accuracy_figure(run)        of one run, in its folder
-    figures.paper(runs)                 every figure and table of the paper, out of several runs
+    figures.accuracy_figure(config)     of one run, in its folder
+    figures.paper(configs)              every figure and table of the paper, from several runs
 
-Each is written as PDF, PNG and the CSV of the numbers behind it. Which runs it shows, the digests
-of their parameters and the commits that made them stand in the metadata of the first two and in
-columns of the third. A smoke run is marked on every one of them.
+Each is written as PDF, PNG and the CSV of the numbers behind it. All three name the runs shown, the
+digests of their parameters and the commits that made them: the PDF and PNG in their metadata, the
+CSV in columns. Every figure and table of a smoke run is marked.
 
     single.py    the figures and tables of one run
-    several.py   the paper's, out of several runs, and tables.py its tables
+    several.py   the paper's figures, from several runs
+    tables.py    the paper's tables
     loops.py     loop counts and error classes
     curves.py    lines in a panel
     style.py     how all of them look, and how they are written
@@ -42,11 +43,18 @@ __all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "average
 
 
 def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, dict[str, Path]]:
-    """Draw every figure and table of the paper out of the stored results of some runs.
+    """Draw every figure and table of the paper from the stored results of some runs.
 
-    They are written to `folder`, else to the folder `paper` beside those of the runs. Returns the
-    paths by "pdf", "png" and "csv" for each name, such as figure_3 or table_2. Raises ParamsError
-    where there is neither a run nor a folder, or where results were made with other parameters.
+    Args:
+        runs: The resolved parameters of each run.
+        folder: Where to write them; by default, the folder `paper` beside those of the runs.
+
+    Returns:
+        The paths by "pdf", "png" and "csv" for each name, such as figure_3 or table_2.
+
+    Raises:
+        ParamsError: If there is neither a run nor a folder, or if results were made with other
+            parameters.
     """
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")

@@ -1,4 +1,4 @@
-"""Lines in a panel: accuracy by length, losses by step, averages by steps of training."""
+"""Draws lines in a panel: accuracy by length, losses by step, averages by training steps."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]],
                     trained: Sequence[int]) -> None:
-    """Accuracy by length: a line for each (label, look, lines of `single.accuracies`).
+    """Draw accuracy by length: a line for each (label, look, lines of `single.accuracies`).
 
     `trained` are the lengths to shade. A part without lines is left out.
     """
     parts = [part for part in parts if not part[2].empty]
     lengths = sorted({length for *_, part in parts for length in part["length"]})
-    # Side by side, for the lines often lie on each other at 0% and at 100%.
+    # Draw side by side, because lines often overlap at 0% and at 100%.
     step = min(0.2, 0.015 * lengths[-1])
     axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, color="0.9", lw=0, zorder=0)
     for place, (label, look, part) in enumerate(parts):
@@ -31,13 +31,13 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
 
 
 def length_ticks(lengths: list[int]) -> list[int]:
-    """Every evaluated length where they are few, else the first one and round ones."""
+    """Return every evaluated length if there are few, else the first one and round ones."""
     step = max(5, lengths[-1] // 30 * 5)
     return lengths if len(lengths) <= 8 else [lengths[0], *range(step, lengths[-1] + 1, step)]
 
 
 def draw_losses(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]) -> None:
-    """Loss by step: for each (label, look, lines of `stored.logged`) training and validation."""
+    """Draw training and validation loss by step for each (label, look, rows of `stored.logged`)."""
     from matplotlib.ticker import MaxNLocator
 
     for label, look, part in parts:
@@ -50,7 +50,7 @@ def draw_losses(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]) ->
 
 
 def draw_steps(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]], metric: str) -> None:
-    """A metric by steps of training: a line for each (label, look, lines with its interval)."""
+    """Draw a metric by training steps: a line for each (label, look, lines with its interval)."""
     for label, look, part in parts:
         axes.vlines(part["steps"], part[f"{metric}_low"], part[f"{metric}_high"],
                     color=look.color, lw=0.8)
@@ -61,7 +61,7 @@ def draw_steps(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]], met
 
 def draw_means(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]],
                trained: Sequence[int]) -> None:
-    """The mean relative error of the loop count by length, for each (label, look, lines)."""
+    """Draw the mean relative error of the loop count by length, for each (label, look, lines)."""
     axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, color="0.9", lw=0, zorder=0)
     for label, look, part in parts:
         part = part.sort_values("length")

@@ -1,4 +1,4 @@
-"""How the traces went: loop counts by length (the paper's Figure 4) and first divergences."""
+"""Figures of traces: loop counts by length (the paper's Figure 4) and first divergences."""
 
 import textwrap
 from pathlib import Path
@@ -32,9 +32,12 @@ _FILLS = {"right": ("0.88", ""), "loops_right": (8, ""), "too_few": (0, "////"),
 
 
 def loop_figure(config: Params) -> dict[str, Path]:
-    """Draw how the loops of the traces went, by length: the paper's Figure 4 for one run.
+    """Draw the loop counts of the traces by length: the paper's Figure 4 for one run.
 
-    Returns the paths by "pdf", "png" and "csv"; raises ParamsError without a stored trace.
+    Returns the paths by "pdf", "png" and "csv".
+
+    Raises:
+        ParamsError: If no trace is stored.
     """
     frame = diagnoses.loop_table(_some(config))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
@@ -46,13 +49,13 @@ def loop_figure(config: Params) -> dict[str, Path]:
         draw_means(panels[-1], [(LABELS[method], look(method), frame[frame["method"] == method])
                                 for method in methods], config.corpus.adaptation.lengths)
         finish(panels, "length", "share of the traces")
-        panels[-1].set_ylabel("")  # its title names what it shows, which is no share
+        panels[-1].set_ylabel("")  # its title says what it shows, which is not a share
         legend(figure, panels, LOOP_NOTES)
         return save(config.folder / "figures", "loop_counts", figure, frame, [config])
 
 
 def draw_classes(axes: "Axes", part: "DataFrame") -> None:
-    """The shares of `diagnoses.CLASSES` by length, of one method's lines of `loop_table`."""
+    """Draw the shares of `diagnoses.CLASSES` by length, from one method's lines of `loop_table`."""
     part, bottom = part.sort_values("length"), 0
     for name, label in diagnoses.CLASSES.items():
         fill, hatch = _FILLS[name]
@@ -69,7 +72,10 @@ def draw_classes(axes: "Axes", part: "DataFrame") -> None:
 def error_figure(config: Params) -> dict[str, Path]:
     """Draw what the traces of each method got wrong first: the share of each kind of error.
 
-    Returns the paths by "pdf", "png" and "csv"; raises ParamsError without a stored trace.
+    Returns the paths by "pdf", "png" and "csv".
+
+    Raises:
+        ParamsError: If no trace is stored.
     """
     frame = diagnoses.error_table(_some(config))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
@@ -91,7 +97,10 @@ def error_figure(config: Params) -> dict[str, Path]:
 
 
 def _some(config: Params) -> "DataFrame":
-    """The diagnoses on the run's tasks: a counterfactual is not asked of every method."""
+    """Read the diagnoses on the run's adaptation tasks only.
+
+    Counterfactual tasks are left out, because not every method is evaluated on them.
+    """
     frame = diagnoses.read(config)
     frame = frame[frame["task"].isin(config.corpus.adaptation.tasks)]
     if frame.empty:

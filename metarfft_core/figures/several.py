@@ -1,8 +1,8 @@
-"""The paper's figures and tables out of the stored results of several runs.
+"""The paper's figures and tables, from the stored results of several runs.
 
-What each shows, and which run speaks to it, stands in `data/paper_results.yaml`. The blocks of a
-figure (the parts of a table) are the paper's models first, run or not, then every other model
-that speaks to it, as "ours".
+`data/paper_results.yaml` defines what each shows and which run speaks to it. A figure has a block
+(a table has a part) for each of the paper's models, run or not. Blocks for every other model that
+speaks to it follow, named "ours".
 """
 
 from collections.abc import Callable, Sequence
@@ -46,11 +46,19 @@ if TYPE_CHECKING:
 
 
 def write(runs: Sequence[Params], folder: Path) -> dict[str, dict[str, Path]]:
-    """Draw every figure and table of the paper into a folder, out of the runs' stored results.
+    """Draw every figure and table of the paper into a folder, from the runs' stored results.
 
-    What was not run is drawn empty and says so. Returns the paths by "pdf", "png" and "csv" for
-    each name, such as figure_3 or table_2. Raises ParamsError where results of a run were made
-    with something else.
+    What was not run is drawn empty, with a note that says so.
+
+    Args:
+        runs: The resolved parameters of each run.
+        folder: Where to write them.
+
+    Returns:
+        The paths by "pdf", "png" and "csv" for each name, such as figure_3 or table_2.
+
+    Raises:
+        ParamsError: If results of a run were made with something else.
     """
     known, paths = [Stored(config) for config in runs], {}
     for name in names():
@@ -62,12 +70,12 @@ def write(runs: Sequence[Params], folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def names() -> list[str]:
-    """The figures and tables that `write` draws."""
+    """Return the names of the figures and tables that `write` draws."""
     return [*paper()["figures"], *(name for name in paper()["numbers"] if name.startswith("table"))]
 
 
 def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
-    """A figure or table of the paper and its numbers (see `names`)."""
+    """Draw a figure or table of the paper (see `names`); returns it and its numbers."""
     if name not in paper()["figures"]:
         spec = paper()["numbers"][name]
         frame = numbers(groups(spec, known), spec)
@@ -82,11 +90,11 @@ def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
 class Kind(NamedTuple):
     """A kind of figure: the numbers of a group, its panels, and what is drawn into each."""
 
-    columns: tuple[str, ...]  # of its numbers, beside group, line, run and model
+    columns: tuple[str, ...]  # of its numbers, after group, line, run and model
     collect: Callable[[Group, dict, Sequence[Stored]], "DataFrame"]
-    panels: Callable[[Group, dict], dict[str, Title]]  # that of each panel, by its key
-    draw: Callable[["Axes", str, Group, "DataFrame"], bool]  # False where there is nothing
-    axes: Callable[[dict], tuple[str, str]]  # what is drawn over what
+    panels: Callable[[Group, dict], dict[str, Title]]  # the title of each panel, by its key
+    draw: Callable[["Axes", str, Group, "DataFrame"], bool]  # False if there is nothing
+    axes: Callable[[dict], tuple[str, str]]  # the labels of x and y
     notes: Callable[["DataFrame", list[Params]], str]
 
 
@@ -126,7 +134,7 @@ _ABOUT = ("group", "line", "run", "model")
 
 
 def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
-    """Numbers of several lines of a group below each other, each with what it is of."""
+    """Concatenate the numbers of several lines of a group, each with its labels."""
     from pandas import DataFrame, concat
 
     about = [frame.assign(group=group.name, line=line.label, run=one.config.name, model=one.model)
@@ -138,7 +146,7 @@ def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
 
 
 def _lines(group: Group, frame: "DataFrame") -> list[tuple[str, Look, "DataFrame"]]:
-    """Label, look and numbers of each line of a group that has any in `frame`."""
+    """Return label, look and numbers of each line of a group that has any in `frame`."""
     parts, place = [], 0
     for line in group.lines:
         part = frame[frame["line"] == line.label]
@@ -152,7 +160,7 @@ def _trained(group: Group) -> list[int]:
     return group.found[0].config.corpus.adaptation.lengths
 
 
-# Accuracy by length: a panel a task.
+# Accuracy by length: a panel per task.
 
 def _collect_accuracy(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
     parts = []
@@ -164,7 +172,7 @@ def _collect_accuracy(group: Group, spec: dict, known: Sequence[Stored]) -> "Dat
 
 
 def _task_panels(group: Group, spec: dict) -> dict[str, Title]:
-    """A panel for each task: of the paper's models every one, of others those with results."""
+    """Return a panel per task: every task for the paper's models, those with results for others."""
     ids = next(iter(group.lines)).tasks
     return {task: task_title(task) for task in ids
             if not group.ours or any(task in found.cells for found in group.found)}
@@ -177,7 +185,7 @@ def _draw_accuracy(axes: "Axes", task: str, group: Group, frame: "DataFrame") ->
     return bool(parts)
 
 
-# Losses by step: a panel a task.
+# Losses by step: a panel per task.
 
 def _collect_losses(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
     parts = []
@@ -196,11 +204,13 @@ def _draw_losses(axes: "Axes", task: str, group: Group, frame: "DataFrame") -> b
     return bool(parts)
 
 
-# The averages by steps of training: a panel a metric.
+# The averages by training steps: a panel per metric.
 
 def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
-    """The runs that differ from the line's own in the steps of the stage alone; none where there
-    is but one."""
+    """Collect the runs that differ from the line's own run only in the steps of the stage.
+
+    A line with only one such run is left out.
+    """
     from pandas import DataFrame
 
     parts = []
@@ -230,7 +240,7 @@ def _draw_steps(axes: "Axes", metric: str, group: Group, frame: "DataFrame") -> 
     return True
 
 
-# Loop counts by length: a panel a method, and one for the error of the count.
+# Loop counts by length: a panel per method, and one for the error of the count.
 
 def _collect_loops(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
     parts = []
@@ -269,4 +279,4 @@ KINDS = {
                   _collect_loops,
                   _loop_panels, _draw_loops, lambda spec: ("length", "share of the traces"),
                   lambda frame, runs: loops.LOOP_NOTES)}
-"""The kinds of figures: `draw` of `data/paper_results.yaml`."""
+"""The kinds of figures, by the value of `draw` in `data/paper_results.yaml`."""

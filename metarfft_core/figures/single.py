@@ -1,7 +1,7 @@
 """The figures and tables of one run, in its folder `figures`.
 
-Accuracy by length as in the paper's Figure 3, the averages of its Table 2 beside the paper's own,
-the losses over the steps (its Figures 13 and 14), and what samples cost.
+They show accuracy by length as in the paper's Figure 3, the averages of its Table 2 beside the
+paper's own, the losses over the steps (its Figures 13 and 14), and the tokens that samples take.
 """
 
 import math
@@ -40,12 +40,21 @@ if TYPE_CHECKING:
 def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
                     tasks: Sequence[str] | None = None,
                     name: str = "accuracy_by_length") -> dict[str, Path]:
-    """Draw accuracy by length, a panel a task and a line a method, with intervals.
+    """Draw accuracy by length with intervals: a panel per task, a line per method.
 
-    Without `methods` and `tasks` (ids or names): what the run adapts, on the tasks that it adapts
-    to. The lengths that the adaptation trained on are shaded. The CSV holds every row of the run.
-    Returns the paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not
-    finished.
+    The lengths that the adaptation trained on are shaded. The CSV has every row of the run.
+
+    Args:
+        config: The resolved parameters of the run.
+        methods: The methods to draw; by default, those that the run adapts.
+        tasks: Ids or names of the tasks to draw; by default, those that the run adapts to.
+        name: The name of the files.
+
+    Returns:
+        The paths by "pdf", "png" and "csv".
+
+    Raises:
+        ParamsError: If the evaluation is not finished.
     """
     frame = accuracy_table(config, evaluation.read(config))
     with style():
@@ -54,15 +63,16 @@ def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
 
 
 def accuracy_table(config: Params, rows: "DataFrame") -> "DataFrame":
-    """A line for each method, task and length: the outcomes counted, accuracy, its interval.
+    """Return the counted outcomes, accuracy and its interval for each method, task and length.
 
-    The interval is Wilson's; with several seeds, one standard deviation over them either way.
+    The interval is Wilson's. With several seeds it is one standard deviation over them on each
+    side.
     """
     return accuracies(config, stored.count(rows))
 
 
 def accuracies(config: Params, counts: "DataFrame") -> "DataFrame":
-    """`accuracy_table` from rows that are counted (see `stored.count`)."""
+    """Return `accuracy_table`, given counted rows (see `stored.count`)."""
     from pandas import DataFrame
 
     lines = []
@@ -87,7 +97,7 @@ def _bounds(config: Params, group: "DataFrame", right: int, total: int) -> tuple
 
 def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | None = None,
                   tasks: Sequence[str] | None = None) -> "Figure":
-    """The figure of `accuracy_figure`, from the lines of `accuracy_table`."""
+    """Draw the figure of `accuracy_figure`, from the lines of `accuracy_table`."""
     ids = [id_of(task) for task in tasks or config.corpus.adaptation.tasks]
     methods = list(methods or config.adaptation.methods)
     frame = frame[frame["task"].isin(ids) & frame["method"].isin(methods)]
@@ -103,7 +113,7 @@ def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | N
 
 
 def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
-    """What the shade and the bars of an accuracy figure are."""
+    """Explain the shade and the bars of an accuracy figure."""
     shares = ", ".join(sorted({f"{config.evaluation.confidence:.0%}" for config in runs}))
     bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
     bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
@@ -113,8 +123,10 @@ def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
 def table_2(config: Params) -> dict[str, Path]:
     """Draw the averages over the tasks, with bootstrap intervals, beside the paper's Table 2.
 
-    Returns the paths by "pdf", "png" and "csv"; raises ParamsError where the evaluation is not
-    finished.
+    Returns the paths by "pdf", "png" and "csv".
+
+    Raises:
+        ParamsError: If the evaluation is not finished.
     """
     frame = averages(config, evaluation.read(config))
     with style():
@@ -123,10 +135,10 @@ def table_2(config: Params) -> dict[str, Path]:
 
 
 def averages(config: Params, rows: "DataFrame") -> "DataFrame":
-    """A line for each method: our averages over the tasks, with intervals, and the paper's.
+    """Return, for each method, our averages over the tasks with intervals, and the paper's.
 
-    ACC_Len<n> is the accuracy at the longest evaluated length n; Max_Len_90% takes every
-    evaluated length up to it to reach 90%, Max_Len_90%_any only the length itself.
+    ACC_Len<n> is the accuracy at the longest evaluated length n. Max_Len_90% requires every
+    evaluated length up to it to reach 90%; Max_Len_90%_any requires only the length itself.
     """
     from pandas import DataFrame
 
@@ -152,13 +164,13 @@ def averages(config: Params, rows: "DataFrame") -> "DataFrame":
 
 
 def _papers(model: str | None) -> dict[str, tuple[float, ...]]:
-    """The paper's Table 2: its numbers by method, or by API model where `model` is None."""
+    """Return the paper's Table 2 by method, or by API model if `model` is None."""
     return {line.api or line.method: line.paper
             for line in stored.lines(stored.paper()["numbers"]["table_2"]) if line.model == model}
 
 
 def draw_table_2(config: Params, frame: "DataFrame") -> "Figure":
-    """The table of `table_2`, from the lines of `averages`."""
+    """Draw the table of `table_2`, from the lines of `averages`."""
     from matplotlib.figure import Figure
 
     ours = next(name for name in frame.columns if name.startswith("ACC_Len"))
@@ -195,10 +207,12 @@ def _notes(config: Params, frame: "DataFrame", ours: str) -> list[str]:
 
 
 def loss_figure(config: Params) -> dict[str, Path]:
-    """Draw training and validation loss over the steps, of RF-pretraining and each adaptation.
+    """Draw training and validation loss over the steps, for RF-pretraining and each adaptation.
 
-    Trainings that have not begun are left out. Returns the paths by "pdf", "png" and "csv";
-    raises ParamsError where there is none.
+    Trainings that have not started are left out. Returns the paths by "pdf", "png" and "csv".
+
+    Raises:
+        ParamsError: If no training has started.
     """
     frame = loss_table(config)
     with style():
@@ -206,9 +220,10 @@ def loss_figure(config: Params) -> dict[str, Path]:
 
 
 def loss_table(config: Params) -> "DataFrame":
-    """A line for each step of each training that was logged: loss, validation loss or both.
+    """Return a line for each logged step of each training: loss, validation loss or both.
 
-    Raises ParamsError where no training has a log.
+    Raises:
+        ParamsError: If no training has a log.
     """
     frame = stored.logged(config)
     if frame.empty:
@@ -217,7 +232,7 @@ def loss_table(config: Params) -> "DataFrame":
 
 
 def draw_loss(config: Params, frame: "DataFrame") -> "Figure":
-    """The figure of `loss_figure`, from the lines of `loss_table`: of the run's own seed."""
+    """Draw the figure of `loss_figure`, from the lines of `loss_table` with the run's own seed."""
     frame = frame[frame["seed"].isna() | (frame["seed"] == config.seed)]
     pretraining = frame[frame["stage"] == "pretrain"]
     adapted = [task for task in config.corpus.adaptation.tasks if (frame["task"] == task).any()]
@@ -239,10 +254,10 @@ LOSS_NOTES = "marked: validation, thin: training"
 
 
 def token_figure(config: Params, frame: "DataFrame") -> dict[str, Path]:
-    """Draw what samples cost: a row a task, a column a length, the mean tokens in each cell.
+    """Draw the mean tokens of samples: a row per task, a column per length.
 
-    `frame` is that of `costs.tokens`. A cell is grey where a sample does not fit the context.
-    Returns the paths by "pdf", "png" and "csv".
+    `frame` comes from `costs.tokens`. A cell is grey if a sample does not fit the context. Returns
+    the paths by "pdf", "png" and "csv".
     """
     with style():
         return save(config.folder / "figures", "tokens", draw_tokens(config, frame), frame,
@@ -250,7 +265,7 @@ def token_figure(config: Params, frame: "DataFrame") -> dict[str, Path]:
 
 
 def draw_tokens(config: Params, frame: "DataFrame") -> "Figure":
-    """The figure of `token_figure`."""
+    """Draw the figure of `token_figure`."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
     from seaborn import heatmap

@@ -23,7 +23,7 @@ _SMOKE = {"color": "#b00020", "weight": "bold", "fontsize": 8}
 COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
 _DPI = 200
 _EMPTY_ROW = 0.8  # inches: the height of a row of panels that say "not run"
-_LOOKS = {  # place in the palette, marker, line
+_LOOKS = {  # position in the palette, marker, line
     "direct": (0, "o", "-"), "scratchpad": (1, "s", "--"), "vanilla_rfft": (2, "^", "-."),
     "meta_rfft": (3, "D", "-"), "vanilla_rfft_nl": (5, "X", "-."), "meta_rfft_nl": (4, "P", "-"),
     "base_1shot": (7, "v", "--"), "meta_1shot": (9, "p", "-")}
@@ -31,7 +31,7 @@ _SPARE_LOOKS = [(0, ">", "--"), (1, "<", "-."), (4, "h", ":"), (5, "d", (0, (5, 
 
 
 class Look(NamedTuple):
-    """What tells a line from the others: for every eye by marker and dashes, too."""
+    """What distinguishes a line from the others; marker and dashes do so without colour, too."""
 
     color: tuple[float, float, float]
     marker: str
@@ -39,13 +39,13 @@ class Look(NamedTuple):
 
 
 def look(name: str, place: int = 0) -> Look:
-    """The look of a method; of any other line by its place among the lines."""
+    """Return the look of a method, or the look of any other line by its place among the lines."""
     color, marker, line = _LOOKS.get(name) or _SPARE_LOOKS[place % len(_SPARE_LOOKS)]
     return Look(palette(color), marker, line)
 
 
 def palette(place: int) -> tuple[float, float, float]:
-    """A colour that a colour-blind reader can tell from the others."""
+    """Return a colour that a colour-blind reader can distinguish from the others."""
     import seaborn
 
     return seaborn.color_palette("colorblind")[place]
@@ -53,8 +53,10 @@ def palette(place: int) -> tuple[float, float, float]:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Small text, a light grid, fonts kept as text: for the block alone, whatever the notebook
-    has set."""
+    """Use small text, a light grid and fonts kept as text.
+
+    The style applies inside the block alone, whatever the notebook has set.
+    """
     import matplotlib
     import seaborn
 
@@ -66,25 +68,25 @@ def style() -> Iterator[None]:
 
 
 class Title(NamedTuple):
-    """What stands above a panel."""
+    """The title of a panel."""
 
     text: str
     small: str = ""  # a line in small letters, between the text and the panel
 
 
 def short_title(task: str, width: int) -> str:
-    """The title of a task in at most `width` letters; the id of one that is not declared here."""
+    """Return the title of a task in at most `width` letters; the id of an undeclared task."""
     found = tasks.find(task)
     return textwrap.shorten(found.title, width, placeholder=" ...") if found else task
 
 
 def task_title(task: str, small: str = "") -> Title:
-    """The title of a task, as far as a panel holds it, and its id in small letters."""
+    """Return the shortened title of a task, with its id in small letters."""
     return Title(short_title(task, 30), f"{small}, {task}" if small else task)
 
 
 class Block(NamedTuple):
-    """The panels of one model: a heading (None where it is alone) and a title for each panel."""
+    """The panels of one model: a heading (None for a single block) and a title for each panel."""
 
     heading: str | None
     titles: Sequence[Title]
@@ -93,10 +95,10 @@ class Block(NamedTuple):
 
 def page(blocks: Sequence[Block], smoke: bool, height: float = 1.7
          ) -> tuple["Figure", list[list["Axes"]]]:
-    """A figure of blocks one below the other, with at most four panels to a row.
+    """Return a figure of blocks, one below the other, with at most four panels per row.
 
-    `height` is that of a row, in inches. Returns the figure and the panels of each block; those
-    of an empty block say that it was not run.
+    `height` is the height of a row in inches. Also returns the panels of each block. The panels of
+    an empty block say that it was not run.
     """
     from matplotlib.figure import Figure
 
@@ -138,18 +140,18 @@ def _set_title(axes: "Axes", title: Title) -> None:
 
 
 def say_not_run(axes: "Axes") -> None:
-    """Leave a panel empty but for the words "not run"."""
+    """Leave a panel empty except for the words "not run"."""
     axes.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
     axes.text(0.5, 0.5, NOT_RUN, ha="center", va="center", color="0.45")
 
 
 def mark(figure: "Figure") -> None:
-    """Say on a figure that it shows a smoke run."""
+    """Mark a figure as showing a smoke run."""
     figure.suptitle(SMOKE_MARK, **_SMOKE)
 
 
 def finish(panels: Sequence["Axes"], x: str, y: str) -> None:
-    """Label the outer ones of the panels that hold something."""
+    """Label the outer panels with `x` and `y`."""
     if not panels:
         return
     columns = panels[0].get_gridspec().ncols
@@ -161,7 +163,7 @@ def finish(panels: Sequence["Axes"], x: str, y: str) -> None:
 
 
 def legend(figure: "Figure", panels: Sequence["Axes"], notes: str) -> None:
-    """Set one legend below all panels, each line once, under a line of notes."""
+    """Place one legend below all panels, each line once, under a line of notes."""
     entries = {label: handle for axes in panels
                for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     if not entries:
@@ -176,10 +178,10 @@ def legend(figure: "Figure", panels: Sequence["Axes"], notes: str) -> None:
 def table(figure: "Figure", body: Sequence[Sequence[str]], centres: Sequence[float],
           groups: Sequence[tuple[float, str]], notes: Sequence[str], smoke: bool,
           headings: Sequence[int] = ()) -> None:
-    """Lay out text by hand: heads over columns, rules between them, notes below.
+    """Lay out a table by hand: heads over columns, rules between them, notes below.
 
-    The first row of `body` is that of the heads; the first column is set left, and at the places
-    `headings` the row is a heading.
+    The first row of `body` holds the column heads. The first column is aligned left. The rows at
+    the positions in `headings` are headings.
     """
     lines = len(body) + len(notes) + 3
     axes = figure.add_axes((0.01, 0, 0.98, 1))
@@ -201,17 +203,17 @@ def table(figure: "Figure", body: Sequence[Sequence[str]], centres: Sequence[flo
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A value with its interval, as it stands in a table."""
+    """Format a value with its interval for a table."""
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
          runs: Sequence[Params]) -> dict[str, Path]:
-    """Write a figure and its numbers, the same bytes for the same results.
+    """Write a figure and its numbers; the same results give the same bytes.
 
-    Which runs it shows, their parameters' digests and the commits that made them stand in the
-    PNG's and PDF's metadata, and in the CSV's columns run, params_digest and commit. Returns the
-    paths by "pdf", "png" and "csv".
+    The files name the runs shown, the digests of their parameters and the commits that made them:
+    the PNG and PDF in their metadata, the CSV in the columns run, params_digest and commit. Returns
+    the paths by "pdf", "png" and "csv".
     """
     paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
     made = "; ".join(f"run {config.name}, parameters {config.digest}, commit {commit(config)}"
@@ -230,7 +232,7 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
 def lay_out(figure: "Figure") -> None:
     """Place everything in a figure, once for all its files.
 
-    At the PNG's resolution: letters are some per cent narrower at a lower one.
+    It uses the resolution of the PNG, because letters are some per cent narrower at a lower one.
     """
     figure.set_dpi(_DPI)
     figure.draw_without_rendering()

@@ -1,4 +1,4 @@
-"""The paper's tables: its numbers and ours beside each other."""
+"""The paper's tables: its numbers and ours side by side."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ COLUMNS = ["group", "line", "metric", "paper", "run", "model", "value", "low", "
 
 
 def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
-    """A line for each line and metric of a table: the paper's number, and ours with its interval.
+    """Return the paper's number, and ours with its interval, for each line and metric of a table.
 
-    Another model's lines have no number of the paper. `tasks` is over how many of the line's
-    tasks ours is, `longest` the longest length it was evaluated at; without a run they are empty.
+    The lines of another model have no number of the paper. `tasks` is how many of the line's tasks
+    our number covers; `longest` is the longest length evaluated. Both are empty without a run.
     """
     from pandas import DataFrame
 
@@ -40,7 +40,7 @@ def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
 
 
 def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Figure":
-    """A table of the paper, from the lines of `numbers`."""
+    """Draw a table of the paper, from the lines of `numbers`."""
     from matplotlib.figure import Figure
 
     metrics = spec["metrics"]
@@ -63,7 +63,7 @@ def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Fig
 
 
 def _number(value: float) -> str:
-    """A number of the paper's, with as many digits as it has; nothing where it has none."""
+    """Format a number of the paper with as many digits as it has; nothing if there is none."""
     if math.isnan(value):
         return ""
     return f"{value:.2f}" if round(value, 2) == value else f"{value:.4f}"
@@ -76,7 +76,7 @@ def _ours(cell) -> str:
 
 
 def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
-    """What is behind our numbers, a line a run."""
+    """Describe what is behind our numbers, a line per run."""
     notes = []
     for config in runs:
         part = frame[frame["run"] == config.name]

@@ -1,1 +1,1 @@
-"""What a run costs before it starts: tokens, memory, GPU hours."""
+"""What a run costs, calculated before it starts: tokens, memory, GPU hours."""

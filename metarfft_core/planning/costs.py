@@ -7,9 +7,16 @@ from metarfft_core import formats, models, params, tasks
 
 def tokens(config: params.Params, lengths: list[int], samples: int,
            format: str = "rfft") -> pd.DataFrame:
-    """Tokens of templated prompt and completion: columns task, length, mean, max.
+    """Count the tokens of templated prompts and completions.
 
-    Counts `samples` samples of each task and each of the lengths that it can draw.
+    Args:
+        config: The resolved parameters; gives the model and the seed.
+        lengths: The lengths to count; a task skips those that it cannot draw.
+        samples: How many samples of each task and length to count.
+        format: The format of the samples.
+
+    Returns:
+        A row for each task and length, with the columns task, length, mean and max.
     """
     count = models.token_counter(config.model.name)
     rows = []
@@ -25,9 +32,15 @@ def tokens(config: params.Params, lengths: list[int], samples: int,
 
 
 def longest_that_fits(config: params.Params, samples: int, upto: int = 31) -> pd.DataFrame:
-    """The longest length, at most `upto`, of which every one of `samples` fits the context.
+    """Find the longest length at which every counted sample of a task fits the model's context.
 
-    Columns task, longest (0 where not even the shortest fits).
+    Args:
+        config: The resolved parameters; gives the model and the seed.
+        samples: How many samples of each length to count.
+        upto: The longest length to try.
+
+    Returns:
+        A row for each task, with the columns task and longest (0 if not even the shortest fits).
     """
     count = models.token_counter(config.model.name)
 

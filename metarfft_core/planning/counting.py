@@ -1,6 +1,6 @@
-"""What samples take in tokens, counted on a few of each task and length, before a corpus is built.
+"""Tokens of samples, counted on a few of each task and length before a corpus is built.
 
-Samples are drawn as the corpus draws them. Where the model's tokenizer is not at hand, their tokens
+Samples are drawn as the corpus draws them. If the model's tokenizer is not available, their tokens
 are estimated from the text.
 """
 
@@ -14,33 +14,33 @@ from metarfft_core.tasks import synthetic
 from metarfft_core.training import Job, batches
 
 TOKENS_PER_PIECE = 1.13
-"""Tokens of a piece of text (a run of letters, a digit, a run of other symbols, a line's end),
-measured with SmolLM2's tokenizer on our samples. Qwen2.5's takes digits one by one too."""
+"""Tokens per piece of text (a group of letters, a digit, a group of other symbols, a newline),
+measured with SmolLM2's tokenizer on our samples. Qwen2.5's tokenizer also splits digits."""
 TEMPLATE_TOKENS = 30
-"""Tokens of a chat template around a prompt, as SmolLM2 has it."""
+"""Tokens that SmolLM2's chat template adds to a prompt."""
 ADAPTATION_FACTOR = 5
-"""Adaptations have few lengths, of short samples: so many times the samples are counted."""
+"""How many times more samples are counted for adaptations, which have few and short lengths."""
 
 _PIECES = re.compile(r"[A-Za-z]+|\d|\n|[^\sA-Za-z\d]+")
-_GENERAL = 1000  # samples of general data that are counted
+_GENERAL = 1000  # how many samples of general data to count
 
 
 class Sample(NamedTuple):
-    """The tokens of a sample, template and end token included, and those of its completion."""
+    """The tokens of a sample, with template and end token, and the tokens of its completion."""
 
     tokens: int
     completion: int
 
 
 class Pool(NamedTuple):
-    """Counted samples, and the share that they stand for of what is trained on."""
+    """Counted samples, and the share of the trained samples that they represent."""
 
     share: float
     samples: list[Sample]
 
 
 class Look(NamedTuple):
-    """A look at the validation data: all its tokens, and of a sample those and its completion's."""
+    """One validation: all its tokens, and the mean tokens of a sample and of its completion."""
 
     tokens: int
     mean_tokens: float
@@ -48,19 +48,22 @@ class Look(NamedTuple):
 
 
 def estimate(text: str) -> int:
-    """About the tokens of a text: TOKENS_PER_PIECE for each of its pieces."""
+    """Estimate the tokens of a text: TOKENS_PER_PIECE for each of its pieces."""
     return round(TOKENS_PER_PIECE * len(_PIECES.findall(text)))
 
 
 def mean(pools: list[Pool], value: Callable[[Sample], float]) -> float:
-    """The mean of a value over the samples that a training draws."""
+    """Return the mean of a value over the samples that a training draws."""
     return sum(pool.share * sum(map(value, pool.samples)) / len(pool.samples) for pool in pools)
 
 
 class Counter:
-    """Draws `samples` samples of each task and length of a run, and counts their tokens once.
+    """Draws samples of each task and length of a run, and counts their tokens once.
 
-    `folder` holds the model's tokenizer; None where it is not at hand.
+    Args:
+        config: The resolved parameters of the run.
+        samples: How many samples of each task and length to draw.
+        folder: The folder of the model's tokenizer; None if it is not available.
     """
 
     def __init__(self, config: Params, samples: int, folder: str | None):
@@ -69,7 +72,7 @@ class Counter:
         self._count = models.token_counter(folder) if folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
-        """The tokens of one sample."""
+        """Count the tokens of one sample."""
         if self._count is None:
             written = estimate(completion) + 1  # the end token
             return Sample(TEMPLATE_TOKENS + estimate(prompt) + written, written)
@@ -78,8 +81,11 @@ class Counter:
 
     def of_tasks(self, ids: Iterable[str], lengths: list[int], stream: str, format: str,
                  exemplar: bool = False) -> list[Sample]:
-        """Samples of each task and length; a length that the task cannot draw, or of which a
-        sample does not fit the model's context, is left out, as the corpus leaves it out."""
+        """Count samples of each task and length.
+
+        As in the corpus, a length is left out if the task cannot draw it, or if a sample of it does
+        not fit the model's context.
+        """
         found = []
         for task in ids:
             for length in lengths:
@@ -103,11 +109,11 @@ class Counter:
         return drawn if max(drawn).tokens <= self.config.model.context else []
 
     def each(self, stream: str) -> int:
-        """How many samples of a task and length are counted."""
+        """Return how many samples of a task and length are counted."""
         return self.samples * (ADAPTATION_FACTOR if stream.startswith("adaptation") else 1)
 
     def of_rules(self, count: int) -> list[Sample]:
-        """Samples of `count` synthetic rules, one of each, with an exemplar."""
+        """Count samples of `count` synthetic rules, one of each, with an exemplar."""
         found = []
         for number in range(count):
             rule = synthetic.rule(self.config.seed, number)
@@ -119,8 +125,14 @@ class Counter:
 
 
 def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
-    """What a training draws its samples from, those of the tasks first, and how many of these the
-    corpus will hold."""
+    """Count the samples that a training draws from.
+
+    Returns:
+        The pools, that of the tasks first, and how many samples of the tasks the corpus will hold.
+
+    Raises:
+        ParamsError: If every length of every task is left out.
+    """
     config, settings = job.config, job.settings
     pretrain = job.stage == "pretrain"
     part = config.corpus.pretrain if pretrain else config.corpus.adaptation
@@ -142,15 +154,15 @@ def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
 
 
 def _in_context(config: Params, counter: Counter) -> list[Sample]:
-    """In-context samples, tasks and synthetic rules in the proportion of the corpus."""
+    """Count in-context samples; tasks and synthetic rules have the proportion of the corpus."""
     part = config.corpus.in_context
     drawn = counter.of_tasks(part.tasks, part.lengths, "in_context", "rfft", exemplar=True)
-    counted = counter.each("in_context") / part.samples_per_length  # of a task's samples
+    counted = counter.each("in_context") / part.samples_per_length  # share of a task's samples
     return drawn + counter.of_rules(round(counted * part.synthetic_samples))
 
 
 def validated_on(job: Job, counter: Counter) -> Look:
-    """The tokens of one look of a training at its validation data."""
+    """Count the tokens of one validation of a training."""
     corpus = job.config.corpus
     if job.stage == "pretrain":
         part, ids = corpus.validation, corpus.pretrain.tasks

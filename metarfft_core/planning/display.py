@@ -1,4 +1,4 @@
-"""A plan as text."""
+"""Formats a plan as text."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show(made: Plan) -> str:
-    """A plan as text for the terminal."""
+    """Format a plan for the terminal."""
     config, stages = made.config, made.stages
     adaptations = stages[stages.stage == "adapt"]
     how = ("tokens counted with its tokenizer on a sample" if made.counted else
@@ -45,8 +45,11 @@ def _table(rows: list[dict[str, str]]) -> str:
 
 
 def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
-    """The rows of each line of a table: RF-pretraining, each method's adaptations, all of them in
-    sum, each method's evaluation, all of these in sum."""
+    """Return the rows behind each line of a table.
+
+    The lines are RF-pretraining, each method's adaptations and their sum, each method's evaluation
+    and their sum.
+    """
     groups = []
     for stage, rows in stages.groupby("stage", sort=False):
         if stage == "pretrain":
@@ -74,7 +77,7 @@ def _costs(stages: "pd.DataFrame") -> list[dict[str, str]]:
 
 
 def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
-    """The training of each group that takes the most."""
+    """Show, for each group, the training that takes the most memory."""
     lines = []
     for name, rows in _groups(stages):
         if name.endswith("in sum"):
@@ -88,7 +91,7 @@ def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
 
 
 def _by_task(adaptations: "pd.DataFrame") -> str:
-    first = adaptations.drop_duplicates(["task", "method"])  # other seeds take the same
+    first = adaptations.drop_duplicates(["task", "method"])  # other seeds cost the same
     cells = first.assign(cell=[f"{_short(tokens)} / {60 * hours:.2g}" for tokens, hours
                                in zip(first.tokens, first.gpu_hours, strict=True)])
     table = cells.pivot(index="task", columns="method", values="cell").fillna("")
@@ -103,7 +106,7 @@ def _number(value, form: str) -> str:
 
 
 def _short(tokens) -> str:
-    """A number of tokens in thousands or millions."""
+    """Format a number of tokens in thousands or millions."""
     import pandas as pd
 
     if pd.isna(tokens):

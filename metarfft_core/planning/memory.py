@@ -1,9 +1,9 @@
-"""What a model weighs and what training it takes of one GPU's memory, from its shape alone.
+"""The size of a model and the GPU memory that training it takes, from its shape alone.
 
-Bytes throughout. A shape comes from the model's config.json, or from a short table for the models
-of the paper, so that nothing is loaded. The formulas follow what trl, transformers and peft
-allocate; `benchmarks/plan.py` compares them with small trainings. On a GPU flash attention is taken
-for granted: without it a mask of tokens x tokens is made.
+All sizes are in bytes. A shape comes from the model's config.json, or from a short table for the
+models of the paper, so nothing is loaded. The formulas follow what trl, transformers and peft
+allocate; `benchmarks/plan.py` compares them with small trainings. They assume flash attention on a
+GPU: without it, a mask of tokens x tokens is allocated.
 """
 
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json
 
 NODE = 8
-"""GPUs that share a sharded model: those of a node. Several nodes hold a replica each."""
+"""GPUs of a node, which share a sharded model. Each of several nodes holds a replica."""
 
 _TILE_TOKENS, _TILE_WORDS = 4096, 32768  # of trl's loss on a GPU
 
@@ -30,8 +30,8 @@ class Shape:
     kv_heads: int
     head: int  # size of one head
     vocabulary: int
-    tied: bool  # the output layer is the embedding
-    bias: bool  # of queries, keys and values
+    tied: bool  # the output layer shares the embedding's weights
+    bias: bool  # whether queries, keys and values have biases
 
     @property
     def queries(self) -> int:
@@ -40,7 +40,7 @@ class Shape:
 
     @property
     def keys(self) -> int:
-        """The width of all key heads, which is that of the values."""
+        """The width of all key heads, which is also the width of all value heads."""
         return self.kv_heads * self.head
 
     @property
@@ -52,18 +52,20 @@ class Shape:
 
     @property
     def embedding(self) -> int:
-        """Parameters of the embedding, which are those of the output layer."""
+        """Parameters of the embedding; the output layer has as many."""
         return self.vocabulary * self.hidden
 
     @property
     def parameters(self) -> int:
-        """All parameters: layers, embedding, output layer where it is not tied, the last norm."""
+        """All parameters: layers, embedding, output layer unless it is tied, the last norm."""
         return (self.layers * self.layer + self.embedding * (1 if self.tied else 2)
                 + self.hidden)
 
     def adapter(self, rank: int) -> int:
-        """Parameters of an adapter of that rank: rank x (inputs + outputs) of each of the seven
-        linear parts of a layer."""
+        """Parameters of an adapter of that rank.
+
+        Each of the seven linear parts of a layer has rank x (inputs + outputs).
+        """
         attention = 2 * (self.hidden + self.queries) + 2 * (self.hidden + self.keys)
         return self.layers * rank * (attention + 3 * (self.hidden + self.intermediate))
 
@@ -77,13 +79,14 @@ KNOWN = {
     "meta-llama/Llama-3.1-8B": _LLAMA_8B,
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
     EMBEDDED: Shape(576, 1536, 30, 9, 3, 64, 49152, tied=True, bias=False)}
-"""Shapes of models that a plan can be made for where their config.json is not at hand."""
+"""Shapes of models that can be planned for without their config.json."""
 
 
 def shape(folder: str | Path) -> Shape:
-    """The shape of the model in `folder`, out of its config.json.
+    """Read the shape of the model in `folder` from its config.json.
 
-    Raises ParamsError where the model is of another family.
+    Raises:
+        ParamsError: If the model is not of the Llama or Qwen2 family.
     """
     config = read_json(Path(folder) / "config.json")
     family = config["model_type"]
@@ -102,11 +105,11 @@ def shape(folder: str | Path) -> Shape:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one GPU when a training takes the most, by what they are for.
+    """Peak memory of a training on one GPU in bytes, by purpose.
 
-    `activations` are the inputs of all layers, kept for the backward pass, and one layer at work,
-    recomputed; `loss` is what the output layer and the loss take beyond that one layer; `buffers`
-    are what FSDP has gathered.
+    `activations` are the inputs of all layers, kept for the backward pass, and the one layer that
+    is being recomputed. `loss` is what the output layer and the loss take beyond that one layer.
+    `buffers` are what FSDP has gathered.
     """
 
     weights: float
@@ -126,43 +129,45 @@ PARTS = tuple(part.name for part in fields(Memory))
 
 @dataclass(frozen=True)
 class Load:
-    """What a training puts on one device: a kind of training, and its fullest micro batch.
+    """What a training puts on one device: the kind of training and its fullest micro batch.
 
-    `rank` is None for full fine-tuning. Over `shards` devices weights, gradients and optimizer
-    are spread (1: each has all of them). `device` is "gpu" or "cpu", `compute` the data type.
+    `rank` is None for full fine-tuning. Weights, gradients and optimizer are spread over `shards`
+    devices (1: each device has all of them). `device` is "gpu" or "cpu"; `compute` is the data
+    type.
     """
 
     shape: Shape
     rank: int | None
     tokens: int  # of the micro batch
-    completion_tokens: int  # of these; the loss is taken on them
+    completion_tokens: int  # of these; the loss is computed on them
     shards: int = 1
     device: str = "gpu"
     compute: str = "bfloat16"
 
     @property
     def trainable(self) -> int:
-        """Trained parameters: N, or those of the adapter, A."""
+        """Trained parameters: all N of the model, or the A of the adapter."""
         return self.shape.parameters if self.rank is None else self.shape.adapter(self.rank)
 
 
 def training(load: Load) -> Memory:
-    """The memory of one device in training with gradient checkpointing and accumulation.
+    """Return the memory of one device in training with gradient checkpointing and accumulation.
 
-    With N parameters, A of an adapter and D shards:
-    weights      full 4 N / D (float32); PiSSA 2 N / D (bfloat16; 4 N in float32) + 4 A / D
-    gradients    4 x trained parameters / D
-    optimizer    8 x trained parameters / D (AdamW's two averages in float32)
-    activations  tokens x (layers x hidden x bytes of the residual stream + one layer, `_layer`)
-    loss         `_loss`, less the one layer: they do not take memory at the same time
-    buffers      FSDP: 4 x parameters of a layer (two layers gathered in bfloat16) and, where the
-                 weights are trained, 2 more for a gradient, which is spread after each micro batch
+    With N parameters of the model, A of the adapter and D shards:
+
+        weights      full 4 N / D (float32); PiSSA 2 N / D (bfloat16; 4 N in float32) + 4 A / D
+        gradients    4 x trained parameters / D
+        optimizer    8 x trained parameters / D (AdamW's two averages in float32)
+        activations  tokens x (layers x hidden x bytes of the residual stream + one `_layer`)
+        loss         `_loss`, less the one layer: both are never in memory at the same time
+        buffers      FSDP: 4 x parameters of a layer (two layers gathered in bfloat16); if the
+                     weights are trained, 2 more for a gradient, spread after each micro batch
     """
     shape, full, single = load.shape, load.rank is None, load.compute == "float32"
     weights = 4.0 * shape.parameters
     if not full:
         weights = (4 if single else 2) * shape.parameters + 4 * load.trainable
-    # Autocast leaves the stream as it is: float32 where the embedding is. FSDP casts the weights.
+    # Autocast does not change the stream: float32 if the embedding is. FSDP casts the weights.
     stream = 4 if single or (full and load.shards == 1) else 2
     kept = load.tokens * shape.layers * shape.hidden * stream
     layer = _layer(load)
@@ -174,15 +179,17 @@ def training(load: Load) -> Memory:
 
 
 def _layer(load: Load) -> float:
-    """One layer at work in the backward pass: what its operations saved, and their gradients.
+    """Memory of one layer in the backward pass: what its operations saved, and their gradients.
 
-    In bytes a token, with H hidden, Q the width of the queries and I intermediate:
-                 full                    PiSSA
-    float32      24 H + 16 Q + 24 I      16 H + 16 Q + 24 I
-    bfloat16     26 H + 8 Q + 12 I       22 H + 10 Q + 14 I
-    The norms compute in float32. Six tensors of width I live at once: four saved, and two of
-    gradients more than are freed again. peft copies the inputs of every adapter. On a CPU the mask
-    that keeps the samples of a micro batch apart adds 5 bytes for each pair of tokens.
+    In bytes per token, with H hidden, Q the width of the queries and I intermediate:
+
+                     full                    PiSSA
+        float32      24 H + 16 Q + 24 I      16 H + 16 Q + 24 I
+        bfloat16     26 H + 8 Q + 12 I       22 H + 10 Q + 14 I
+
+    The norms compute in float32. Six tensors of width I exist at once: four saved ones, and two
+    gradients that are not yet freed. peft copies the inputs of every adapter. On a CPU the mask
+    that separates the samples of a micro batch adds 5 bytes for each pair of tokens.
     """
     shape, full = load.shape, load.rank is None
     if load.compute == "float32":
@@ -195,13 +202,14 @@ def _layer(load: Load) -> float:
 
 
 def _loss(load: Load) -> float:
-    """Output layer and loss, at the end of the forward pass or the start of the backward pass.
+    """Memory of output layer and loss, at the end of the forward or the start of the backward pass.
 
     On a CPU the logits of all C completion tokens over V words are held three times in float32
-    (log-probabilities, their gradient and that of the logits): 12 V C. On a GPU trl computes them
-    in tiles of 4,096 tokens by 32,768 words and adds up, in float32, the gradients of the last
-    hidden states and of the output layer; of a sharded model the output layer is gathered. Where
-    one device trains all weights in bfloat16, autocast keeps a copy of them up to here.
+    (log-probabilities, their gradient and the gradient of the logits): 12 V C. On a GPU trl
+    computes them in tiles of 4,096 tokens by 32,768 words. It accumulates, in float32, the
+    gradients of the last hidden states and of the output layer. If the model is sharded, the output
+    layer is gathered. If one device trains all weights in bfloat16, autocast keeps a copy of them
+    until here.
     """
     shape, full, count = load.shape, load.rank is None, load.completion_tokens
     copies = 2.0 * shape.layers * shape.layer
@@ -218,10 +226,10 @@ def _loss(load: Load) -> float:
 
 
 def validation(load: Load) -> float:
-    """Bytes of a look at the validation data beside weights and optimizer, no gradient being held.
+    """Return the bytes of a validation, without weights and optimizer; no gradient is held.
 
     A token takes 12 H + 2 Q + 6 I bytes in the one layer that computes (float32 in the norm,
-    bfloat16 in the MLP), and the loss takes a tile of logits, on a CPU 8 V for each completion
+    bfloat16 in the MLP). The loss takes a tile of logits; on a CPU it takes 8 V for each completion
     token.
     """
     shape = load.shape
@@ -238,5 +246,5 @@ def validation(load: Load) -> float:
 
 
 def cache(shape: Shape) -> int:
-    """Bytes of the keys and values of one token in generation, in bfloat16."""
+    """Return the bytes of the keys and values of one token during generation, in bfloat16."""
     return 2 * 2 * shape.layers * shape.keys

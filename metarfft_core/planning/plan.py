@@ -1,7 +1,8 @@
-"""What a run will take before anything is started: tokens, steps, operations, memory, disk, hours.
+"""What a run will take, before it starts: tokens, steps, operations, memory, disk, hours.
 
-It needs no GPU, no weights and no network: tokens are counted on a few samples (`counting`), memory
-follows from the model's shape (`memory`). The paper's own hours (its Table 8) stand beside ours.
+This needs no GPU, no weights and no network. Tokens are counted on a few samples (`counting`);
+memory follows from the model's shape (`memory`). The paper's own hours (its Table 8) are listed
+beside ours.
 """
 
 import math
@@ -23,40 +24,47 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLES = 2
-"""Samples of each task and length that are counted."""
+"""How many samples of each task and length are counted."""
 USABLE = 0.92
-"""Share of a GPU's memory that a training may take: our assumption. The rest is CUDA's, NCCL's and
-lost in pieces."""
+"""Share of a GPU's memory that a training may take: our assumption. CUDA, NCCL and fragmentation
+take the rest."""
 GENERATION = 0.10
-"""Share of the peak that generation reaches: our assumption. It waits for memory, not for sums."""
+"""Share of the peak that generation reaches: our assumption. Memory limits it, not arithmetic."""
 PROCESSES = (1, 2, 4, 8, 16, 32)
-"""The numbers of GPUs that are tried where none is given, and to say what would fit."""
+"""The numbers of GPUs that are tried if none is given, and to find what would fit."""
 
 _PAPER = Path(__file__).parent.parent / "data" / "paper_training.yaml"
-_STEPS = 40  # batches that are packed to find the fullest micro batch
+_STEPS = 40  # how many batches are packed to find the fullest micro batch
 _GIB, _GB = 2**30, 1e9
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan: a row for each training and for each method's evaluation, and what stands in its way.
+    """The costs of a run: a row for each training and each method's evaluation, and the problems.
 
-    Columns of `stages`: stage (pretrain, adapt, evaluation), method, task, seed; processes; steps
-    and samples, at the most where it may stop early; tokens (template and end tokens included),
-    trained_tokens (of these, in completions; of an evaluation the generated ones),
-    validation_tokens (of all looks); flops (training or generation), validation_flops and
-    attention_flops (in neither of them, nor in the hours); utilisation, gpu_hours, hours;
-    paper_low and paper_high (GPU hours in the paper); micro_batch (tokens of the fullest) and
-    longest (tokens of the longest counted sample, which no micro batch can be smaller than);
-    memory of one GPU in GiB: weights, gradients, optimizer, activations (in an evaluation the keys
-    and values of the longest sequence), loss, buffers, their total, and validation (weights,
-    optimizer and a look); fits; host (GB that a node's processes take while they load);
-    checkpoints and kept (GB on disk while it runs, and after).
+    Columns of `stages`:
+        stage (pretrain, adapt, evaluation), method, task, seed
+        processes, steps, samples (upper bounds if training may stop early)
+        tokens (with template and end tokens)
+        trained_tokens (those in completions; for an evaluation, the generated ones)
+        validation_tokens (of all validations)
+        flops (of training or generation), validation_flops
+        attention_flops (counted in neither of the two, nor in the hours)
+        utilisation, gpu_hours, hours
+        paper_low, paper_high (GPU hours in the paper)
+        micro_batch (tokens of the fullest)
+        longest (tokens of the longest counted sample; no micro batch can be smaller)
+        weights, gradients, optimizer, loss, buffers (GiB on one GPU)
+        activations (GiB; for an evaluation, the keys and values of the longest sequence)
+        total (GiB, the sum of these), validation (GiB of weights, optimizer and one validation)
+        fits
+        host (GB that the processes of a node take while they load)
+        checkpoints, kept (GB on disk during the run and after it)
     """
 
     config: Params
     shape: memory.Shape
-    counted: bool  # with the model's own tokenizer
+    counted: bool  # whether the model's own tokenizer counted the tokens
     gpu_memory_gib: float
     peak_tflops: float
     starts: float  # GB on disk of the PiSSA starts that the trainings share
@@ -73,22 +81,30 @@ class _Machine:
 
     @property
     def usable(self) -> float:
-        """Bytes that a training may take of a GPU."""
+        """The bytes of a GPU's memory that a training may take."""
         return USABLE * self.gpu_memory_gib * _GIB
 
     def hours(self, flops: float, utilisation: float) -> float:
-        """GPU hours = operations / (utilisation x peak in operations a second) / 3600."""
+        """Return GPU hours: operations / (utilisation x peak operations per second) / 3600."""
         return flops / (utilisation * self.peak_tflops * 1e12) / 3600
 
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
          utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES) -> Plan:
-    """What every training and the evaluation of a run will take.
+    """Plan what every training and the evaluation of a run will take.
 
-    `processes` (GPUs) are those of RF-pretraining; where they are not given, the paper's for this
-    model, or the fewest of `PROCESSES` that fit. An adaptation takes the fewest that fit.
-    `samples` of each task and length are counted. Raises ParamsError for a model whose shape is
-    not known, for a machine that there cannot be, and for what the run itself would be refused for.
+    Args:
+        config: The resolved parameters of the run.
+        processes: The GPUs of RF-pretraining. By default, the paper's number for this model, or the
+            fewest of `PROCESSES` that fit. An adaptation takes the fewest that fit.
+        gpu_memory_gib: The memory of one GPU in GiB.
+        utilisation: The share of the peak that training reaches.
+        peak_tflops: The bfloat16 peak of one GPU in TFLOP/s.
+        samples: How many samples of each task and length to count.
+
+    Raises:
+        ParamsError: If the model's shape is unknown, if the machine is impossible, or if the run
+            itself would be refused.
     """
     _check(processes, gpu_memory_gib)
     import pandas as pd
@@ -103,7 +119,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     starts = {(job.after_pretraining, job.settings.rank) for job in jobs
               if job.settings.method == "pissa"}
     disk = sum(2 * shape.parameters + 4 * shape.adapter(rank) for _, rank in starts) / _GB
-    worst = {}  # one problem of each method's trainings
+    worst = {}  # the worst problem of each method's trainings
     for row, problem in sorted(made, key=lambda one: one[0]["total"]):
         if problem:
             worst[row["stage"], row["method"]] = problem
@@ -120,8 +136,10 @@ def _check(processes: int | None, gpu_memory_gib: float) -> None:
 
 
 def _model(name: str) -> tuple[str | None, memory.Shape]:
-    """The folder of a model's configuration and tokenizer, None where they are not at hand, and
-    its shape."""
+    """Return the folder of a model's configuration and tokenizer, and its shape.
+
+    The folder is None if it is not available.
+    """
     try:
         folder = models.resolve(name, weights=False)
     except ParamsError as error:
@@ -134,10 +152,10 @@ def _model(name: str) -> tuple[str | None, memory.Shape]:
 
 def _training(job: training.Job, shape: memory.Shape, counter: Counter,
               machine: _Machine) -> tuple[dict, str | None]:
-    """The row of a training, and why it cannot run as it is.
+    """Return the row of a training, and the reason why it cannot run as it is, or None.
 
-    Operations: 6 a token for a trained weight, 4 for a frozen one (its own gradient is not taken),
-    2 where it only validates. What gradient checkpointing computes again is not counted.
+    Operations per token are 6 for a trained weight, 4 for a frozen one (its own gradient is not
+    computed), and 2 during validation. What gradient checkpointing recomputes is not counted.
     """
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
@@ -171,8 +189,11 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter,
 
 
 def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) -> int:
-    """Optimizer steps, as `batches` has them: at most the file's, and what `held` samples fill; or
-    as many as train on the tokens that the rule-following samples of these steps have."""
+    """Return the optimizer steps, as `batches` counts them.
+
+    They are at most the steps of the file and those that `held` samples fill, or as many as train
+    on the tokens of the rule-following samples of these steps.
+    """
     settings = job.settings
     steps = batches.count_steps(settings, held, job.name, 1 - pools[0].share)
     if job.stage == "pretrain" or settings.equal == "samples":
@@ -183,20 +204,20 @@ def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) ->
 
 
 def _attention(shape: memory.Shape, factor: int, sample: Sample) -> float:
-    """Operations of causal attention on a sample of T tokens, beside those of the weights.
+    """Return the operations of causal attention on a sample of T tokens, without the weights.
 
-    `factor` x layers x width of the queries x T²: 2 forward (scores and values, half of the square
-    each), 6 in training.
+    They are `factor` x layers x width of the queries x T². The factor is 2 for a forward pass
+    (scores and values, half of the square each) and 6 in training.
     """
     return factor * shape.layers * shape.queries * sample.tokens**2
 
 
 def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Pool], look: Look,
           usable: float) -> tuple[memory.Load, memory.Memory, float]:
-    """What a training puts on a GPU, its memory by parts, and that of a look; bytes.
+    """Return what a training puts on a GPU, its memory, and that of a validation, in bytes.
 
-    Full fine-tuning on several GPUs is sharded over those of a node (FSDP), and so is PiSSA whose
-    frozen weights would take more than half of a GPU; else each GPU has the whole model.
+    Full fine-tuning on several GPUs is sharded over those of a node (FSDP). So is PiSSA if its
+    frozen weights would take more than half of a GPU. Otherwise each GPU has the whole model.
     """
     settings = job.settings
     fullest = _fullest(pools, settings.batch_size, settings.micro_batch_size)
@@ -210,7 +231,7 @@ def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Po
 
 
 def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
-    """The fullest micro batch of some random batches: its tokens, and those in completions."""
+    """Return the fullest micro batch of some random batches: all tokens, completion tokens."""
     rng, fullest = random.Random("plan"), Sample(0, 0)
     for _ in range(_STEPS):
         chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
@@ -234,7 +255,7 @@ def _fits(peak: Callable, job: training.Job, processes: int, machine: _Machine) 
 
 
 def _processes(job: training.Job, machine: _Machine, peak: Callable) -> int:
-    """The GPUs of a training: given, the paper's, or the fewest that fit."""
+    """Return the GPUs of a training: the given number, the paper's, or the fewest that fit."""
     if job.stage == "pretrain":
         size = _paper()["models"].get(job.config.model.name)
         known = machine.processes or (size and _paper()["pretraining"][size]["gpus"])
@@ -249,7 +270,7 @@ def _paper() -> dict:
 
 
 def _paper_hours(job: training.Job) -> tuple[float, float]:
-    """The least and the most GPU hours that the paper states; NaN where it states none."""
+    """Return the least and the most GPU hours that the paper states; NaN if it states none."""
     size = _paper()["models"].get(job.config.model.name)
     if size is None:
         return math.nan, math.nan
@@ -258,12 +279,12 @@ def _paper_hours(job: training.Job) -> tuple[float, float]:
 
 
 def _disk(job: training.Job, shape: memory.Shape, processes: int) -> dict[str, float]:
-    """GB on the disk and in the host's memory.
+    """Return the GB on the disk and in the host's memory.
 
-    A checkpoint holds the trained float32 weights and AdamW's two averages, 12 bytes for each
-    weight; while one is written, one more is there than are kept. What stays is the plain bfloat16
-    model of a full fine-tuning and of RF-pretraining, and of PiSSA the float32 adapter with its
-    plain LoRA of twice the rank. Each process of a node loads a full fine-tuning in float32; of
+    A checkpoint holds the trained float32 weights and AdamW's two averages: 12 bytes per weight.
+    While a checkpoint is written, the disk holds one more than are kept. Full fine-tuning and
+    RF-pretraining leave the plain bfloat16 model. PiSSA leaves the float32 adapter and its plain
+    LoRA of twice the rank. In a full fine-tuning each process of a node loads float32 weights; in
     PiSSA they share one mapped file.
     """
     full = job.settings.method == "full"
@@ -276,7 +297,7 @@ def _disk(job: training.Job, shape: memory.Shape, processes: int) -> dict[str, f
 
 
 def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) -> str | None:
-    """Why a training would be refused or run out of memory, and what would work."""
+    """Return why a training would be refused or run out of memory, and what would work."""
     settings, processes = job.settings, row["processes"]
     name = f"adaptation, {job.method}, {job.task}" if job.task else "RF-pretraining"
     try:
@@ -300,14 +321,14 @@ def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) ->
 
 
 def _changed(job: training.Job, **changes) -> training.Job:
-    """The same training with other settings."""
+    """Return the same training with other settings."""
     section = "pretraining" if job.stage == "pretrain" else "adaptation"
     settings = job.settings.model_copy(update=changes)
     return replace(job, config=job.config.model_copy(update={section: settings}))
 
 
 def _by_method(config: Params) -> dict[str, list[str]]:
-    """The tasks that each method of ours is asked, one for each evaluated cell."""
+    """Return the tasks that each of our methods is evaluated on, one for each evaluated cell."""
     found: dict[str, list[str]] = {}
     for method, task, _ in config.cells:
         if method in METHODS:  # an API model computes elsewhere
@@ -317,11 +338,11 @@ def _by_method(config: Params) -> dict[str, list[str]]:
 
 def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Shape,
                 counter: Counter, machine: _Machine) -> tuple[dict, str | None]:
-    """The row of a method's evaluation, over all its tasks and seeds, and why it cannot run.
+    """Return the row of a method's evaluation, over all tasks and seeds, and why it cannot run.
 
-    Operations are 2 N a token, read or written; the gold completions stand for what is written.
-    Memory is the weights and one sequence: the engine runs as many at once as fit. On the disk an
-    adapter is merged while it is evaluated.
+    A token, read or written, takes 2 N operations; the gold completions represent what is written.
+    Memory is the weights and one sequence, because the engine runs as many sequences at once as
+    fit. An adapter is merged on the disk while it is evaluated.
     """
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
     found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)

@@ -1,11 +1,11 @@
-"""One fine-tuning for RF-pretraining, adaptation and every baseline.
+"""One fine-tuning procedure for RF-pretraining, adaptation and every baseline.
 
-    job.py          what a training is, where its results lie, whether it is finished
+    job.py          what a training is, where its results are, whether it is finished
     batches.py      its samples as token ids, and the micro batches of a step
-    trainer.py      its loss and log
+    trainer.py      its loss and its log
     checkpoints.py  what a killed training resumes from
-    worker.py       the process of a training
-    launcher.py     starts such processes, under accelerate
+    worker.py       the process that runs one training
+    launcher.py     starts these processes under accelerate
     merging.py      the weights that a method answers with
     preview.py      which tokens of a sample are trained on
 """

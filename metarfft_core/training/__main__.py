@@ -1,4 +1,4 @@
-"""`python -m metarfft_core.training`: the process of one training."""
+"""`python -m metarfft_core.training`: the process that runs one training."""
 
 import sys
 

@@ -1,8 +1,9 @@
-"""What a training is fed: which samples, in what order, encoded, and laid into micro batches.
+"""What a training reads: which samples, in what order, encoded and packed into micro batches.
 
-A batch counts samples over all devices, as the paper's does. Its samples are laid end to end into
-micro batches without padding, as many as the devices and the accumulation need, balanced by their
-tokens. Which samples make a step is decided by the seed alone, never by the number of devices.
+A batch counts samples over all devices, as in the paper. Its samples are packed end to end into
+micro batches without padding. There are as many micro batches as the devices and the accumulation
+need, balanced by their tokens. The seed alone decides which samples make a step; the number of
+devices does not matter.
 """
 
 import heapq
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
     from metarfft_core.training.job import Job
 
 GENERAL = "general"
-"""What stands for the task in samples of general data."""
+"""The task name of samples of general data."""
 
 
 def accumulation_steps(settings: params.Training, processes: int) -> int:
-    """Micro batches that each process adds up to a step, so that batch_size stays what it is.
+    """Return how many micro batches each process accumulates for one step of `batch_size` samples.
 
-    Raises ParamsError where batch_size is no multiple of micro_batch_size times `processes`.
+    Args:
+        settings: The settings of the training.
+        processes: The number of processes, over all machines.
+
+    Raises:
+        ParamsError: If batch_size is not a multiple of micro_batch_size times `processes`.
     """
     batch, micro = settings.batch_size, settings.micro_batch_size
     if batch % (micro * processes):
@@ -40,9 +46,16 @@ def accumulation_steps(settings: params.Training, processes: int) -> int:
 
 
 def count_steps(settings: params.Training, samples: int, name: str, extra: float = 0.0) -> int:
-    """Optimizer steps: `steps` at the most, and no more than fill `epochs` passes over `samples`.
+    """Return the optimizer steps: at most `steps`, and at most those that `epochs` passes fill.
 
-    `extra` is the share of the batches that other samples than these make up.
+    Args:
+        settings: The settings of the training.
+        samples: The number of samples of the tasks.
+        name: The name of the training, for the error message.
+        extra: The share of each batch that comes from other samples.
+
+    Raises:
+        ParamsError: If the samples do not fill one batch.
     """
     filled = int(settings.epochs * samples / (1 - extra) + 1e-9)
     steps = min(settings.steps, filled // settings.batch_size)
@@ -53,10 +66,16 @@ def count_steps(settings: params.Training, samples: int, name: str, extra: float
 
 
 def sample_order(sizes: list[int], shares: list[float], needed: int, seed: int) -> list[int]:
-    """The rows to train on, `needed` of them, out of pools that lie behind each other.
+    """Return the rows to train on, in order, drawn from concatenated pools.
 
-    `sizes` are the rows of each pool, `shares` the parts of the samples that they make up (1 in
-    sum): each draw is from the pool that lacks most. Every pass over a pool is shuffled anew.
+    Each draw takes a sample from the pool that is furthest below its share. Every pass over a pool
+    is shuffled anew.
+
+    Args:
+        sizes: The number of rows of each pool.
+        shares: The share of the samples that each pool contributes; they sum to 1.
+        needed: How many rows to draw.
+        seed: The seed of the shuffles.
     """
     offsets = [sum(sizes[:pool]) for pool in range(len(sizes))]
     rows = [_passes(size, f"{seed}/order" + (f"-{pool}" if pool else ""))
@@ -71,7 +90,7 @@ def sample_order(sizes: list[int], shares: list[float], needed: int, seed: int) 
 
 
 def _passes(size: int, key: str):
-    """The rows 0 to size - 1 in a shuffled order, again and again."""
+    """Yield the rows 0 to size - 1 in a shuffled order, again and again."""
     epoch = 0
     while True:
         rows = list(range(size))
@@ -81,9 +100,10 @@ def _passes(size: int, key: str):
 
 
 def steps_for_tokens(order_tokens: list[int], batch_size: int, budget: int) -> int:
-    """The fewest whole batches whose completion tokens reach `budget`.
+    """Return the fewest whole batches whose completion tokens reach `budget`.
 
-    `order_tokens` are the completion tokens of one pass; further passes are counted as it.
+    `order_tokens` are the completion tokens of the samples of one pass, in order. Every further
+    pass is counted as the same.
     """
     whole, rest = divmod(budget, sum(order_tokens))
     samples = whole * len(order_tokens)
@@ -94,10 +114,15 @@ def steps_for_tokens(order_tokens: list[int], batch_size: int, budget: int) -> i
 
 
 def pack(tokens: list[int], bins: int) -> list[list[int]]:
-    """Lay samples of so many tokens into `bins` micro batches of about the same tokens in sum.
+    """Distribute samples over `bins` micro batches with about the same number of tokens each.
 
-    Returns the places of the samples in each, the fullest micro batch first, so that devices
-    that work at the same time have as much to do. There are at least as many samples as bins.
+    Args:
+        tokens: The tokens of each sample.
+        bins: The number of micro batches, at most the number of samples.
+
+    Returns:
+        The positions of the samples in each micro batch, the fullest micro batch first, so that
+        devices that work at the same time have similar loads.
     """
     heap = [(0, number) for number in range(bins)]
     packed: list[list[int]] = [[] for _ in range(bins)]
@@ -110,8 +135,11 @@ def pack(tokens: list[int], bins: int) -> list[list[int]]:
 
 
 def micro_batches(tokens: list[int], batch_size: int, micro_batch_size: int) -> list[list[int]]:
-    """The micro batches of all steps, in order: each batch of `batch_size` samples is packed into
-    batch_size / micro_batch_size of them (the last one may have fewer samples)."""
+    """Return the micro batches of all steps, in order.
+
+    Each batch of `batch_size` samples is packed into batch_size / micro_batch_size micro batches.
+    The last batch may have fewer samples.
+    """
     packed = []
     for start in range(0, len(tokens), batch_size):
         batch = tokens[start:start + batch_size]
@@ -121,8 +149,15 @@ def micro_batches(tokens: list[int], batch_size: int, micro_batch_size: int) -> 
 
 
 def load_training(job: "Job", tokenizer) -> tuple:
-    """The encoded samples that are trained on, checked; the rows of them in order; and the steps
-    that a pass over the samples of the tasks takes."""
+    """Load and check the samples that a training uses.
+
+    Returns:
+        The encoded samples, the rows of them to train on in order, and the number of steps that one
+        pass over the samples of the tasks takes.
+
+    Raises:
+        ParamsError: If a sample does not fit the model's context or lacks the end token.
+    """
     import datasets
 
     from metarfft_core import corpus
@@ -156,7 +191,7 @@ def load_training(job: "Job", tokenizer) -> tuple:
 
 
 def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
-    """The steps of a training: those of the file, or those that train on as many tokens."""
+    """Return the steps of the file, or those that train on as many tokens as `rfft` does."""
     from metarfft_core import corpus
 
     settings = job.settings
@@ -175,7 +210,7 @@ def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
 
 
 def load_validation(job: "Job", tokenizer):
-    """The encoded validation samples, checked."""
+    """Load, encode and check the validation samples; raises ParamsError as `check_samples` does."""
     from metarfft_core import corpus
 
     _, split = job.splits
@@ -186,8 +221,10 @@ def load_validation(job: "Job", tokenizer):
 
 
 def encode(data, tokenizer):
-    """A corpus split (datasets.Dataset) with the columns input_ids, tokens and completion_tokens
-    added; the completion, which the loss is taken on, is the end of input_ids."""
+    """Add the columns input_ids, tokens and completion_tokens to a corpus split (datasets.Dataset).
+
+    The completion is the end of input_ids. The loss is computed on it alone.
+    """
     from datasets import Features, Sequence, Value
 
     def batch(rows: dict) -> dict:
@@ -205,7 +242,7 @@ def encode(data, tokenizer):
 
 
 def check_samples(data, context: int, end: int, name: str) -> None:
-    """Refuse (ParamsError) encoded samples beyond the context or without the end token."""
+    """Raise ParamsError if an encoded sample exceeds the context or lacks the end token."""
     columns = data.select_columns(["task", "length", "tokens"])
     long = [row for row in columns if row["tokens"] > context]
     if long:
@@ -221,9 +258,10 @@ def check_samples(data, context: int, end: int, name: str) -> None:
 
 
 def general(mix: params.Mix):
-    """The general data of a mix, with the columns of the corpus that training uses.
+    """Read the general data of a mix, with the columns of the corpus that training uses.
 
-    Raises ParamsError, with the line, where the file is not JSONL of prompts and completions.
+    Raises:
+        ParamsError: If the file is not JSONL of prompts and completions; names the line.
     """
     from datasets import Dataset
 
@@ -249,10 +287,10 @@ def general(mix: params.Mix):
 
 
 def packed(data, bins: list[list[int]]):
-    """A data set of micro batches, laid together when they are asked for.
+    """Return a data set of micro batches, each packed when it is requested.
 
-    A row holds input_ids and labels (-100 on the prompts) of its samples end to end, and
-    seq_lengths, the tokens of each: the form that trl gives to what it has packed itself.
+    A row holds the input_ids and labels (-100 on the prompts) of its samples end to end, and
+    seq_lengths, the tokens of each sample. trl uses the same form for what it packs itself.
     """
     from datasets import Dataset
 
@@ -269,6 +307,6 @@ def packed(data, bins: list[list[int]]):
 
 
 def labels(sample: dict) -> list[int]:
-    """Which tokens of an encoded sample the loss is taken on: itself, or -100 for the prompt."""
+    """Return the label of each token of a sample: the token itself, or -100 in the prompt."""
     given = sample["tokens"] - sample["completion_tokens"]
     return [-100] * given + sample["input_ids"][given:]

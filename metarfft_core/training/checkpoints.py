@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or do not count: what a killed training goes on from.
+"""Checkpoints that a killed training resumes from; only whole ones count.
 
-transformers writes a checkpoint file by file. The last file is ours, `hashes.json`, with the
-SHA-256 of every other one: a checkpoint without it was cut off by a kill, and one that does not
-agree with it is damaged and refused.
+transformers writes a checkpoint file by file. The kit then writes the last file, `hashes.json`,
+with the SHA-256 of every other file. A checkpoint without it was interrupted by a kill and is
+ignored. A checkpoint that does not match it is damaged and refused.
 """
 
 import json
@@ -12,14 +12,14 @@ from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 
 KEPT = 2
-"""Checkpoints that are kept while a training goes; with one, its successor could be cut off after
-it was deleted. When the training has ended they are all deleted."""
+"""How many checkpoints a running training keeps. If it kept one, a kill could interrupt the next
+one after the old one was deleted. All are deleted when the training ends."""
 
 _HASHES = "hashes.json"
 
 
 def seal(checkpoint: Path) -> None:
-    """Say that a checkpoint is whole."""
+    """Mark a checkpoint as whole."""
     write_json(checkpoint / _HASHES, {str(path.relative_to(checkpoint)): sha256(path)
                                       for path in _files(checkpoint)})
 
@@ -30,18 +30,18 @@ def _files(checkpoint: Path) -> list[Path]:
 
 
 def whole(folder: Path) -> list[Path]:
-    """The whole checkpoints in `folder`, by step."""
+    """Return the whole checkpoints in `folder`, ordered by step."""
     sealed = [path for path in folder.glob("checkpoint-*") if (path / _HASHES).exists()]
     return sorted(sealed, key=lambda path: state(path)["global_step"])
 
 
 def last(folder: Path) -> Path | None:
-    """The latest whole checkpoint in `folder`."""
+    """Return the latest whole checkpoint in `folder`, or None."""
     return next(reversed(whole(folder)), None)
 
 
 def state(checkpoint: Path) -> dict:
-    """What transformers keeps of the training's state in a whole checkpoint."""
+    """Return the training state that transformers stores in a whole checkpoint."""
     try:
         return read_json(checkpoint / "trainer_state.json")
     except (OSError, json.JSONDecodeError):
@@ -49,7 +49,7 @@ def state(checkpoint: Path) -> dict:
 
 
 def verify(checkpoint: Path) -> None:
-    """Raise ParamsError, naming the file, where a checkpoint is not what was written."""
+    """Raise ParamsError, naming the file, if a checkpoint is not what was written."""
     hashes = read_json(checkpoint / _HASHES)
     for name, expected in hashes.items():
         path = checkpoint / name
@@ -58,8 +58,10 @@ def verify(checkpoint: Path) -> None:
 
 
 def check_kind(checkpoint: Path, sharded: bool) -> None:
-    """Raise ParamsError where a sharded training would go on from a checkpoint of one that is not,
-    or the other way round: their weights and optimizer states stand in other files."""
+    """Raise ParamsError if only one of the training and its checkpoint is sharded.
+
+    The two kinds keep their weights and optimizer states in different files.
+    """
     was = (checkpoint / "pytorch_model_fsdp.bin").exists()
     if was != sharded:
         raise ParamsError(f"{checkpoint} was written by a training that was "
@@ -74,12 +76,12 @@ def _damaged(path: Path) -> ParamsError:
 
 
 def stopped(checkpoint: Path) -> bool:
-    """Whether the training had ended, at its last step or early, when it wrote a checkpoint."""
+    """Return whether the training had ended, at its last step or early, at this checkpoint."""
     return state(checkpoint)["stateful_callbacks"]["TrainerControl"]["args"][
         "should_training_stop"]
 
 
 def best(checkpoint: Path) -> Path:
-    """The checkpoint with the best validation loss, where the training looks for it; else this."""
+    """Return the checkpoint with the best validation loss if that is tracked, else this one."""
     found = state(checkpoint).get("best_model_checkpoint")
     return checkpoint.with_name(Path(found).name) if found else checkpoint

@@ -1,4 +1,4 @@
-"""One training of a run: what it is, where its results lie, and whether it is finished."""
+"""One training of a run: what it is, where its results are, and whether it is finished."""
 
 import json
 from dataclasses import dataclass
@@ -15,15 +15,19 @@ STAGES = ("pretrain", "adapt")
 
 
 PRODUCTS = ("model", "adapter", "lora")
-"""The folders that a training leaves, as many of them as its method and stage make."""
+"""The folders that a training can leave; its method and stage decide which."""
 
 
 @dataclass(frozen=True)
 class Job:
     """One training of a run: RF-pretraining, or the adaptation to a task with a method.
 
-    `task` may be given as a name; it becomes the id. `seed` decides the order of an adaptation's
-    samples; it is the run's own where it is not given.
+    Attributes:
+        config: The resolved parameters of the run.
+        stage: "pretrain" or "adapt".
+        task: A task id; a task's name is also accepted and becomes the id.
+        method: The method of an adaptation.
+        seed: The seed that orders an adaptation's samples; the run's own by default.
     """
 
     config: Params
@@ -77,7 +81,7 @@ class Job:
 
     @property
     def splits(self) -> tuple[str, str]:
-        """The corpus splits to train and to validate on."""
+        """The corpus splits for training and for validation."""
         if self.stage == "pretrain":
             return "pretrain", "validation"
         return "adaptation", "adaptation_validation"
@@ -97,17 +101,20 @@ class Job:
 
 def stage_folder(config: Params, stage: str, task: str | None = None, method: str | None = None,
                  seed: int | None = None) -> Path:
-    """The folder of one training, with its log, its model or adapter, and its manifest."""
+    """Return the folder of one training, with its log, its model or adapter, and its manifest."""
     return Job(config, stage, task, method, seed).folder
 
 
 def model_folder(config: Params) -> Path:
-    """The RF-pretrained model: plain bfloat16 safetensors with tokenizer and chat template."""
+    """Return the folder of the RF-pretrained model.
+
+    It holds plain bfloat16 safetensors, the tokenizer and the chat template.
+    """
     return Job(config, "pretrain").folder / "model"
 
 
 def jobs(config: Params) -> list[Job]:
-    """Every training that a run needs, in order: RF-pretraining first, where it has a use."""
+    """Return every training that a run needs, in order; RF-pretraining is first, if needed."""
     adaptations = [Job(config, "adapt", *cell) for cell in config.trainings]
     used = any(job.after_pretraining for job in adaptations) or \
         "meta_1shot" in config.evaluation.in_context
@@ -115,29 +122,34 @@ def jobs(config: Params) -> list[Job]:
 
 
 def read_log(folder: Path) -> list[dict]:
-    """The lines of a training's log.jsonl; a last line that was cut by a kill is left out.
+    """Return the lines of a training's log.jsonl, without a last line that a kill interrupted.
 
-    A step's line holds step, epoch (passes over the data), loss (mean over the batch's completion
-    tokens), grad_norm, learning_rate, tokens, completion_tokens, tokens_per_second, mfu (the share
-    of the GPUs' peak, counted as `trainer.flops`; null on a CPU), memory_gib (the most so far, of
-    the first process) and seconds (since the training began, time between a kill and its resume
-    not counted); a look at the validation data holds step, validation_loss (mean over all its
-    completion tokens), validation_tokens, seconds.
+    The line of a step holds:
+        step, epoch (passes over the data), learning_rate, grad_norm,
+        loss (mean over the completion tokens of the batch),
+        tokens, completion_tokens, tokens_per_second,
+        mfu (share of the GPUs' peak, counted as in `trainer.flops`; null on a CPU),
+        memory_gib (the most so far in the first process),
+        seconds (since the training began, without the time between a kill and its resume).
+
+    The line of a validation holds step, validation_loss (mean over all completion tokens of the
+    validation data), validation_tokens and seconds.
     """
     lines = []
     path = folder / "log.jsonl"
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
             lines.append(json.loads(line))
-        except ValueError:  # cut, or what is behind the last newline
+        except ValueError:  # an interrupted line, or the text after the last newline
             break
     return lines
 
 
 def finished(job: Job) -> bool:
-    """Whether this training is done, and all that it made is there with its hash.
+    """Return whether this training is done and everything that it made is there with its hash.
 
-    Raises ParamsError where it cannot be started, or is another's.
+    Raises:
+        ParamsError: If the training cannot be started, or if the folder holds another training.
     """
     manifest = read_json(job.manifest) if job.manifest.exists() else None
     if manifest and manifest["params_digest"] != job.config.digest:
@@ -151,7 +163,7 @@ def finished(job: Job) -> bool:
 
 
 def lost(job: Job) -> Path | None:
-    """The first file of what a training made that is missing or changed since, by its manifest."""
+    """Return the first file in the manifest that is missing or has changed, or None."""
     if not job.manifest.exists():
         return None
     manifest = read_json(job.manifest)
@@ -161,7 +173,7 @@ def lost(job: Job) -> Path | None:
 
 
 def _same_start(job: Job, manifest: dict) -> bool:
-    """Whether an adaptation was trained from the RF-pretrained model that is there now."""
+    """Return whether an adaptation was trained from the RF-pretrained model that is there now."""
     if not job.after_pretraining or "base_model" not in manifest:
         return True
     if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.config)):
@@ -172,6 +184,6 @@ def _same_start(job: Job, manifest: dict) -> bool:
 
 
 def base_folder(job: Job) -> str:
-    """The folder of the model that a training starts from."""
+    """Return the folder of the model that a training starts from."""
     return models.resolve(str(model_folder(job.config)) if job.after_pretraining
                           else job.config.model.name)

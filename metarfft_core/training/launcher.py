@@ -1,4 +1,4 @@
-"""Starts trainings as processes of their own, under accelerate."""
+"""Starts each training as a process of its own, under accelerate."""
 
 import sys
 from pathlib import Path
@@ -16,10 +16,14 @@ from metarfft_core.training.job import (
 
 def launch(config: Params, stage: str, task: str | None = None, method: str | None = None,
            seed: int | None = None) -> Path:
-    """Run one training under `accelerate launch`, printing what it prints; see `launch_all`.
+    """Run one training under `accelerate launch` and print its output; see `launch_all`.
 
-    Returns the stage's folder, at once where the training is finished. Raises ParamsError for a
-    user's error, RuntimeError with the last lines where the training fails.
+    Returns:
+        The folder of the training; at once if the training is finished.
+
+    Raises:
+        ParamsError: For a user's error.
+        RuntimeError: If the training fails; holds its last lines.
     """
     job = Job(config, stage, task, method, seed)
     _launch([job])
@@ -27,24 +31,24 @@ def launch(config: Params, stage: str, task: str | None = None, method: str | No
 
 
 def launch_variable(stage: str) -> str:
-    """The environment variable that names a configuration of accelerate's for a stage."""
+    """Return the environment variable that names accelerate's configuration file for a stage."""
     return f"METARFFT_{stage.upper()}_ON"
 
 
 def launch_all(config: Params) -> None:
     """Run every training of a run: RF-pretraining, then the adaptations.
 
-    On GPUs, RF-pretraining takes all of them and an adaptation takes one, as many at once as there
-    are. A configuration of accelerate's, named by $METARFFT_PRETRAIN_ON or $METARFFT_ADAPT_ON,
-    says otherwise: then as many adaptations run at once as its processes leave GPUs for. On a
-    CPU adaptation.workers run at once.
+    On GPUs, RF-pretraining uses all of them. An adaptation uses one, and as many adaptations run at
+    once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
+    configuration file of accelerate that changes this. Then as many adaptations run at once as
+    there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
     """
     _launch([job for job in jobs(config) if job.stage == "pretrain"])
     launch_adaptations(config)
 
 
 def launch_adaptations(config: Params) -> None:
-    """The second half of `launch_all`."""
+    """Run the adaptations: the second half of `launch_all`."""
     _launch([job for job in jobs(config) if job.stage == "adapt"])
 
 
@@ -61,7 +65,7 @@ def _launch(every: list[Job]) -> None:
                       flush=True)
     if not left:
         return
-    models.resolve(left[0].config.model.name)  # refused or downloaded here: a training is offline
+    models.resolve(left[0].config.model.name)  # refuse or download it here: a training is offline
     options, size = _launch_options(left[0])
     commands = []
     for job in left:
@@ -76,8 +80,10 @@ def _launch(every: list[Job]) -> None:
 
 
 def _launch_options(job: Job) -> tuple[list[str], int]:
-    """Options of `accelerate launch`, all that it would otherwise guess and warn about, and the
-    processes that they start."""
+    """Return the options of `accelerate launch` and the number of processes that they start.
+
+    The options include everything that accelerate would otherwise guess and warn about.
+    """
     gpus = len(processes.gpus())
     given = places.variable(launch_variable(job.stage))
     if given:
@@ -88,8 +94,8 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
                 "--num_processes", str(size)], size
     kind = ["--cpu"] if not gpus else []
     kind += ["--multi_gpu"] if size > 1 else []
-    threads = processes.threads(gpus or _workers(job))  # without it accelerate trains on one
-    # Named, for accelerate would take what the user has configured for other programs.
+    threads = processes.threads(gpus or _workers(job))  # by default accelerate uses one thread
+    # Name the file, because accelerate would use the user's configuration for other programs.
     return ["--config_file", str(_ACCELERATE / "plain.yaml"),
             "--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
             "--num_processes", str(size), "--num_cpu_threads_per_process", threads,
@@ -97,7 +103,7 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
 
 
 def _configured(job: Job, path: Path) -> int:
-    """The processes that a configuration of accelerate's starts."""
+    """Return the number of processes that a configuration file of accelerate starts."""
     if not path.is_file():
         raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
     values = yaml_files.read(path)
@@ -108,7 +114,7 @@ def _configured(job: Job, path: Path) -> int:
 
 
 def _workers(job: Job) -> int:
-    """The trainings of a stage that share a CPU."""
+    """Return how many trainings of a stage share a CPU."""
     return 1 if job.stage == "pretrain" else job.config.adaptation.workers
 
 

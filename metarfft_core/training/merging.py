@@ -1,4 +1,4 @@
-"""The weights that a method answers with: merged for the time of a block, or written to be kept."""
+"""The weights that a method answers with: merged temporarily, or exported to a folder."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from metarfft_core.training.job import (
 
 @contextmanager
 def weights(config: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
-    """A folder with the plain bfloat16 weights and the tokenizer that a method answers a task with.
+    """Yield a folder with the bfloat16 weights and the tokenizer that a method answers a task with.
 
-    An adapter is merged into a folder that is gone after the block: the merged weights of every
-    task and method would fill a disk.
+    An adapter is merged into a temporary folder that is deleted after the block, because the merged
+    weights of every task and method would fill a disk.
     """
     if not METHODS[method].adapted:
         pretrained = METHODS[method].start == "pretrained"
@@ -46,10 +46,12 @@ def weights(config: Params, method: str, task: str, seed: int | None = None) -> 
 
 
 def export(config: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
-    """Write the merged bfloat16 weights of a finished adaptation to `folder`, whole.
+    """Write the merged bfloat16 weights of a finished adaptation to `folder`, all or nothing.
 
-    The plain LoRA stands in the training's own folder. Raises ParamsError where the training is
-    not finished or `folder` exists.
+    The plain LoRA is in the training's own folder.
+
+    Raises:
+        ParamsError: If the training is not finished or `folder` exists.
     """
     if Path(folder).exists():
         raise ParamsError(f"{folder} exists: name a folder that does not")
@@ -62,7 +64,10 @@ def export(config: Params, method: str, task: str, folder: Path, seed: int | Non
 
 
 def pissa_start_of(job: Job, base: str) -> Path | None:
-    """The PiSSA start, kept beside the pre-trained model or, for a named model, in the cache."""
+    """Return the PiSSA start, or None for a full fine-tuning.
+
+    It is kept beside the RF-pretrained model or, for a named model, in the cache.
+    """
     if job.settings.method == "full":
         return None
     rank = job.settings.rank

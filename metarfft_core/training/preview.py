@@ -1,7 +1,7 @@
-"""What a training is trained on, to look at: the tokens that count, coloured, the rest grey.
+"""Shows what a training trains on: the trained tokens coloured, the others grey.
 
-The text is read back from the encoded micro batch that the trainer gets, so it shows masks as
-they are, not as they are meant (Section 4.1: the loss is taken on the completion alone).
+The text is decoded from the encoded micro batch that the trainer receives. It therefore shows the
+actual masks, not the intended ones (Section 4.1: the loss is computed on the completion alone).
 """
 
 import html
@@ -17,7 +17,7 @@ _GREY, _GREEN, _END = "\033[90m", "\033[32m", "\033[0m"
 
 
 class Piece(NamedTuple):
-    """Tokens behind each other that are all trained on, or all not."""
+    """Consecutive tokens that are either all trained on or all not."""
 
     trained: bool
     text: str
@@ -25,9 +25,10 @@ class Piece(NamedTuple):
 
 
 def pieces(job: Job, number: int = 0) -> list[Piece]:
-    """The first micro batch's sample `number` (from 0) of a training, as it is encoded.
+    """Return sample `number` (from 0) of a training's first micro batch, as it is encoded.
 
-    Raises ParamsError where the training takes no sample of that number.
+    Raises:
+        ParamsError: If the training uses no sample of that number.
     """
     tokenizer = models.load_tokenizer(job.config.model.name)
     data, order, _ = batches.load_training(job, tokenizer)
@@ -44,13 +45,13 @@ def pieces(job: Job, number: int = 0) -> list[Piece]:
 
 
 def as_text(parts: list[Piece]) -> str:
-    """For a terminal: what is trained on in green, the rest in grey."""
+    """Format for a terminal: trained text in green, the rest in grey."""
     coloured = "".join(f"{_GREEN if part.trained else _GREY}{part.text}{_END}" for part in parts)
     return f"{coloured}\n{_summary(parts)}"
 
 
 def as_html(parts: list[Piece]) -> str:
-    """For a notebook: what is trained on on green, the rest in grey."""
+    """Format for a notebook: trained text on a green background, the rest in grey."""
     style = {True: "background:#d8f0d8;color:#000", False: "color:#888"}
     spans = "".join(f'<span style="{style[part.trained]}">{html.escape(part.text)}</span>'
                     for part in parts)

@@ -1,7 +1,7 @@
 """The trainer of one fine-tuning: trl's, with an exact validation loss and a plain log.
 
-It imports torch and trl, and is itself imported where a training starts. A batch here is a micro
-batch laid end to end: one row, whose `position_ids` start again with every sample.
+This module imports torch and trl, so it is imported only when a training starts. A batch here is
+one packed micro batch: one row, whose `position_ids` restart with every sample.
 """
 
 import json
@@ -24,17 +24,17 @@ from metarfft_core.training import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}
-"""Dense bfloat16 peaks of GPUs, by a part of their name (their makers' data sheets)."""
+"""Dense bfloat16 peaks of GPUs by a part of their name, from the makers' data sheets."""
 
 
 class Trainer(SFTTrainer):
-    """trl's trainer, its loss taken where a completion is, and summed exactly when validating."""
+    """trl's trainer with the loss on completions only, summed exactly during validation."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The mean loss over the step's completion tokens (`num_items_in_batch` of them).
+        """Return the mean loss over the step's `num_items_in_batch` completion tokens.
 
-        On a GPU it is trl's own: tile by tile, so that all logits are never held. Its fallback on
-        a CPU scores every prompt token too and takes most of a small model's time.
+        On a GPU this is trl's own loss. It works tile by tile, so it never holds all logits. On a
+        CPU trl would also score every prompt token, which takes most of a small model's time.
         """
         if inputs["labels"].is_cuda:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -43,13 +43,16 @@ class Trainer(SFTTrainer):
         return loss / num_items_in_batch * self.accelerator.num_processes
 
     def evaluate(self, *_, **__) -> dict[str, float]:
-        """The validation loss over all completion tokens; trl's own is a mean of batch means."""
+        """Return the mean loss over all validation completion tokens.
+
+        trl's own validation loss is a mean of batch means.
+        """
         self.model.eval()
         total = torch.zeros(2, dtype=torch.float64)  # summed loss, tokens
         for batch in self.get_eval_dataloader():
             with torch.no_grad(), self.compute_loss_context_manager():
                 found = torch.stack(_summed_loss(self.model_wrapped, self._prepare_inputs(batch)))
-            # Rows that fill up the last batch over several processes are left out again.
+            # Leave out the rows that pad the last batch over several processes.
             total += self.accelerator.gather_for_metrics(found[None]).sum(0).cpu()
         metrics = {"eval_loss": (total[0] / total[1]).item(), "eval_tokens": int(total[1])}
         self.log(metrics)
@@ -58,9 +61,10 @@ class Trainer(SFTTrainer):
         return metrics
 
     def check_sharded(self) -> None:
-        """Raise ParamsError where accelerate was told to shard the model and would not.
+        """Raise ParamsError if accelerate was told to shard the model but would not.
 
-        Gradients are summed over the processes in float32; accelerate would do it in bfloat16.
+        Also makes FSDP sum the gradients over the processes in float32; accelerate would use
+        bfloat16.
         """
         if self.accelerator.distributed_type != DistributedType.FSDP:
             raise ParamsError("accelerate was told to shard the model (FSDP) and would not: on a "
@@ -69,8 +73,10 @@ class Trainer(SFTTrainer):
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
     def check_batches(self, tokenizer, samples, bins: list[list[int]]) -> None:
-        """Look at the micro batches of the first step as the model will get them: whole samples,
-        each with positions of its own, the loss on completions only."""
+        """Check the micro batches of the first step as the model receives them.
+
+        They must hold whole samples, each with its own positions, and the loss on completions only.
+        """
         first = self.args.gradient_accumulation_steps * self.args.world_size
         for number, places in enumerate(bins[:first]):
             expected = {"input_ids": [], "labels": [], "position_ids": []}
@@ -92,16 +98,16 @@ class Trainer(SFTTrainer):
                   f"sample, up to its {tokenizer.decode(completion[-8:])!r}", flush=True)
 
     def _save_checkpoint(self, *arguments, **options):
-        """As transformers does it; an error of the disk names the folder."""
+        """Save as transformers does; an error of the disk names the folder."""
         with naming(Path(self.args.output_dir)):
             super()._save_checkpoint(*arguments, **options)
 
     def create_model_card(self, *_, **__) -> None:
-        """No card beside a checkpoint that is deleted at the end."""
+        """Write no card, because the checkpoint is deleted at the end."""
 
 
 def _summed_loss(model, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """The summed loss of a row's completion tokens, and their number; scalars."""
+    """Return the summed loss of a row's completion tokens, and their number, as scalars."""
     if inputs["labels"].is_cuda:
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         return -outputs.log_probs.sum(), outputs.label_mask.sum().float()
@@ -114,14 +120,17 @@ def _summed_loss(model, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def flops(model) -> int:
-    """Operations that training takes for a token: 6 for a trained weight, 4 for a frozen one
-    (forward 2, gradient of the inputs 2, of the weights 2). Attention is not counted."""
+    """Return the operations that training takes per token, without attention.
+
+    A trained weight takes 6 and a frozen one 4: forward 2, gradient of the inputs 2, gradient of
+    the weights 2.
+    """
     return sum((6 if weight.requires_grad else 4) * weight.numel()
                for weight in model.parameters())
 
 
 def peak_flops() -> float | None:
-    """The bfloat16 peak of this process's GPU in operations a second; None where it is unknown."""
+    """Return the bfloat16 peak of this process's GPU in operations per second; None if unknown."""
     if not torch.cuda.is_available():
         return None
     name = torch.cuda.get_device_name()
@@ -129,7 +138,7 @@ def peak_flops() -> float | None:
 
 
 class Seal(TrainerCallback):
-    """Says of every checkpoint that it is whole, once all processes have written their part."""
+    """Marks every checkpoint as whole once all processes have written their parts."""
 
     def on_save(self, args, state, control, **_):
         args.distributed_state.wait_for_everyone()
@@ -138,10 +147,15 @@ class Seal(TrainerCallback):
 
 
 class Log(TrainerCallback):
-    """Writes log.jsonl as the training goes, and prints a line a step.
+    """Writes log.jsonl during the training and prints a line per step.
 
-    `tokens` and `completion_tokens` belong to each training sample in order, `epoch` is the
-    number of steps that a pass over the data takes, `seconds` what an earlier process took.
+    Args:
+        path: The log file.
+        batch_size: Samples per step.
+        epoch: The number of steps that one pass over the data takes.
+        tokens: The tokens of each training sample, in order.
+        completion_tokens: The completion tokens of each training sample, in order.
+        seconds: The time that earlier processes of this training took.
     """
 
     def __init__(self, path: Path, batch_size: int, epoch: float, tokens: list[int],
@@ -195,7 +209,7 @@ class Log(TrainerCallback):
 
 
 def _memory() -> float:
-    """The most memory so far in GiB: of the GPU, where there is one, else of the process."""
+    """Return the peak memory in GiB: of the GPU if there is one, else of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     return processes.peak_memory()

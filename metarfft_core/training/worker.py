@@ -1,14 +1,14 @@
 """One supervised fine-tuning, for RF-pretraining, adaptation and every baseline (Section 4.1).
 
-`launch` starts a training as a process of its own. On several machines, start it by hand on each
-of them and let `launch` find it finished:
+`launch` starts a training as a process of its own. To train on several machines, start it by hand
+on each of them; `launch` then finds it finished:
 
     accelerate launch --config_file FILE -m metarfft_core.training --params FILE --stage pretrain
 
-The loss is taken on the completion alone, the end token included, and nothing is ever cut. A
-training killed at any time goes on from its last whole checkpoint, over the same samples in the
-same order, which the seed alone decides. Where the paper is silent, AdamW with the defaults of
-transformers is our assumption.
+The loss is computed on the completion alone, including the end token, and no sample is ever
+truncated. A training that was killed at any time resumes from its last whole checkpoint, with the
+same samples in the same order, which the seed alone decides. AdamW with the defaults of
+transformers is our assumption, because the paper does not say.
 """
 
 import argparse
@@ -43,18 +43,23 @@ from metarfft_core.training.job import (
 )
 from metarfft_core.training.merging import pissa_start_of
 
-RECOMPUTE_FROM = 2048  # tokens of a micro batch from which activations are recomputed on a CPU
-WAIT_SECONDS = 12 * 3600  # how long other processes wait for the first one's PiSSA start
+RECOMPUTE_FROM = 2048  # on a CPU, larger micro batches (in tokens) recompute activations
+WAIT_SECONDS = 12 * 3600  # how long the other processes wait for the first to make the PiSSA start
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
 def train(config: Params, stage: str, task: str | None = None, method: str | None = None,
           seed: int | None = None) -> Path:
-    """Run one training in this process; returns its folder.
+    """Run one training in this process.
 
-    What is finished is skipped, what was interrupted goes on. Raises ParamsError before the model
-    is loaded: for a batch that does not divide, for a sample longer than the context, and for
-    whatever `finished` refuses.
+    A finished training is skipped. An interrupted one resumes.
+
+    Returns:
+        The folder of the training.
+
+    Raises:
+        ParamsError: Before the model is loaded, if the batch does not divide over the processes, if
+            a sample is longer than the context, or as `finished` does.
     """
     job = Job(config, stage, task, method, seed)
     if not finished(job):
@@ -62,7 +67,7 @@ def train(config: Params, stage: str, task: str | None = None, method: str | Non
         accumulation = batches.accumulation_steps(job.settings, world)
         _check_trackers(config)
         with processes.alone(job.folder) if _is_main() else nullcontext():
-            # Another process may have done it while this one waited for the folder.
+            # Another process may have finished it while this one waited for the folder.
             if not _agreed(finished(job), world):
                 if _is_main():
                     job.manifest.unlink(missing_ok=True)  # of a training that lost a file
@@ -77,8 +82,11 @@ def _is_main() -> bool:
 
 
 def _agreed(value: bool, world: int) -> bool:
-    """What the first process says, on all of them: each alone could see the folder at another
-    moment, and then wait for the others for ever."""
+    """Return the value of the first process on all processes.
+
+    Each process could otherwise see a different state of the folder and wait for the others
+    forever.
+    """
     if world == 1:
         return value
     import torch
@@ -123,12 +131,12 @@ def _train(job: Job, accumulation: int) -> None:
 
 
 def _sharded() -> bool:
-    """Whether accelerate was told to shard the model over the processes."""
+    """Return whether accelerate was told to shard the model over the processes."""
     return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
 
 
 def _fast_bfloat16() -> bool:
-    """Whether this machine computes bfloat16 faster than float32."""
+    """Return whether this machine computes bfloat16 faster than float32."""
     import torch
 
     abilities = torch.cpu.get_capabilities()
@@ -137,7 +145,7 @@ def _fast_bfloat16() -> bool:
 
 
 def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
-    """The trainer's arguments; `fullest` is the fullest micro batch, in tokens.
+    """Return the trainer's arguments; `fullest` is the size of the fullest micro batch in tokens.
 
     A row of the data is a whole micro batch, so the trainer's own batch is one row.
     """
@@ -148,14 +156,14 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
     early = settings.early_stopping_patience is not None
     if "tensorboard" in job.config.trackers:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.folder / "tensorboard")
-    # Or each GPU would keep whole gradients while it accumulates.
+    # Otherwise each GPU would keep whole gradients while it accumulates.
     each = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
     return SFTConfig(
         output_dir=str(job.folder / "checkpoints"), max_steps=steps, max_length=None,
         padding_free=True, per_device_train_batch_size=1, per_device_eval_batch_size=1,
         gradient_accumulation_steps=accumulation,
         dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
-        train_sampling_strategy="sequential",  # the rows come in the order of `sample_order`
+        train_sampling_strategy="sequential",  # the rows are already in the order of `sample_order`
         learning_rate=settings.learning_rate, lr_scheduler_type=_SCHEDULERS[settings.scheduler],
         warmup_steps=round(settings.warmup_ratio * steps), weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
@@ -172,8 +180,11 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
 
 
 def _load_model(job: Job, base: str, start: Path | None):
-    """The model to train. A full one stays in float32, because the paper's learning rate of 1e-5
-    vanishes in the rounding of bfloat16 weights; it computes in bfloat16 where that is fast."""
+    """Load the model to train.
+
+    The weights of a full fine-tuning stay in float32, because updates at the paper's learning rate
+    of 1e-5 are lost when bfloat16 weights are rounded. It computes in bfloat16 if that is fast.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -187,7 +198,7 @@ def _load_model(job: Job, base: str, start: Path | None):
 
 def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path | None],
          tokenizer, training: tuple, validation) -> None:
-    """Train from the start or from a checkpoint up to the last one, which is kept."""
+    """Train from the start or from a checkpoint; the last checkpoint is kept."""
     import logging
 
     import transformers
@@ -198,7 +209,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path |
     samples, bins, epoch = training
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    logging.getLogger("trl").setLevel(logging.ERROR)  # it takes our rows for single samples
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it mistakes our rows for single samples
     log = _resume_log(job.folder, checkpoint)
     arguments.eval_on_start = checkpoint is None
     looks = batches.micro_batches(validation["tokens"], len(validation),
@@ -221,7 +232,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path |
 
 
 def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
-    """Take the lines past the checkpoint out of the log, so that no step stands twice."""
+    """Remove the log lines after the checkpoint, so that no step is logged twice."""
     step = checkpoints.state(checkpoint)["global_step"] if checkpoint else -1
     log = [line for line in read_log(folder) if line["step"] <= step]
     if _is_main():
@@ -231,12 +242,12 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
             if path not in whole:
                 shutil.rmtree(path)
         if checkpoint:
-            print(f"going on from step {step}", flush=True)
+            print(f"resuming from step {step}", flush=True)
     return log
 
 
 def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> None:
-    """Write what was trained and, last of all, the manifest."""
+    """Write the trained weights and, last of all, the manifest."""
     checkpoint = checkpoints.last(job.folder / "checkpoints")
     source = checkpoints.best(checkpoint)
     change = _write_weights(job, base, start, source)
@@ -260,7 +271,7 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
 
 
 def _made(job: Job) -> dict[str, dict[str, str]]:
-    """The SHA-256 of every file that a training made, weights apart."""
+    """Return the SHA-256 of every file that a training made, with the weights listed separately."""
     paths = [job.folder / "log.jsonl", *(
         path for part in PRODUCTS for path in sorted((job.folder / part).glob("*"))
         if path.is_file())]
@@ -271,8 +282,11 @@ def _made(job: Job) -> dict[str, dict[str, str]]:
 
 
 def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> float:
-    """Write the plain model, or the adapter and for RF-pretraining the model too, which others
-    start from; returns how far the weights moved."""
+    """Write the results of a training; returns the relative change of the weights.
+
+    A full fine-tuning writes the model. PiSSA writes the adapter and, for RF-pretraining, also the
+    merged model that adaptations start from.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -294,7 +308,7 @@ def _summary(log: list[dict]) -> dict:
 
 
 def _provenance(job: Job, tokenizer) -> dict:
-    """Digest, commit, versions, and the SHA-256 of every file that samples were read from."""
+    """Return digest, commit, versions, and the SHA-256 of every file that samples come from."""
     from metarfft_core import corpus
 
     libraries = ("torch", "transformers", "trl", "peft", "accelerate")
@@ -314,7 +328,7 @@ def _provenance(job: Job, tokenizer) -> dict:
 
 
 def _peak_memory() -> dict[str, float]:
-    """The most memory that this process took, in GiB, on the host and on its GPU."""
+    """Return the peak memory of this process in GiB, on the host and on its GPU."""
     import torch
 
     peak = {"host": processes.peak_memory()}
@@ -324,7 +338,11 @@ def _peak_memory() -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The process of one training; returns 0, 1 for an error of the system, 2 for a user's."""
+    """Run one training from the command line.
+
+    Returns:
+        0, 1 for an error of the system, 2 for a user's error.
+    """
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training",
                                      description="One supervised fine-tuning of a run.")
     parser.add_argument("--params", required=True, metavar="FILE")
