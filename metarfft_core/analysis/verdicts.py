@@ -66,7 +66,7 @@ class Claim:
     line: str
     metric: str
     paper: float
-    config: str | None = None
+    run: str | None = None
     model: str | None = None
     value: float | None = None
     low: float | None = None

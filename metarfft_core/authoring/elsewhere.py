@@ -120,7 +120,7 @@ def _request(task: Task, lengths: Sequence[int]) -> dict[str, Any]:
 
 def _declaration(task: Task) -> list[str]:
     """The parts of a task that show whether a reimported task is the same one."""
-    return [task.rule_source, task.sampler.__qualname__, task.seed_key]
+    return [task.rule_source, task.sampler.__qualname__, task.base.id]
 
 
 # --- in the other processes
