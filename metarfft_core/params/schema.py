@@ -1,8 +1,9 @@
 """The parameter files: one YAML file is one run, checked before anything starts.
 
-The schema refuses unknown keys (nested ones too), wrong types and impossible combinations, and
-names the key, what is allowed and what was got. The paper's own values stand in `params/7b.yaml`
-and `params/32b.yaml`; a value that the paper does not state is marked there as an assumption.
+The schema refuses unknown keys (nested ones too), wrong types and impossible combinations. The
+error names the key, what is allowed and what was given. The paper's own values are in
+`params/7b.yaml` and `params/32b.yaml`, which mark each value that the paper does not state as an
+assumption.
 """
 
 import hashlib
@@ -31,12 +32,12 @@ InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
-"""Keys on which no result depends, but for rounding, as on a machine's cores: a run's folder may be
-used again with others."""
+"""Keys that change no result, except by rounding, as the number of cores does. A run may continue
+in its folder with other values of them."""
 
 LONGEST = 10_000
-"""No length is longer. Tasks of the kit draw up to 60; a range is written out before it is checked.
-"""
+"""The upper limit of a range of lengths, which is expanded before it is checked. The kit's tasks
+draw lengths up to 60."""
 
 
 def _expand_lengths(value: Any) -> Any:
@@ -58,7 +59,7 @@ def _check_lengths(lengths: list[int]) -> list[int]:
 
 
 def _expand_tasks(value: Any) -> Any:
-    """Turn the name of a split into the ids of its tasks."""
+    """Turn the name of a split into the ids of its tasks; leave everything else as it is."""
     if isinstance(value, str):
         if value not in ("pretrain", "downstream"):
             raise ValueError(f"expected pretrain, downstream or a list of tasks, got {value!r}")
@@ -67,7 +68,7 @@ def _expand_tasks(value: Any) -> Any:
 
 
 def _check_tasks(keys: list[str]) -> list[str]:
-    """Turn ids and names into ids, so that both are the same parameters."""
+    """Turn names into ids, so that a file with names and one with ids are the same parameters."""
     try:
         named = [tasks.get(key) for key in keys]
     except KeyError as error:
@@ -84,8 +85,8 @@ def _check_tasks(keys: list[str]) -> list[str]:
 
 Lengths = Annotated[list[int], BeforeValidator(_expand_lengths), AfterValidator(_check_lengths)]
 TaskIds = Annotated[list[str], BeforeValidator(_expand_tasks), AfterValidator(_check_tasks)]
-Count = Annotated[int, Field(ge=1, lt=2**63)]  # what the libraries below can hold
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy and transformers take
+Count = Annotated[int, Field(ge=1, lt=2**63)]  # the range of the libraries that take it
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range of numpy and transformers
 
 
 class Section(BaseModel):
@@ -163,12 +164,12 @@ class Mix(Section):
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """The absolute path of the file."""
         return places.absolute(self.file, places.project())
 
 
 def _unless(value: Any) -> Any:
-    """An optional key: it is not dumped where it has its default."""
+    """An optional key, which is not dumped if it has its default."""
     return Field(default=value, exclude_if=lambda given: given == value)
 
 
@@ -319,7 +320,7 @@ class Params(Section):
         return self
 
     def _check_cells(self) -> None:
-        """Whether what is to be trained and evaluated can be had, and is named once."""
+        """Refuse trainings and evaluations that are impossible or named twice."""
         for number, further in enumerate(self.adaptation.further):
             other = set(further.tasks) - set(self.corpus.adaptation.tasks)
             if other:
@@ -343,7 +344,7 @@ class Params(Section):
 
     @property
     def trainings(self) -> list[tuple[str, str, int]]:
-        """(task, method, seed) of every adaptation, in their order."""
+        """(task, method, seed) of every adaptation, in the order of training."""
         cells = [(task, method, self.seed) for task in self.corpus.adaptation.tasks
                  for method in self.adaptation.methods]
         return cells + [(task, method, seed) for further in self.adaptation.further
@@ -352,9 +353,9 @@ class Params(Section):
 
     @property
     def cells(self) -> list[tuple[str, str, int]]:
-        """(method, task, seed) of everything that is evaluated, in its order.
+        """(method, task, seed) of everything that is evaluated, in the order of evaluation.
 
-        The counterfactual of a task is a task of its own.
+        The counterfactual of a task counts as a separate task.
         """
         order = list(METHODS)
         trained = sorted(((method, task, seed) for task, method, seed in self.trainings),
@@ -380,7 +381,7 @@ class Params(Section):
 
     @property
     def folder(self) -> Path:
-        """Where the run's results stand: outputs/<name>, or below $METARFFT_OUTPUTS."""
+        """The folder of the run's results: outputs/<name>, or <name> in $METARFFT_OUTPUTS."""
         return places.outputs() / self.name
 
 
