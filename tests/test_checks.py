@@ -509,6 +509,7 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path):
     for number in (3, 40):
         path = beside(tmp_path / str(number), "import helpers",
                       helpers=f"def least():\n    return {number}\n")
+        path.write_text(path.read_text().replace("OwnTask", f"OwnTask{number}"))
         task, = checks.load(path)
         assert task.sample(length=1, seed=0, index=0).inputs == {"n": number + 1}
         assert checks.check(task, lengths=[2], samples=1, draws=2).rows[0].distinct == 1
@@ -520,7 +521,7 @@ def test_tasks_of_a_neighbour_are_the_files_own(tmp_path):
     A second file may take the same."""
     own(tmp_path, GOOD).rename(tmp_path / "my_rules.py")
     path = tmp_path / "gathered.py"
-    path.write_text("from metarfft_core.tasks.symbolic import *\nfrom my_rules import *\n")
+    path.write_text("from metarfft_core.tasks.library.symbolic import *\nfrom my_rules import *\n")
     again = tmp_path / "again.py"
     again.write_text("from my_rules import OwnTask\n")
     found, once_more = checks.load(path), checks.load(again)

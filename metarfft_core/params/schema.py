@@ -251,12 +251,11 @@ class Api(Section):
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
     key_variable: str | None = "METARFFT_API_KEY"  # the environment variable that holds the key
     max_tokens: Count = 24000  # of an answer, thinking included
-    # The name of the limit in a request; some servers want the newer one.
     max_tokens_parameter: Annotated[
         Literal["max_tokens", "max_completion_tokens"],
-        Field(exclude_if=lambda name: name == "max_tokens")] = "max_tokens"
-    # Of the sampling; null sends none, for servers that take no temperature.
-    temperature: Annotated[float, Field(ge=0, le=0)] | None = _unless(0.0)
+        Field(exclude_if=lambda name: name == "max_tokens")
+    ] = "max_tokens"  # what the server calls the limit
+    temperature: Annotated[float, Field(ge=0, le=0)] | None = _unless(0.0)  # or null: none is sent
     requests_per_minute: Count = 60  # at the most
     concurrency: Count = 8  # requests at once
     timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0  # seconds without a word
