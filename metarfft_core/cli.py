@@ -1,4 +1,4 @@
-"""The command `metarfft`: what to look at, the stages of a run, and what is made of its results."""
+"""The command `metarfft`: shows tasks and samples, runs the stages, and uses the results."""
 
 import argparse
 import os
@@ -11,9 +11,14 @@ from metarfft_core.system import places
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status.
+    """Run the command.
 
-    0, 1 where a run or the system (a full disk) failed, 2 for a user's error.
+    Args:
+        arguments: The command line without the program's name; that of the process if not given.
+
+    Returns:
+        The exit status: 0 for success, 1 if a run or the system failed (such as a full disk), 2 for
+        a user's error.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -38,14 +43,14 @@ def _fail(error: object, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says a user's error in one line, as the commands do."""
+    """Reports a user's error in one line, as the commands do."""
 
     def error(self, message: str):
         self.exit(_fail(f"{message} ({self.prog} --help says more)", 2))
 
 
 def _whole(least: int) -> Callable[[str], int]:
-    """Read an option that is a whole number from `least`."""
+    """Make a reader of an option that is a whole number of at least `least`."""
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < least:
             raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
@@ -55,7 +60,7 @@ def _whole(least: int) -> Callable[[str], int]:
 
 
 def _path(text: str) -> Path:
-    """Read an option that is a path: whole, for processes that work in other folders."""
+    """Read an option that is a path, and make it absolute for processes in other folders."""
     try:
         return places.absolute(text)
     except ValueError as error:
@@ -63,7 +68,7 @@ def _path(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    """Read an option that is a folder to write to, which need not be there."""
+    """Read an option that is a folder to write to, which need not exist."""
     path = _path(text)
     for part in (path, *path.parents):
         if os.path.exists(part) and not os.path.isdir(part):
@@ -95,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add("gallery", _gallery, "write docs/tasks.md, the page that shows every task")
     check = add("check", _check, "check the tasks that a file of yours declares, or all tasks")
     check.add_argument("file", nargs="?", type=_path, metavar="FILE.py",
-                       help="it is run to be read; without it the kit's own tasks are checked")
+                       help="the file is executed; without it the kit's own tasks are checked")
     check.add_argument("--lengths", type=_whole(1), nargs="+", metavar="N",
                        help="in the units of the tasks (a few from 1 to 30)")
     check.add_argument("--samples", type=_whole(1), default=5, help="for each length (%(default)s)")
@@ -137,7 +142,7 @@ def _add_stages(add) -> None:
 
 
 def _add_results(add) -> None:
-    """The commands that make something of stored results."""
+    """The commands that use stored results."""
     drawing = add("figures", _figures, "draw the paper's figures and tables, and judge its claims")
     drawing.add_argument("--params", required=True, nargs="+", metavar="FILE",
                          help="the parameter files of the runs that take part")
@@ -274,7 +279,7 @@ def _export(options: argparse.Namespace) -> None:
         with processes.alone(config.folder):
             print(_exported(config, options))
     else:
-        print(_exported(config, options))  # which says what is missing
+        print(_exported(config, options))  # its error says what is missing
 
 
 def _exported(config, options: argparse.Namespace) -> Path:
@@ -308,7 +313,7 @@ def _run(options: argparse.Namespace) -> None:
             os.environ[training.launch_variable(stage)] = str(path)
     corpus.check_context(config)
     params.open_folder(config)
-    # These take seconds to import; a wrong parameter is named before.
+    # These imports take seconds, so wrong parameters are reported first.
     from metarfft_core import runner
     from metarfft_core.analysis import verify
 
