@@ -17,8 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line without the program's name; that of the process if not given.
 
     Returns:
-        The exit status: 0 for success, 1 if a run or the system failed (such as a full disk), 2 for
-        a user's error.
+        The exit status. It is 0 for success, 1 if a run or the system failed (such as a full disk),
+        and 2 for a user's error.
     """
     options = _parser().parse_args(arguments)
     try:

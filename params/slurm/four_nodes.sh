@@ -1,5 +1,5 @@
 #!/bin/bash
-# The corpus and the RF-pretraining of a run on four nodes of 8 GPUs. The later stages need one node:
+# The corpus and the RF-pretraining of a run on four nodes of 8 GPUs. Later stages need one node:
 #
 #     first=$(sbatch --parsable params/slurm/four_nodes.sh params/32b.yaml)
 #     sbatch --dependency="afterok:$first" params/slurm/one_node.sh params/32b.yaml \

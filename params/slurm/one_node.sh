@@ -1,7 +1,7 @@
 #!/bin/bash
 # A whole run on one node of 8 GPUs, through the notebooks: corpus, RF-pretraining, adaptations,
-# evaluation, figures. Finished work is skipped and interrupted work resumes, so the same line starts,
-# resumes and repeats the run. Options after the parameter file are passed to `metarfft run`.
+# evaluation, figures. Finished work is skipped and interrupted work resumes, so the same line
+# starts, resumes and repeats the run. Options after the parameter file go to `metarfft run`.
 #
 #     sbatch params/slurm/one_node.sh params/7b.yaml
 #
