@@ -267,7 +267,7 @@ def _report(options: argparse.Namespace) -> None:
         return
     comparison = compare.compare(options.params, options.against)
     print(report.show(comparison))
-    print(f"\nThe samples that flipped stand beside {report.write(comparison)}")
+    print(f"\nThe samples that flipped are listed beside {report.write(comparison)}")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -323,6 +323,6 @@ def _run(options: argparse.Namespace) -> None:
         raise RuntimeError("the check after the run failed: " + "; ".join(problems))
     print("\nChecked: every held-out loss fell, all weights changed, and every accuracy follows "
           "from the stored texts.")
-    print(f"The results stand in {figures.parent}:")
+    print(f"The results are in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")

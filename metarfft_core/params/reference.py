@@ -39,8 +39,8 @@ def page() -> str:
         # Parameters
 
         A parameter file is one run. It is checked before anything starts: an unknown key, a wrong
-        type or an impossible combination stops the run with one line that names the key. A small
-        number is written `1.0e-5` in YAML, because `1e-5` is a text there.
+        type or an impossible combination stops the run with one line that names the key. In YAML,
+        write a small number as `1.0e-5`, because `1e-5` is a text there.
 
         `python -m metarfft_core.params.reference` makes this page from the schema; do not edit it.
         The presets are in the folder `params/`. The values of the paper are in
@@ -55,8 +55,8 @@ def page() -> str:
                                 "", "| key | type | default | meaning |", "|---|---|---|---|",
                                 *rows, ""]))
     free = ", ".join(f"`{key}`" for key in sorted(WITHOUT_EFFECT))
-    parts.append("## Keys without effect on results\n\nNo result depends on these keys but for "
-                 f"rounding, so a run may go on with other values of them: {free}.\n")
+    parts.append("## Keys without effect on results\n\nThese keys change no result, except by "
+                 f"rounding, so a run may continue with other values of them: {free}.\n")
     return "\n".join(parts)
 
 

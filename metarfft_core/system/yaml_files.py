@@ -78,7 +78,7 @@ class _Loader(_Careful, yaml.SafeLoader):
             before = first.setdefault((key.tag, key.value), key)
             if before is not key:
                 self.keys.append(key.value)
-                self.refuse(key, "this key stands there twice, the first time in line "
+                self.refuse(key, "this key is given twice, the first time in line "
                                  f"{before.start_mark.line + 1}")
         return node
 
