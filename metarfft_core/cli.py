@@ -120,14 +120,14 @@ def _add_stages(add) -> None:
     planning.add_argument("--processes", type=_whole(1), help="GPUs of the RF-pretraining")
     planning.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB",
                           help="of each GPU (%(default)s)")
-    of_run("fetch", _fetch, "bring the model to this machine, for runs without a network")
+    of_run("fetch", _fetch, "download the model to this machine, for runs without a network")
     of_run("build", _build, "write the corpus of a run")
     looking = of_run("preview", _preview, "show which tokens of a sample are trained on")
     looking.add_argument("--number", type=_whole(0), default=0,
                          help="of the sample, in training order")
     training = of_run("train", _train, "one training of a run; without --task all adaptations")
     training.add_argument("--launch", type=_path, metavar="FILE",
-                          help="a configuration of accelerate's")
+                          help="a configuration file of accelerate")
     for command in (looking, training):
         command.add_argument("--stage", required=True, help="pretrain or adapt")
         command.add_argument("--task", help="of an adaptation")
@@ -137,7 +137,7 @@ def _add_stages(add) -> None:
     of_run("evaluate", _evaluate, "generate and score what a run has not evaluated yet")
     running = of_run("run", _run, "run the numbered notebooks in order, into outputs/<name>")
     running.add_argument("--pretrain-on", type=_path, metavar="FILE",
-                         help="a configuration of accelerate's for RF-pretraining")
+                         help="a configuration file of accelerate for RF-pretraining")
     running.add_argument("--adapt-on", type=_path, metavar="FILE", help="one for the adaptations")
 
 
@@ -156,7 +156,7 @@ def _add_results(add) -> None:
     export.add_argument("--as", required=True, dest="kind",
                         choices=("merged", "lm-eval", "hub", "results"),
                         help="merged weights of an adaptation, a task folder for lm-eval, a data "
-                             "set for the Hub, or what of a run is small enough to be kept")
+                             "set for the Hub, or the results that are small enough to keep")
     export.add_argument("--to", type=_folder, required=True, metavar="DIR")
     for name in ("task", "method"):
         export.add_argument(f"--{name}", help="of the adaptation; of lm-eval's tasks, if not all")

@@ -70,4 +70,5 @@ def lost_files(folder: Path) -> list[Path] | None:
 
 
 def summary(values: list[int]) -> dict[str, float]:
+    """The mean (to one decimal) and the maximum; both are 0 without values."""
     return {"mean": round(sum(values) / max(len(values), 1), 1), "maximum": max(values, default=0)}

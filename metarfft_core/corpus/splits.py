@@ -93,6 +93,7 @@ def _formats(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 def shard_path(config: Params, split: str, format: str, task: str) -> Path:
+    """The path of a shard, whether it is written yet or not."""
     return config.folder / "corpus" / split / format / f"{task}.parquet"
 
 

@@ -106,4 +106,4 @@ def _template_around(folder: Path) -> tuple[str, str]:
     return around["before"], around["after"]
 
 
-_CONTENT = "%%content%%"
+_CONTENT = "%%content%%"  # replaces the prompt while the text around it is computed

@@ -160,6 +160,7 @@ def fetch(name: str) -> str:
 
 
 def hash_files(files: list[Path]) -> str:
+    """SHA-256 over the names and contents of files, in the order of their paths."""
     text = "".join(f"{path.name} {sha256(path)}\n" for path in sorted(files))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,9 +14,10 @@ from metarfft_core.system import places, yaml_files
 from metarfft_core.system.places import ROOT, ParamsError
 
 DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
-
+"""The parameter file of a notebook if no other is named."""
 
 ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
+"""The environment variable that names the parameter file of a notebook."""
 
 
 def load(path: str | os.PathLike) -> Params:
