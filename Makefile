@@ -1,5 +1,5 @@
-# Each target starts from a fresh clone: the environment is built once, into .venv, and again only
-# when its lock file changes. On a GPU node say LOCK=gpu: `make smoke LOCK=gpu`.
+# Each target works from a fresh clone. The environment is built once, into .venv, and again only if
+# its lock file changes. On a GPU node, set LOCK=gpu: `make smoke LOCK=gpu`.
 LOCK ?= cpu
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
@@ -23,9 +23,10 @@ env: $(STAMP)
 smoke: env
 	$(VENV)/bin/metarfft run --params params/smoke.yaml
 
-# The tests of a file stay in one process: what they share is made once. The notebooks build on each
-# other. nbval cannot inject parameters, and it runs a notebook in the notebook's own folder: hence
-# the variable, with a whole path. The notebooks run where a test failed too; Ctrl-C ends both.
+# The tests of a file run in one process, so their shared data is made only once. The notebooks build
+# on each other. The variable has an absolute path, because nbval cannot inject parameters and runs
+# each notebook in the notebook's own folder. The notebooks also run if a test failed; Ctrl-C stops
+# both.
 test: env
 	@trap 'exit 130' INT; tests=passed; notebooks=passed; \
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile || tests=failed; \
@@ -40,7 +41,7 @@ lab: env
 lint: env
 	$(VENV)/bin/ruff check
 
-# Nothing is executed and nothing is fetched; a warning, such as a broken link, is an error.
+# The build executes and fetches nothing. A warning, such as a broken link, is an error.
 docs: env
 	$(VENV)/bin/python -m sphinx -E -W --keep-going -q -c docs -d docs/_build/doctrees . \
 	    docs/_build/html

@@ -1,4 +1,4 @@
-"""The command `metarfft`: what to look at, the stages of a run, and what is made of its results."""
+"""The command `metarfft`: shows tasks and samples, runs the stages, and uses the results."""
 
 import argparse
 import os
@@ -11,9 +11,14 @@ from metarfft_core.system import places
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status.
+    """Run the command.
 
-    0, 1 where a run or the system (a full disk) failed, 2 for a user's error.
+    Args:
+        arguments: The command line without the program's name; that of the process if not given.
+
+    Returns:
+        The exit status. It is 0 for success, 1 if a run or the system failed (such as a full disk),
+        and 2 for a user's error.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -38,14 +43,14 @@ def _fail(error: object, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says a user's error in one line, as the commands do."""
+    """Reports a user's error in one line, as the commands do."""
 
     def error(self, message: str):
         self.exit(_fail(f"{message} ({self.prog} --help says more)", 2))
 
 
 def _whole(least: int) -> Callable[[str], int]:
-    """Read an option that is a whole number from `least`."""
+    """Make a reader of an option that is a whole number of at least `least`."""
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < least:
             raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got {text!r}")
@@ -55,7 +60,7 @@ def _whole(least: int) -> Callable[[str], int]:
 
 
 def _path(text: str) -> Path:
-    """Read an option that is a path: whole, for processes that work in other folders."""
+    """Read an option that is a path, and make it absolute for processes in other folders."""
     try:
         return places.absolute(text)
     except ValueError as error:
@@ -63,7 +68,7 @@ def _path(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    """Read an option that is a folder to write to, which need not be there."""
+    """Read an option that is a folder to write to, which need not exist."""
     path = _path(text)
     for part in (path, *path.parents):
         if os.path.exists(part) and not os.path.isdir(part):
@@ -95,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add("gallery", _gallery, "write docs/tasks.md, the page that shows every task")
     check = add("check", _check, "check the tasks that a file of yours declares, or all tasks")
     check.add_argument("file", nargs="?", type=_path, metavar="FILE.py",
-                       help="it is run to be read; without it the kit's own tasks are checked")
+                       help="the file is executed; without it the kit's own tasks are checked")
     check.add_argument("--lengths", type=_whole(1), nargs="+", metavar="N",
                        help="in the units of the tasks (a few from 1 to 30)")
     check.add_argument("--samples", type=_whole(1), default=5, help="for each length (%(default)s)")
@@ -115,14 +120,14 @@ def _add_stages(add) -> None:
     planning.add_argument("--processes", type=_whole(1), help="GPUs of the RF-pretraining")
     planning.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB",
                           help="of each GPU (%(default)s)")
-    of_run("fetch", _fetch, "bring the model to this machine, for runs without a network")
+    of_run("fetch", _fetch, "download the model to this machine, for runs without a network")
     of_run("build", _build, "write the corpus of a run")
     looking = of_run("preview", _preview, "show which tokens of a sample are trained on")
     looking.add_argument("--number", type=_whole(0), default=0,
                          help="of the sample, in training order")
     training = of_run("train", _train, "one training of a run; without --task all adaptations")
     training.add_argument("--launch", type=_path, metavar="FILE",
-                          help="a configuration of accelerate's")
+                          help="a configuration file of accelerate")
     for command in (looking, training):
         command.add_argument("--stage", required=True, help="pretrain or adapt")
         command.add_argument("--task", help="of an adaptation")
@@ -132,12 +137,12 @@ def _add_stages(add) -> None:
     of_run("evaluate", _evaluate, "generate and score what a run has not evaluated yet")
     running = of_run("run", _run, "run the numbered notebooks in order, into outputs/<name>")
     running.add_argument("--pretrain-on", type=_path, metavar="FILE",
-                         help="a configuration of accelerate's for RF-pretraining")
+                         help="a configuration file of accelerate for RF-pretraining")
     running.add_argument("--adapt-on", type=_path, metavar="FILE", help="one for the adaptations")
 
 
 def _add_results(add) -> None:
-    """The commands that make something of stored results."""
+    """The commands that use stored results."""
     drawing = add("figures", _figures, "draw the paper's figures and tables, and judge its claims")
     drawing.add_argument("--params", required=True, nargs="+", metavar="FILE",
                          help="the parameter files of the runs that take part")
@@ -151,7 +156,7 @@ def _add_results(add) -> None:
     export.add_argument("--as", required=True, dest="kind",
                         choices=("merged", "lm-eval", "hub", "results"),
                         help="merged weights of an adaptation, a task folder for lm-eval, a data "
-                             "set for the Hub, or what of a run is small enough to be kept")
+                             "set for the Hub, or the results that are small enough to keep")
     export.add_argument("--to", type=_folder, required=True, metavar="DIR")
     for name in ("task", "method"):
         export.add_argument(f"--{name}", help="of the adaptation; of lm-eval's tasks, if not all")
@@ -262,7 +267,7 @@ def _report(options: argparse.Namespace) -> None:
         return
     comparison = compare.compare(options.params, options.against)
     print(report.show(comparison))
-    print(f"\nThe samples that flipped stand beside {report.write(comparison)}")
+    print(f"\nThe samples that flipped are listed beside {report.write(comparison)}")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -274,7 +279,7 @@ def _export(options: argparse.Namespace) -> None:
         with processes.alone(config.folder):
             print(_exported(config, options))
     else:
-        print(_exported(config, options))  # which says what is missing
+        print(_exported(config, options))  # its error says what is missing
 
 
 def _exported(config, options: argparse.Namespace) -> Path:
@@ -308,7 +313,7 @@ def _run(options: argparse.Namespace) -> None:
             os.environ[training.launch_variable(stage)] = str(path)
     corpus.check_context(config)
     params.open_folder(config)
-    # These take seconds to import; a wrong parameter is named before.
+    # These imports take seconds, so wrong parameters are reported first.
     from metarfft_core import runner
     from metarfft_core.analysis import verify
 
@@ -318,6 +323,6 @@ def _run(options: argparse.Namespace) -> None:
         raise RuntimeError("the check after the run failed: " + "; ".join(problems))
     print("\nChecked: every held-out loss fell, all weights changed, and every accuracy follows "
           "from the stored texts.")
-    print(f"The results stand in {figures.parent}:")
+    print(f"The results are in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")

@@ -1,13 +1,16 @@
 """Runs the numbered notebooks in order, headlessly, and checks that each one really ran.
 
-A notebook that ran through with the same parameters and the same code, and whose files are all
-still there, is skipped. Which these are stands beside the executed notebook, in a .json of its
-name: all of the run's results that were there when it ended and are no other notebook's, with their
-hashes. Where a file is missing or changed its notebook runs again, and with it the later ones where
-another file came of it. To make a record reads each new file once, at about a gigabyte a second; to
-check one looks at sizes and times, and reads only what differs in them.
+A notebook is skipped if it finished before with the same parameters and code, and if all its files
+are still there. Its files are listed with their hashes in a .json of its name, beside the executed
+notebook: all results of the run that existed when it ended and belong to no other notebook. If a
+file is missing or changed, its notebook runs again. If that makes a different file, the later
+notebooks run again too.
 
-Papermill is driven from Python because only there it merges the outputs of a progress log into one.
+Making a record reads each new file once, at about a gigabyte a second. Checking a record compares
+sizes and times, and reads a file again only if its time differs.
+
+Papermill is called from Python, because only there does it merge the outputs of a progress log into
+one.
 """
 
 import logging
@@ -27,20 +30,26 @@ from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.processes import alone
 
 RESULTS = ("corpus", "pretrain", "adapt", "evaluation", "figures", "paper")
-"""The folders of a run whose files the records name."""
+"""The folders of a run whose files are recorded."""
 
 NOTEBOOKS = places.ROOT / "notebooks"
 
 
 class NotebookError(RuntimeError):
-    """A notebook failed, or did not run to its end."""
+    """A notebook failed or did not run to its end."""
 
 
 def run(config: params.Params) -> Path:
-    """Run every notebook with the parameters of `config`; returns the folder of the figures.
+    """Run every notebook with the parameters of `config`.
 
-    Raises ParamsError where the run's folder holds another run, NotebookError where a notebook
-    failed or left a cell out; the executed notebooks stay in <folder>/notebooks either way.
+    The executed notebooks stay in <folder>/notebooks, even after an error.
+
+    Returns:
+        The folder of the figures.
+
+    Raises:
+        ParamsError: The run's folder holds another run.
+        NotebookError: A notebook failed or left out a cell.
     """
     folder = params.open_folder(config)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
@@ -66,7 +75,7 @@ def run(config: params.Params) -> Path:
 
 
 class _Records:
-    """What each notebook of a run left, as the .json beside it says."""
+    """The files that each notebook of a run made, as recorded in the .json beside it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -74,21 +83,21 @@ class _Records:
             path.stem: read_json(path) for path in (folder / "notebooks").glob("[0-9]*.json")}
 
     def lost(self, name: str) -> Path | None:
-        """The first file of a notebook that is missing or changed; its record, where that is."""
+        """The first file of a notebook that is missing or changed, or its record if missing."""
         if name not in self.files:
             return self._path(name)
         return next((self.folder / file for file, about in self.files[name].items()
                      if not _same(self.folder / file, about)), None)
 
     def write(self, name: str) -> bool:
-        """Record what a notebook left; returns whether that is other than it once was."""
+        """Record the files of a notebook; returns whether they differ from an earlier record."""
         before = self.files.pop(name, None)
         kept = {file for files in self.files.values() for file, about in files.items()
                 if _same(self.folder / file, about)}
         found = {path.relative_to(self.folder).as_posix(): path for path in _results(self.folder)}
         self.files[name] = {file: _stamp(path) for file, path in found.items() if file not in kept}
         for other, files in self.files.items():
-            # What another notebook made and this one wrote anew is this one's now.
+            # A file of another notebook that this one wrote again now belongs to this one.
             left = {file: about for file, about in files.items()
                     if other == name or file not in self.files[name]}
             if other == name or left != files:
@@ -101,7 +110,7 @@ class _Records:
 
 
 def _results(folder: Path) -> list[Path]:
-    """The files of a run that are results: no locks, checkpoints, starts of PiSSA or trackers."""
+    """The result files of a run, without locks, checkpoints, PiSSA starts and tracker logs."""
     return [path for part in RESULTS for path in sorted((folder / part).rglob("*"))
             if path.is_file() and not any(
                 name.startswith((".", "pissa-")) or name in ("checkpoints", "tensorboard")
@@ -114,7 +123,7 @@ def _stamp(path: Path) -> dict:
 
 
 def _same(path: Path, about: dict) -> bool:
-    """Whether a file is there and is the one that was recorded."""
+    """Whether a file exists and is the one that was recorded."""
     if not path.is_file() or path.stat().st_size != about["size"]:
         return False
     return path.stat().st_mtime_ns == about["mtime_ns"] or sha256(path) == about["sha256"]
@@ -125,7 +134,7 @@ def _hashes(files: dict[str, dict]) -> dict[str, str]:
 
 
 class ThisPython(AsyncKernelManager):
-    """Starts kernels from this interpreter, whatever kernel is installed as python3."""
+    """Starts kernels with this interpreter, whatever kernel is installed as python3."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -147,10 +156,10 @@ def _execute(source: Path, output: Path, config: params.Params) -> None:
 
 
 def unfinished(notebook: nbformat.NotebookNode) -> list[str]:
-    """What speaks against a complete run: cells that failed, were left out or are pending.
+    """List the cells that show an incomplete run: they failed, were left out or are pending.
 
-    A `sys.exit(0)` in a cell, or a kernel that was killed, can leave the following cells out
-    while papermill reports success.
+    After a `sys.exit(0)` in a cell, or if the kernel is killed, papermill may skip the following
+    cells and still report success.
     """
     problems = []
     for number, cell in enumerate(notebook.cells, start=1):
@@ -167,12 +176,12 @@ def unfinished(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def is_finished(source: Path, output: Path, config: params.Params) -> bool:
-    """Did `output` run to its end, with these parameters and the present code of `source`?"""
+    """Whether `output` ran to its end with these parameters and the current code of `source`."""
     if not output.exists():
         return False
     try:
         before = nbformat.read(output, as_version=4)
-    except (ValueError, nbformat.ValidationError):  # cut off by a kill
+    except (ValueError, nbformat.ValidationError):  # truncated, because a run was killed
         return False
     given = before.metadata.get("papermill", {}).get("parameters") or {}
     try:
@@ -184,6 +193,6 @@ def is_finished(source: Path, output: Path, config: params.Params) -> bool:
 
 
 def _code(notebook: nbformat.NotebookNode) -> list[str]:
-    """The code of a notebook, without the cell in which papermill sets the parameters."""
+    """The code cells of a notebook, without the cell in which papermill sets the parameters."""
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"
             and "injected-parameters" not in cell.metadata.get("tags", [])]

@@ -47,6 +47,6 @@ def test_a_comment_above_a_field_and_one_over_several_lines_are_read():
     """A meaning may stand above its field, on several lines, or beside it."""
     found = {name: text for section in SECTIONS for name, text in
              reference.meanings(section).items()}
-    assert found["steps"] == "optimizer steps, at the most"
-    assert found["equal"].startswith("What the methods have in common. `samples`:")
+    assert found["steps"] == "the maximum number of optimizer steps"
+    assert found["equal"].startswith("What is equal for all methods. `samples`:")
     assert found["equal"].endswith("the other methods repeat their samples.")

@@ -269,12 +269,12 @@ def test_a_seed_that_the_libraries_refuse_is_refused_at_once():
         numpy.random.seed(2**32)
 
 
-def test_early_stopping_needs_a_checkpoint_at_every_look():
-    """A checkpoint interval that misses looks is refused where training stops early."""
+def test_early_stopping_needs_a_checkpoint_at_every_validation():
+    """With early stopping, a checkpoint interval that misses a validation is refused."""
     values = changed("pretraining.early_stopping_patience", 2)
     values["pretraining"] |= {"evaluate_every": 6, "save_every": 4}
-    assert refused(values) == ("pretraining: early stopping needs a checkpoint at every look: "
-                               "save_every 4 does not divide evaluate_every 6")
+    assert refused(values) == ("pretraining: early stopping needs a checkpoint at every "
+                               "validation: save_every 4 does not divide evaluate_every 6")
     values["pretraining"]["save_every"] = 3
     params.check(values)
 
@@ -518,7 +518,7 @@ def test_counterfactual_and_1shot_cells_follow_the_trained_ones():
 
 @pytest.mark.parametrize(("values", "message"), [
     (further(tasks=["lc_258"]), "adaptation.further.0.tasks: expected tasks of corpus"),
-    (further(), "task lc_2544, method meta_rfft, seed 0 stands there twice"),
+    (further(), "task lc_2544, method meta_rfft, seed 0 is given twice"),
     (further(metods=["direct"]), "did you mean methods?"),
     (plain("evaluation.counterfactual", ["meta_rfft_nl"]), "expected methods that are trained"),
     (plain("evaluation.api", [{"name": "direct", "model": "x", "base_url": "http://y"}]),

@@ -23,10 +23,10 @@ def refused(folder, text):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("a: 1\nb: 2\na: 3", ", line 3: a: this key stands there twice, the first time in line 1"),
-    ("a:\n  b: {c: 1, 'c': 1}", ", line 2: a.b.c: this key stands there twice"),
-    ("a: [{b: 1}, {b: 1, b: 2}]", ", line 1: a.1.b: this key stands there twice"),
-    ("<<: {a: 1}\n<<: {b: 1}", ", line 2: <<: this key stands there twice")])
+    ("a: 1\nb: 2\na: 3", ", line 3: a: this key is given twice, the first time in line 1"),
+    ("a:\n  b: {c: 1, 'c': 1}", ", line 2: a.b.c: this key is given twice"),
+    ("a: [{b: 1}, {b: 1, b: 2}]", ", line 1: a.1.b: this key is given twice"),
+    ("<<: {a: 1}\n<<: {b: 1}", ", line 2: <<: this key is given twice")])
 def test_a_key_that_stands_twice_is_refused(tmp_path, text, said):
     """The key is named with both lines, however deep it lies."""
     assert refused(tmp_path, text).startswith(said)

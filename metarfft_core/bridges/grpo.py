@@ -1,7 +1,7 @@
-"""Reinforcement learning on the outcome, with trl's GRPOTrainer (the paper's Section on it).
+"""Outcome-based reinforcement learning with trl's GRPOTrainer (the paper's section on it).
 
-The paper trains with PPO; trl has no PPO any more, and GRPO takes the same reward: 1 where the
-final answer is right, else 0.
+The paper trains with PPO, which trl no longer has. GRPO uses the same reward: 1 if the final answer
+is right, else 0.
 """
 
 from metarfft_core import corpus, scoring
@@ -9,10 +9,12 @@ from metarfft_core.params import Params
 
 
 def reward(completions: list, gold_answer: list[str], **_) -> list[float]:
-    """1.0 for each completion whose final answer is right, by the kit's own scoring, else 0.0.
+    """Reward completions: 1.0 if the kit's scoring calls the final answer right, else 0.0.
 
-    A completion is a text, or a conversation whose last message is the model's. `gold_answer` and
-    what else trl passes are the columns of the data set, one value for each completion.
+    Args:
+        completions: Texts, or conversations whose last message is the model's.
+        gold_answer: The column of the data set, one value per completion.
+        **_: The other columns, which trl passes too.
     """
     texts = [one if isinstance(one, str) else one[-1]["content"] for one in completions]
     return [float(scoring.score(text, "stop", gold)[1] == "right")
@@ -21,11 +23,21 @@ def reward(completions: list, gold_answer: list[str], **_) -> list[float]:
 
 def prompts(config: Params, format: str = "rfft", task: str | None = None,
             split: str = "adaptation"):
-    """The prompts of a split of the corpus, as a `datasets.Dataset` for GRPOTrainer.
+    """The prompts of a split of the corpus, for GRPOTrainer.
 
-    Columns: prompt (a conversation of one user message, so that trl puts it into the model's chat
-    template as the kit does), gold_answer (a Python literal), task, length, index. Raises
-    ParamsError as `corpus.files` does.
+    Args:
+        config: The parameters of the run.
+        format: The format of the samples.
+        task: The task's id or name; all tasks if not given.
+        split: The name of the split.
+
+    Returns:
+        A `datasets.Dataset` with the columns prompt (a conversation of one user message, so that
+        trl applies the model's chat template as the kit does), gold_answer (a Python literal),
+        task, length and index.
+
+    Raises:
+        ParamsError: As `corpus.files` does.
     """
     from datasets import Dataset
 

@@ -1,4 +1,4 @@
-"""The evaluation samples of a run as a data set of the Hub's form (the paper's Section 4).
+"""The evaluation samples of a run as a data set in the format of the Hub (the paper's Section 4).
 
 The folder holds the Parquet files of the corpus, a configuration for each split and format, the
 manifest and a data set card: `datasets.load_dataset(folder, "evaluation-rfft")` opens it, and
@@ -15,10 +15,10 @@ from metarfft_core.system import files
 
 
 def write(config: Params, folder: Path) -> Path:
-    """Write the evaluation splits of a built corpus to a new folder; returns it.
+    """Write the evaluation splits of a built corpus to a new folder; returns the folder.
 
-    Raises ParamsError where the corpus is not built or a file of it is damaged, or where `folder`
-    is not empty.
+    Raises:
+        ParamsError: The corpus is not built, one of its files is damaged, or `folder` is not empty.
     """
     folder, source = Path(folder).resolve(), config.folder / "corpus"
     manifest = _evaluation_part(card.read_manifest(config))
@@ -36,7 +36,7 @@ def write(config: Params, folder: Path) -> Path:
 
 
 def _evaluation_part(manifest: dict) -> dict:
-    """The manifest of the corpus without the splits that are trained or validated on."""
+    """The manifest of the corpus without the splits for training and validation."""
     def kept(values: dict) -> dict:
         return {key: value for key, value in values.items()
                 if key.split("/")[0].startswith("evaluation")}

@@ -1,13 +1,14 @@
-"""The evaluation of a run as tasks of the LM Evaluation Harness (lm-eval), for any backend of it.
+"""The evaluation of a run as tasks of the LM Evaluation Harness (lm-eval), for all its backends.
 
     <folder>/<method>/<task>.yaml       the task metarfft_<method>_<task>
     <folder>/<method>/<task>.parquet    its samples
 
-The prompts, the greedy decoding until the end token and the scoring are the kit's own; the folder
-holds no code, but its tasks name a function of this module. What the harness cannot do: it has one
-decoding limit for a task, where the kit has one for each sample, and it does not say whether an
-output was cut. So an output that runs past its own limit and still ends in the right answer is
-right there, and "cut" here.
+The prompts, the greedy decoding until the end token and the scoring are the kit's own. The folder
+contains no code, but its tasks name a function of this module.
+
+The harness has one decoding limit per task, while the kit has one per sample, and the harness does
+not report whether an output was cut. An output that exceeds its own limit and still ends in the
+right answer therefore counts as right in the harness, but as "cut" in the kit.
 """
 
 from collections.abc import Collection
@@ -24,25 +25,32 @@ from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.tasks import id_of
 
 COLUMNS = ("task", "length", "index", "prompt", "gold_answer", "limit")
-"""What a sample of a task holds; `limit` is the kit's own decoding limit, in tokens."""
+"""The columns of a task's samples; `limit` is the kit's own decoding limit, in tokens."""
 
 _SCORING = "process_results: !function metarfft_core.bridges.lm_eval.process_results\n"
 
 
 def process_results(doc: dict, results: list[str]) -> dict[str, float]:
-    """What lm-eval calls for each sample: `acc` is 1.0 where the kit calls the output right."""
+    """Score one sample for lm-eval: `acc` is 1.0 if the kit calls the output right, else 0.0."""
     _, outcome = scoring.score(results[0] or "", "stop", doc["gold_answer"])
     return {"acc": float(outcome == "right")}
 
 
 def write(config: Params, folder: Path, methods: Collection[str] = (),
           tasks: Collection[str] = ()) -> Path:
-    """Write what `config` evaluates, or `methods` and `tasks` of it, to a new folder; returns it.
+    """Write the evaluation of a run, or a part of it, to a new folder; returns the folder.
 
-    `tasks` are ids or names; the folder holds ids.
-    Two methods of one format have the same prompts: their tasks differ in name alone. Raises
-    ParamsError where the run evaluates no such method or task, its corpus is not built, `folder`
-    is not empty, or one decoding limit does not do for all samples of a task.
+    Two methods with the same format have the same prompts, so their tasks differ only in name.
+
+    Args:
+        config: The parameters of the run.
+        folder: The folder to write, which must be new or empty.
+        methods: The methods to write; all if empty.
+        tasks: The ids or names of the tasks to write; all if empty. The folder uses ids.
+
+    Raises:
+        ParamsError: The run does not evaluate such a method or task, its corpus is not built,
+            `folder` is not empty, or no single decoding limit suits all samples of a task.
     """
     cells = list(dict.fromkeys((method, task) for method, task, _ in config.cells
                                if method in METHODS))
@@ -62,7 +70,7 @@ def write(config: Params, folder: Path, methods: Collection[str] = (),
 
 
 def _write_task(config: Params, method: str, task: str, folder: Path, final: Path) -> None:
-    """Write samples and YAML of one task into `folder`, which is to be called `final`."""
+    """Write the samples and YAML of one task into `folder`, which is later renamed to `final`."""
     rows = evaluation.plan(config, method, task)
     values = _config(config, method, task, _limit(config, method, task, rows),
                      str(final / f"{task}.parquet"))
@@ -73,9 +81,9 @@ def _write_task(config: Params, method: str, task: str, folder: Path, final: Pat
 
 
 def _limit(config: Params, method: str, task: str, rows: list[dict]) -> int:
-    """The decoding limit of a task: the longest of its samples, so far as the context allows it.
+    """The decoding limit of a task: the largest of its samples' limits that the context allows.
 
-    The harness cuts the beginning of a prompt that does not fit the context beside the limit.
+    The harness cuts the beginning of a prompt if prompt and limit exceed the context together.
     """
     room = config.model.context - max(row["prompt_tokens"] for row in rows)
     needed = max(row["gold_tokens"] for row in rows)
@@ -86,9 +94,9 @@ def _limit(config: Params, method: str, task: str, rows: list[dict]) -> int:
 
 
 def _config(config: Params, method: str, task: str, limit: int, data: str) -> dict[str, Any]:
-    """A task of lm-eval, but for the function that scores it.
+    """The configuration of an lm-eval task, without the function that scores it.
 
-    A repetition penalty of 1 is said because the models' own generation configs may hold another.
+    It sets the repetition penalty to 1, because a model's generation config may set another.
     """
     return {
         "task": f"metarfft_{method}_{task}",

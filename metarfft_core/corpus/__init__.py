@@ -1,10 +1,10 @@
 """The data of a run: seeded samples in Parquet files, with a manifest and a card.
 
-    splits.py    the splits of a corpus, and where their files lie
-    meter.py     the tokens that samples take; what exceeds the context is refused
+    splits.py    the splits of a corpus, and the paths of their files
+    meter.py     counts the tokens of samples; refuses those that exceed the context
     builder.py   writes the shards
-    manifest.py  what a corpus was made of and by what, with the hash of every file
-    card.py      its README, also for the Hub
+    manifest.py  records what a corpus was made from, and the hash of every file
+    card.py      writes its README, also for the Hub
 """
 
 from metarfft_core.corpus.builder import TRIES, build

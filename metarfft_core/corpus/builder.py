@@ -1,16 +1,17 @@
-"""The data of a run: seeded samples in Parquet files (the paper's Section 3 and Appendix A).
+"""Builds the data of a run: seeded samples in Parquet files (the paper's Section 3, Appendix A).
 
-    corpus/<split>/<format>/<task>.parquet    sorted by length and index
+    corpus/<split>/<format>/<task>.parquet        sorted by length and index
     corpus/in_context/rfft/synthetic-*.parquet    sorted by length and number of the rule
-    corpus/manifest.json, README.md           written last: a corpus without them is not finished
+    corpus/manifest.json, README.md               written last; without them a corpus is unfinished
 
-The optional split `in_context` puts an exemplar before each question and adds synthetic rules.
-Two more hold out the evaluation's instances with an exemplar (`evaluation_1shot`) and instances of
-the tasks' counterfactual rules (`evaluation_counterfactual`), where a run evaluates them.
-A sample depends on its seed, split, task, length and index alone, so the files are the same bytes
-whatever the number of workers. Inputs that a model was trained on are kept out of the held-out
-splits wherever a task has enough instances; the rest is counted. No sample takes more tokens
-than the model's context.
+The optional split `in_context` puts an exemplar before each question and adds synthetic rules. If a
+run evaluates them, two more held-out splits hold the evaluation's instances with an exemplar
+(`evaluation_1shot`) and instances of the tasks' counterfactual rules (`evaluation_counterfactual`).
+
+A sample depends only on its seed, split, task, length and index, so the files have the same bytes
+for any number of workers. If a task has enough instances, the held-out splits contain no inputs
+that a model was trained on; the overlaps that remain are counted. No sample takes more tokens than
+the model's context.
 """
 
 import json
@@ -50,17 +51,22 @@ from metarfft_core.system.processes import alone
 from metarfft_core.tasks import Instance, Task, synthetic
 
 TRIES = 20
-"""A held-out length is drawn at most this often for each of its samples in search of new inputs."""
+"""The most draws per held-out sample in the search for new inputs."""
 
-_COUNTED = 20  # samples of each length whose tokens go into the manifest's mean and maximum
+_COUNTED = 20  # samples of each length that the manifest's mean and maximum of tokens are from
 _REPORT_SECONDS = 5
 def build(config: Params) -> Path:
-    """Write the corpus of a run, in `config.corpus.workers` processes; returns its folder.
+    """Write the corpus of a run, in `config.corpus.workers` processes.
 
-    A finished corpus is left as it is, an interrupted build goes on with the shards that lack.
-    As the processes are spawned, a script that calls this needs the usual `__name__` guard.
-    Raises ParamsError where a sample does not fit the model's context, the model is not there,
-    or the folder cannot be written or holds another run.
+    A finished corpus stays as it is; an interrupted build resumes with the missing shards. Because
+    the processes are spawned, a script that calls this needs the usual `__name__` guard.
+
+    Returns:
+        The folder of the corpus.
+
+    Raises:
+        ParamsError: A sample does not fit the model's context, the model does not exist, or the
+            folder cannot be written or holds another run.
     """
     folder = config.folder / "corpus"
     if _finished(config, folder):
@@ -68,13 +74,13 @@ def build(config: Params) -> Path:
     check_context(config)
     open_folder(config)
     with alone(folder):
-        if not _finished(config, folder):  # another process may have done it while this one waited
+        if not _finished(config, folder):  # another process may have made it while this one waited
             _make(config, folder)
     return folder
 
 
 def _make(config: Params, folder: Path) -> None:
-    """Make what lacks of a corpus, in a folder that no other process works in."""
+    """Make the missing files of a corpus, in a folder that no other process works in."""
     for place in folder.glob("*/*"):
         remove_leftovers(place)
     lost = lost_files(folder)
@@ -88,7 +94,7 @@ def _make(config: Params, folder: Path) -> None:
 
 
 def _finished(config: Params, folder: Path) -> bool:
-    """Whether the corpus is there, every shard with its hash."""
+    """Whether the corpus is complete and every shard has its recorded hash."""
     path = folder / "manifest.json"
     if not path.exists():
         return False
@@ -99,7 +105,7 @@ def _finished(config: Params, folder: Path) -> bool:
 
 
 def _write_shards(config: Params) -> None:
-    """Write the shards that lack, a task at a time in each worker, and report the progress."""
+    """Write the missing shards and report progress; each worker does one task at a time."""
     every = dict.fromkeys(_base(name) for split in all_splits(config).values()
                           for name in split.shards)
     progress = _Progress(config)
@@ -113,8 +119,8 @@ def _write_shards(config: Params) -> None:
 
 
 def _start_worker() -> None:
-    """End this worker as soon as its parent is gone, however that ended."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
+    """Make this worker end as soon as its parent ends, for whatever reason."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers already run in parallel
 
     def follow() -> None:
         parent_process().join()
@@ -124,7 +130,7 @@ def _start_worker() -> None:
 
 
 class _Progress:
-    """Says now and then how far the build is."""
+    """Reports from time to time how far the build is."""
 
     def __init__(self, config: Params):
         self.shards = sum(len(split.shards) * len(split.formats)
@@ -133,7 +139,13 @@ class _Progress:
         self.start = self.said = time.monotonic()
 
     def add(self, found: int, written: int, samples: int) -> None:
-        """Count a finished task: shards that were there, shards written, samples in these."""
+        """Count a finished task.
+
+        Args:
+            found: The number of shards that existed before.
+            written: The number of shards written.
+            samples: The number of samples in the shards written.
+        """
         self.found += found
         self.written += written
         self.samples += samples
@@ -148,15 +160,16 @@ class _Progress:
 
 
 def _base(shard: str) -> str:
-    """The shard that a worker writes together with this one: of a counterfactual, its task's."""
+    """The shard whose worker also writes this one; a counterfactual goes with its task."""
     task = tasks.find(shard)
     return task.base.id if task else shard
 
 
 def _write_task(config: Params, base: str) -> tuple[int, int, int]:
-    """Write what lacks of a task and its counterfactual, or of a part of the synthetic rules.
+    """Write the missing shards of a task and its counterfactual, or of a part of synthetic rules.
 
-    Returns the shards found, the shards written and the samples in those.
+    Returns:
+        The numbers of shards found, of shards written, and of samples in the shards written.
     """
     found = written = samples = 0
     every = [(name, split, held) for name, split in all_splits(config).items()
@@ -175,7 +188,7 @@ def _write_task(config: Params, base: str) -> tuple[int, int, int]:
 
 
 def _whole(path: Path) -> bool:
-    """Whether a shard is there to its end, where its statistics stand."""
+    """Whether a shard is complete, that is, has the statistics that are written last."""
     try:
         return b"metarfft" in (pq.read_metadata(path).metadata or {})
     except (OSError, pa.ArrowInvalid):
@@ -183,7 +196,7 @@ def _whole(path: Path) -> bool:
 
 
 def _write_split(config: Params, name: str, task: Task, paths: dict[str, Path]) -> int:
-    """Write the shards of a task in a split, one for each format; returns the samples written.
+    """Write the shards of a task in a split, one per format; returns the number of samples written.
 
     A length that does not fit is left out of every format, so that the formats can be compared.
     """
@@ -217,9 +230,9 @@ def _write_split(config: Params, name: str, task: Task, paths: dict[str, Path]) 
 
 
 def _write_synthetic(config: Params, part: int, path: Path) -> int:
-    """Write a shard of synthetic rules; returns the samples written.
+    """Write a shard of synthetic rules; returns the number of samples written.
 
-    A sample that does not fit the context is left out, and counted.
+    A sample that does not fit the context is left out and counted.
     """
     meter, split = Meter(config), all_splits(config)["in_context"]
     first, wanted = part * RULES_IN_SHARD, config.corpus.in_context.synthetic_samples
@@ -245,7 +258,7 @@ def _write_synthetic(config: Params, part: int, path: Path) -> int:
 
 
 def _trained_inputs(config: Params, split: Split, task: Task) -> set[str]:
-    """The inputs, as text, that the shard of the split's training data holds (any length)."""
+    """The inputs, as text and of any length, in the training data that the split must avoid."""
     if split.trained is None:
         return set()
     format = all_splits(config)[split.trained].formats[0]
@@ -255,10 +268,14 @@ def _trained_inputs(config: Params, split: Split, task: Task) -> set[str]:
 
 def _draw(config: Params, name: str, task: Task, length: int,
           trained: set[str]) -> tuple[list[Instance], int]:
-    """The instances of one length by ascending index, and how many draws were skipped for them.
+    """Draw the instances of one length.
 
-    Training data is taken as drawn. A held-out split skips inputs that are in the training data
-    or occurred before; where TRIES do not yield enough, the first of those skipped fill it up.
+    Training data is taken as drawn. A held-out split skips inputs that are in the training data or
+    were drawn before. If TRIES draws per sample are not enough, the first skipped instances fill
+    the rest.
+
+    Returns:
+        The instances, sorted by index, and the number of draws that were skipped.
     """
     split = all_splits(config)[name]
     wanted = split.samples.samples_per_length
@@ -286,7 +303,7 @@ def _row(config: Params, split: Split, task: Task, instance: Instance, format: s
 
 
 def _first_excess(meter: Meter, rows: dict[str, list[dict]]) -> int | None:
-    """The tokens of the first sample that exceeds the context."""
+    """The number of tokens of the first sample that exceeds the context; None if all fit."""
     excesses = (meter.excess(row["prompt"], row["completion"])
                 for format in rows for row in rows[format])
     return next(filter(None, excesses), None)
@@ -300,13 +317,13 @@ def _count(rows: list[dict], trained: set[str], skipped: int) -> dict[str, int]:
 
 @contextmanager
 def _open_shard(path: Path, meter: Meter) -> Iterator["_ShardWriter"]:
-    """A writer of the shard `path`, which appears when the block ends well."""
+    """Yield a writer of the shard `path`; the file appears if the block succeeds."""
     with whole(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as file:
         yield _ShardWriter(file, meter)
 
 
 class _ShardWriter:
-    """Writes one shard, a length at a time, and the shard's statistics into its metadata."""
+    """Writes one shard, one length at a time, with the shard's statistics in its metadata."""
 
     def __init__(self, file: pq.ParquetWriter, meter: Meter):
         self.file = file

@@ -1,7 +1,7 @@
-"""The data set card of a corpus (the paper's Section 3 and Appendix A): what is in it, counted.
+"""The data set card of a corpus (the paper's Section 3 and Appendix A): its contents in numbers.
 
-The card is corpus/README.md. Its front matter makes the corpus folder a data set of the Hub's
-form: `datasets.load_dataset(folder, "evaluation-rfft")` opens one split in one format.
+The card is corpus/README.md. Its front matter makes the corpus folder a data set in the format of
+the Hub: `datasets.load_dataset(folder, "evaluation-rfft")` opens one split in one format.
 """
 
 import re
@@ -30,7 +30,7 @@ COLUMNS = {
     "inputs": "The rule's arguments by name: a dict as a Python literal (`ast.literal_eval`).",
     "answer": "What the rule returns on them, as a Python literal.",
 }
-"""What each column of the corpus holds."""
+"""The contents of each column of the corpus."""
 
 SPLITS = {
     "pretrain": ("train", "Pre-training tasks, for RF-pretraining."),
@@ -45,7 +45,7 @@ SPLITS = {
     "in_context": ("train", "Pre-training tasks and synthetic rules, each prompt with a worked "
                             "exemplar of the same rule before its question."),
 }
-"""The split that the Hub calls each of ours, and what it is for."""
+"""For each split of ours, its name on the Hub and its purpose."""
 
 _SYNTHETIC = "synthetic rules"
 
@@ -90,9 +90,10 @@ _CITATION = """## Citation
 
 
 def write(config: Params) -> Path:
-    """Write the card of a built corpus, whole; returns its path.
+    """Write the card of a built corpus; returns its path.
 
-    Raises ParamsError where the corpus has no manifest.
+    Raises:
+        ParamsError: The corpus is not built.
     """
     folder = config.folder / "corpus"
     write_whole(folder / "README.md", text(config, read_manifest(config)))
@@ -100,7 +101,11 @@ def write(config: Params) -> Path:
 
 
 def read_manifest(config: Params) -> dict:
-    """The manifest of a run's corpus; ParamsError where the corpus is not built."""
+    """Read the manifest of a run's corpus.
+
+    Raises:
+        ParamsError: The corpus is not built.
+    """
     path = config.folder / "corpus" / "manifest.json"
     if not path.exists():
         raise ParamsError(f"the corpus of run {config.name} is not built: there is no {path}")
@@ -108,7 +113,12 @@ def read_manifest(config: Params) -> dict:
 
 
 def text(config: Params, manifest: dict) -> str:
-    """The card of the splits that stand in `manifest`: all of the corpus's, or some of them."""
+    """The text of the card.
+
+    Args:
+        config: The parameters of the run.
+        manifest: The corpus's manifest, with all splits or some of them; the card covers these.
+    """
     folder = config.folder / "corpus"
     parts = [_front_matter(manifest), _introduction(config, manifest), _columns(),
              _splits(manifest), _MAKING, _TASKS,
@@ -123,7 +133,7 @@ def _formats(manifest: dict, split: str) -> list[str]:
 
 
 def _configurations(manifest: dict) -> list[tuple[str, str, list[dict]]]:
-    """Each split in each of its formats, with what the manifest says of its shards."""
+    """(split, format, the manifest's entries of its shards) for each split and format."""
     return [(split, format, [found for path, found in manifest["shards"].items()
                              if path.startswith(f"{split}/{format}/")])
             for split in manifest["counts"] for format in _formats(manifest, split)]
@@ -188,7 +198,7 @@ def _splits(manifest: dict) -> str:
 
 
 def _tokens(shards: list[dict]) -> str:
-    """Mean and maximum over shards, each mean weighted by the shard's samples."""
+    """The mean (weighted by each shard's samples) and maximum of tokens over shards."""
     samples = sum(shard["rows"] for shard in shards)
     if not samples:
         return "-"
@@ -197,7 +207,7 @@ def _tokens(shards: list[dict]) -> str:
 
 
 def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
-    """A table of the tasks of a split: how many samples, how different, how long."""
+    """A table of the tasks of a split: the number, diversity and length of their samples."""
     groups: dict[str, list[str]] = {}
     for shard in manifest["counts"][split]:
         label = _SYNTHETIC if shard.startswith(SYNTHETIC) else tasks.label(shard)
@@ -221,7 +231,7 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
 
 
 def _counts(parts: list[dict]) -> list[str]:
-    """Samples by length, duplicates and overlaps over parts of the manifest's counts."""
+    """Samples by length, duplicates and overlaps, summed over parts of the manifest's counts."""
     samples, duplicates, overlaps = Counter(), 0, 0
     for length, count in ((length, count) for part in parts for length, count in part.items()):
         samples[int(length)] += count["samples"]
@@ -231,7 +241,7 @@ def _counts(parts: list[dict]) -> list[str]:
 
 
 def _ranges(samples: dict[int, int]) -> str:
-    """Samples by length in few words: {1: 300, 2: 300, 5: 8} as "1-2: 300 each; 5: 8"."""
+    """Summarise samples by length: {1: 300, 2: 300, 5: 8} is "1-2: 300 each; 5: 8"."""
     runs: list[list[int]] = []
     for length, count in sorted(samples.items()):
         if runs and runs[-1][1:] == [length - 1, count]:
@@ -243,7 +253,7 @@ def _ranges(samples: dict[int, int]) -> str:
 
 
 def _answers(paths: list[Path]) -> list[str]:
-    """Shares of the commonest answer and, where every answer is a truth value, of yes."""
+    """The shares of the commonest answer and, if all answers are truth values, of yes."""
     answers = Counter()
     for path in paths:
         answers.update(pq.read_table(path, columns=["answer"],

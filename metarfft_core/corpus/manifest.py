@@ -1,4 +1,4 @@
-"""The manifest of a corpus: what it was made of and by what, with the hash of every file."""
+"""The manifest of a corpus: what it was made from, by which code, and the hash of every file."""
 
 import json
 from importlib.metadata import version
@@ -22,7 +22,11 @@ from metarfft_core.system.files import (
 
 
 def write_manifest(config: Params, folder: Path) -> None:
-    """Gather the statistics of all shards; refuse a split of which nothing is left."""
+    """Write the manifest from the statistics of all shards.
+
+    Raises:
+        ParamsError: A split has no samples, because every length was left out.
+    """
     splits = all_splits(config)
     rows, counts, left_out, shards = dict.fromkeys(splits, 0), {}, {}, {}
     for name, split in splits.items():
@@ -46,7 +50,7 @@ def write_manifest(config: Params, folder: Path) -> None:
 
 
 def provenance(config: Params) -> dict:
-    """What the manifest says of its making: parameters, versions and the git commit, if any."""
+    """What made a corpus: parameters, versions, and the git commit (None outside git)."""
     return {
         "params_digest": config.digest,
         "params": config.model_dump(),
@@ -57,7 +61,7 @@ def provenance(config: Params) -> dict:
 
 
 def lost_files(folder: Path) -> list[Path] | None:
-    """The shards that are missing or changed, by the manifest; None without a manifest."""
+    """The shards that are missing or differ from the manifest; None without a manifest."""
     path = folder / "manifest.json"
     if not path.exists():
         return None
@@ -66,4 +70,5 @@ def lost_files(folder: Path) -> list[Path] | None:
 
 
 def summary(values: list[int]) -> dict[str, float]:
+    """The mean (to one decimal) and the maximum; both are 0 without values."""
     return {"mean": round(sum(values) / max(len(values), 1), 1), "maximum": max(values, default=0)}

@@ -1,4 +1,4 @@
-"""Counts the tokens that samples take, and refuses those that exceed the model's context."""
+"""Counts the tokens of samples, and refuses samples that exceed the model's context."""
 
 from metarfft_core import formats, tasks
 from metarfft_core.corpus.splits import (
@@ -12,11 +12,11 @@ from metarfft_core.tasks import Instance, Task
 _PROBES = 5  # samples of the longest length that are counted before anything is built
 
 
-_MARGIN = 16  # tokens; far more than a text gains where it meets the chat template
+_MARGIN = 16  # tokens; joining a text to the chat template adds far fewer
 
 
 class Meter:
-    """Counts the tokens that samples take for the run's model."""
+    """Counts the tokens of samples with the tokenizer of the run's model."""
 
     def __init__(self, config: Params):
         self.count = token_counter(config.model.name)
@@ -24,23 +24,26 @@ class Meter:
         self._around = self.count("", "") + _MARGIN
 
     def excess(self, prompt: str, completion: str) -> int | None:
-        """The tokens of a sample that is longer than the context, None for one that fits."""
+        """The number of tokens of a sample that exceeds the context, or None if it fits."""
         if self._around + len((prompt + completion).encode()) <= self.context:
-            return None  # a token is a byte or more
+            return None  # every token takes at least one byte
         tokens = self.count(prompt, completion)
         return tokens if tokens > self.context else None
 
     def refuse(self, split: str, task: Task, length: int, tokens: int) -> ParamsError:
-        """The error for a sample that does not fit."""
+        """Make the error for a sample that does not fit."""
         return ParamsError(f"corpus.{split}: task {task.id} at length {length} takes {tokens} "
                            f"tokens, model.context allows {self.context}")
 
 
 def check_context(config: Params) -> None:
-    """Refuse, before anything is built, a task whose longest samples exceed the model's context.
+    """Check, before anything is built, that the longest samples fit the model's context.
 
-    Counts the first samples of the longest length of every task; the build counts them all.
-    Where a section says `leave_out`, the build leaves such a length out instead.
+    The check counts the first samples of the longest length of every task; the build counts all
+    samples. Sections with `leave_out` are not checked, because the build leaves such lengths out.
+
+    Raises:
+        ParamsError: A sample exceeds the context; the message names its task and length.
     """
     meter = Meter(config)
     for name, split in all_splits(config).items():
@@ -59,7 +62,11 @@ def check_context(config: Params) -> None:
 
 def render(config: Params, split: Split, task: Task, instance: Instance,
             format: str) -> formats.Example:
-    """A sample in the run's wording, with an exemplar where its split has them."""
+    """Render a sample in the run's wording, with an exemplar if its split has exemplars.
+
+    Raises:
+        ParamsError: The task has no exemplar for this sample.
+    """
     if not split.exemplar:
         return formats.render(task, instance, format, config.corpus.wording)
     try:

@@ -1,4 +1,4 @@
-"""The splits of a corpus: their tasks, formats, seeds and files. Nothing is written here."""
+"""The splits of a corpus: their tasks, formats, seeds and files. This module writes nothing."""
 
 import warnings
 from collections.abc import Iterable
@@ -22,30 +22,31 @@ SCHEMA = pa.schema([(name, pa.int64() if name in ("length", "index") else pa.str
 
 
 SYNTHETIC = "synthetic-"
-"""What the names of the shards of synthetic rules begin with."""
+"""The prefix of the names of synthetic rules' shards."""
 
 
 RULES_IN_SHARD = 250  # synthetic rules in a shard
 
 
-SAMPLES_OF_RULE = synthetic.LONGEST // 2  # one of every other length; its neighbours the rest
+# A rule has one sample of every other length; the next rule has the lengths in between.
+SAMPLES_OF_RULE = synthetic.LONGEST // 2
 
 
 class Split(NamedTuple):
-    """What one split of a run holds."""
+    """The contents of one split of a run."""
 
     samples: Held
-    tasks: Samples  # whose tasks it has, and whose `leave_out` holds
-    trained: str | None  # the split whose inputs are kept out of this one
+    tasks: Samples  # the section that sets its tasks and `leave_out`
+    trained: str | None  # the split whose inputs this one avoids
     formats: tuple[str, ...]
-    stream: str  # of its seeds; its section in the parameter file has the same name
-    exemplar: bool = False  # before each question
-    counterfactual: bool = False  # the tasks' changed rules in the place of the tasks
-    synthetic: int = 0  # samples of synthetic rules
+    stream: str  # the stream of its seeds, and the name of its section in the parameter file
+    exemplar: bool = False  # whether an exemplar is before each question
+    counterfactual: bool = False  # whether it has the tasks' changed rules instead of the tasks
+    synthetic: int = 0  # the number of samples of synthetic rules
 
     @property
     def task_ids(self) -> list[str]:
-        """The tasks that it has samples of; some tasks have no counterfactual rule."""
+        """The ids of its tasks; with `counterfactual`, of those that have a changed rule."""
         if not self.counterfactual:
             return self.tasks.tasks
         changed = (tasks.get(task).counterfactual for task in self.tasks.tasks)
@@ -53,13 +54,13 @@ class Split(NamedTuple):
 
     @property
     def shards(self) -> list[str]:
-        """The names of its shards: the tasks, then the parts of the synthetic rules."""
+        """The names of its shards: its tasks, then the parts of the synthetic rules."""
         parts = -(-self.synthetic // (RULES_IN_SHARD * SAMPLES_OF_RULE))
         return [*self.task_ids, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
 
 
 def all_splits(config: Params) -> dict[str, Split]:
-    """The splits, those trained on before those held out."""
+    """The splits of a run by name; each comes after the training split whose inputs it avoids."""
     corpus, evaluation = config.corpus, config.evaluation
     compared = _formats(method for _, method, _ in config.trainings)
     asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
@@ -92,15 +93,25 @@ def _formats(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 def shard_path(config: Params, split: str, format: str, task: str) -> Path:
+    """The path of a shard, whether it is written yet or not."""
     return config.folder / "corpus" / split / format / f"{task}.parquet"
 
 
 def files(config: Params, split: str, format: str, task: str | None = None) -> list[Path]:
-    """The Parquet files of a split in a format: of one task, or of all in the run's order.
+    """The Parquet files of a split in one format, in the run's order.
 
-    In the split `in_context` a part of the synthetic rules counts as a task.
-    Raises ParamsError where the corpus is not built or holds no such split, format or task, or
-    where a file is not the one that was built: a process reads each once to compare its hash.
+    A process reads each file once to compare its hash.
+
+    Args:
+        config: The parameters of the run.
+        split: The name of the split.
+        format: The format of the samples.
+        task: The task's id or name; all tasks if not given. In the split `in_context`, a part of
+            the synthetic rules counts as a task.
+
+    Raises:
+        ParamsError: The corpus is not built or has no such split, format or task, or a file is not
+            the one that was built.
     """
     folder = config.folder / "corpus"
     if not (folder / "manifest.json").exists():
@@ -128,15 +139,25 @@ def _require(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def read(config: Params, split: str, format: str, task: str | None = None):
-    """The samples of a split in a format, as a `datasets.Dataset` in the order of `files`.
+    """Read the samples of a split in one format, in the order of `files`.
 
-    Columns: task, length, index, stream, format, prompt, completion, inputs (the dict of inputs
-    as a Python literal) and answer (the same). Raises ParamsError as `files` does.
+    Args:
+        config: The parameters of the run.
+        split: The name of the split.
+        format: The format of the samples.
+        task: The task's id or name; all tasks if not given.
+
+    Returns:
+        A `datasets.Dataset` with the columns task, length, index, stream, format, prompt,
+        completion, inputs (the dict of inputs, as a Python literal) and answer (also a literal).
+
+    Raises:
+        ParamsError: As `files` does.
     """
-    # In a notebook without ipywidgets, tqdm warns that its bars are plain.
+    # In a notebook without ipywidgets, tqdm warns that it shows plain bars.
     warnings.filterwarnings("ignore", message="IProgress not found")
     from datasets import Dataset
 
-    # Dataset.from_parquet would copy the files into a cache, and fails where none has a row.
+    # Dataset.from_parquet would copy the files into a cache, and fails if no file has a row.
     return Dataset(pa.concat_tables(pq.read_table(path, partitioning=None)
                                     for path in files(config, split, format, task)))

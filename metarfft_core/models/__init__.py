@@ -1,9 +1,9 @@
 """From a model's name to weights, tokens and adapters.
 
-    hub.py            from a name to weights and tokenizer on disk
-    chat.py           prompts and completions as tokens
-    chat_template.py  the date that a template sees is fixed
-    pissa.py          PiSSA starts, adapters, merged weights
+    hub.py            finds or downloads the weights and tokenizer of a name
+    chat.py           turns prompts and completions into tokens
+    chat_template.py  fixes the date that a chat template sees
+    pissa.py          makes PiSSA starts, adapters and merged weights
 """
 
 from metarfft_core.models.chat import (

@@ -1,4 +1,7 @@
-"""From prompts and completions to tokens: the tokenizer and its chat template."""
+"""From prompts and completions to tokens: the tokenizer and its chat template.
+
+Training and generation use the same token ids, made by `encode_prompts` and `encode_completions`.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,10 +16,16 @@ from metarfft_core.system.files import (
 
 
 def load_tokenizer(name: str):
-    """The tokenizer (transformers) of a model's name or folder.
+    """Load the transformers tokenizer of a model.
 
-    A chat template that asks for the date gets a fixed one (see `chat_template`), also wherever
-    the tokenizer is saved: beside every model that is trained.
+    A chat template that asks for the date gets a fixed one (see `chat_template`). The fixed date
+    is also in every saved copy of the tokenizer, beside each trained model.
+
+    Args:
+        name: The model's name or folder, as `resolve` takes it.
+
+    Raises:
+        ParamsError: There is no such model.
     """
     from transformers import AutoTokenizer
 
@@ -31,13 +40,13 @@ def load_tokenizer(name: str):
 
 
 def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
-    """Token ids of each prompt in the chat template, up to where the answer begins."""
+    """Token ids of each prompt in the chat template, up to the start of the answer."""
     texts = [_in_template(tokenizer, prompt) for prompt in prompts]
-    return tokenizer(texts, add_special_tokens=False)["input_ids"]  # the template holds them
+    return tokenizer(texts, add_special_tokens=False)["input_ids"]  # the template has them already
 
 
 def encode_completions(tokenizer, completions: list[str]) -> list[list[int]]:
-    """Token ids of each completion, the end token included."""
+    """Token ids of each completion, including the end token."""
     ids = tokenizer(completions, add_special_tokens=False)["input_ids"]
     return [[*one, tokenizer.eos_token_id] for one in ids]
 
@@ -59,11 +68,18 @@ def _in_template(tokenizer, prompt: str) -> str:
 
 @cache
 def token_counter(name: str) -> Callable[[str, str], int]:
-    """A function of (prompt, completion): the tokens that the sample takes, template included.
+    """Make a function that counts the tokens of a sample, including the chat template.
 
-    It gives len(encode_prompt) + len(encode_completion) without transformers, for prompts that
-    neither begin nor end with white space (some templates strip it). What the template puts
-    around a prompt is found once for a tokenizer and kept in the cache folder.
+    The function returns len(encode_prompt) + len(encode_completion) without using transformers. It
+    is exact for prompts that neither begin nor end with white space, because some templates strip
+    it. The text that the template puts around a prompt is computed once per tokenizer and kept in
+    the cache folder.
+
+    Args:
+        name: The model's name or folder, as `resolve` takes it.
+
+    Returns:
+        A function of (prompt, completion) that returns the number of tokens.
     """
     from tokenizers import Tokenizer
 
@@ -80,7 +96,7 @@ def token_counter(name: str) -> Callable[[str, str], int]:
 
 
 def _template_around(folder: Path) -> tuple[str, str]:
-    """What the chat template of the tokenizer in `folder` puts before and after a prompt."""
+    """The text that the chat template in `folder` puts before and after a prompt."""
     files = [*folder.glob("tokenizer*.json"), *folder.glob("chat_template*")]
     path = cache_folder() / "templates" / f"{hash_files(files)[:16]}-{chat_template.DATE}.json"
     if not path.exists():
@@ -90,4 +106,4 @@ def _template_around(folder: Path) -> tuple[str, str]:
     return around["before"], around["after"]
 
 
-_CONTENT = "%%content%%"
+_CONTENT = "%%content%%"  # replaces the prompt while the text around it is computed

@@ -1,15 +1,15 @@
-"""Chat templates that ask for the date, as Llama 3.1's does, get one that never changes.
+"""Gives chat templates that ask for the date, such as Llama 3.1's, a date that never changes.
 
-transformers gives a template one function that depends on the day, `strftime_now`. A Jinja macro
-of that name in front of the template takes its place, so that the template says the same in
-training today and in evaluation tomorrow, and everywhere else that it is saved to: vLLM, lm-eval
-and trl read it out of the model's folder.
+transformers gives a template one function that depends on the day, `strftime_now`. This module puts
+a Jinja macro of that name in front of the template, which replaces the function. The template then
+gives the same text in training today and in evaluation tomorrow. The macro is saved with the
+template, so vLLM, lm-eval and trl, which read it from the model's folder, see the same date.
 """
 
 import hashlib
 
 DATE = "2024-07-26"
-"""The date that templates see: the one that Llama 3.1's takes where it is told none."""
+"""The date that templates see: the default of Llama 3.1's template."""
 
 _DIRECTIVES = {
     "%Y": "2024", "%y": "24", "%m": "07", "%d": "26", "%-m": "7", "%-d": "26", "%e": "26",
@@ -21,7 +21,7 @@ _DIRECTIVES = {
 _REPLACED = "".join(f" | replace('{directive}', '{value}')"
                     for directive, value in _DIRECTIVES.items())
 
-# The line's end behind the last block is Jinja's to take away: the template then begins a line.
+# Jinja removes the line end after the last block, so the template still begins on a new line.
 _MACRO = ("{% macro strftime_now(format) -%}"
           f"{{%- set date = format{_REPLACED} -%}}"
           "{%- if '%' in date -%}"
@@ -32,13 +32,13 @@ _MACRO = ("{% macro strftime_now(format) -%}"
 
 
 def with_fixed_date(template: str) -> str:
-    """The template, with a fixed date where it asks for one."""
+    """The template, with a fixed date if it asks for one."""
     if "strftime_now" not in template or template.startswith(_MACRO):
         return template
     return _MACRO + template
 
 
 def about(template: str) -> dict[str, str | None]:
-    """What a manifest says of the template that a model is asked in."""
+    """What a manifest records about a model's chat template: its SHA-256 and its fixed date."""
     return {"sha256": hashlib.sha256(template.encode()).hexdigest(),
             "date": DATE if "strftime_now" in template else None}

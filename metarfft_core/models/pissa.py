@@ -1,4 +1,8 @@
-"""PiSSA: the start of a training, the adapter that it leaves, and merged weights (Section 4.1)."""
+"""PiSSA: the start of a training, the trained adapter, and merged weights (Section 4.1).
+
+The paper uses PiSSA for the 32B model and for every adaptation. A start is computed once for a base
+model and a rank, kept with hashes, and shared by all trainings.
+"""
 
 from pathlib import Path
 
@@ -15,12 +19,22 @@ from metarfft_core.system.processes import alone
 
 
 def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
-    """The PiSSA start of the model folder `base`: `residual/` (a model) and `adapter/`.
+    """Compute the PiSSA start of a model, or check one that was computed before.
 
-    Computed once, by a full singular value decomposition of every linear layer but the output
-    layer, and kept in `folder` with hashes. Raises ParamsError where a kept file is damaged.
-    The paper names the rank only: alpha = rank (PiSSA's own scaling 1) and dropout 0 are our
+    The start is a full singular value decomposition of every linear layer except the output layer.
+    The paper names only the rank; alpha = rank (PiSSA's own scaling 1) and dropout 0 are our
     assumption.
+
+    Args:
+        base: The folder of the base model.
+        rank: The rank of the adapter.
+        folder: Where the start is kept, with hashes.
+
+    Returns:
+        `folder`, with `residual/` (a model) and `adapter/`.
+
+    Raises:
+        ParamsError: A kept file is damaged, or the start belongs to another base model.
     """
     base_hash = weights_hash(base)
     with alone(folder.parent):
@@ -37,8 +51,10 @@ def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
 
 
 def _compute_pissa(base: str, rank: int, folder: Path) -> None:
-    """The decomposition of Meng et al. (arXiv 2404.02948), a layer at a time: a whole float32
-    model would not fit a GPU."""
+    """Decompose a model as Meng et al. (arXiv 2404.02948) do, one layer at a time.
+
+    A whole float32 model would not fit on a GPU.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
@@ -46,7 +62,7 @@ def _compute_pissa(base: str, rank: int, folder: Path) -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
-    # The label is not "pissa": peft would decompose the residual again wherever it loads this.
+    # The label is not "pissa", because peft would decompose the residual again at every load.
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
                                              target_modules="all-linear"))
     for layer in (part for part in model.modules() if isinstance(part, LoraLayer)):
@@ -76,24 +92,39 @@ def _check_pissa(folder: Path, base_hash: str) -> None:
 
 
 def load_pissa(start: Path, dtype, **options):
-    """The model of a PiSSA start, ready to train: frozen residual in `dtype`, float32 adapter."""
+    """Load the model of a PiSSA start, ready to train.
+
+    Args:
+        start: A folder that `pissa_start` made.
+        dtype: The torch type of the frozen residual; the adapter is in float32.
+        **options: Passed to from_pretrained.
+    """
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype, **options)
     model = PeftModel.from_pretrained(residual, start / "adapter", is_trainable=True)
-    # The adapter names the base that it was computed from, which may have moved since.
+    # The adapter names the base model that it was computed from; that folder may have moved.
     model.peft_config["default"].base_model_name_or_path = str(start / "residual")
     return model
 
 
 def save_adapter(start: Path, trained: Path, base: str, folder: Path) -> None:
-    """Write the adapter trained from a start, as PiSSA and as plain LoRA, and what it belongs to.
+    """Write a trained adapter in two forms, with the manifest of its start.
 
-    `folder`/adapter is the trained adapter as it is, labelled "pissa": peft loads it on the base
-    model by computing the start anew, vLLM refuses it, and neither adds it to the wrong weights.
-    `folder`/lora, of twice the rank, is the change against the base model, for peft and vLLM
-    alike: [B, -B0][A; A0]. Raises RuntimeError where tensors are missing in what was trained.
+    `folder`/adapter is the trained adapter, unchanged and labelled "pissa". peft loads it on the
+    base model and computes the start again; vLLM refuses it. So neither adds it to the wrong
+    weights. `folder`/lora is the change against the base model, [B, -B0][A; A0], a plain LoRA of
+    twice the rank that both peft and vLLM load.
+
+    Args:
+        start: The PiSSA start that was trained from.
+        trained: The folder of the trained adapter.
+        base: The base model's name, for the adapters' configurations.
+        folder: Where to write.
+
+    Raises:
+        RuntimeError: The trained tensors are not those of the start.
     """
     from peft import LoraConfig
     from safetensors.torch import save_file
@@ -127,8 +158,11 @@ def _difference(before: dict, after: dict) -> dict:
 
 
 def merge_pissa(start: Path, adapter: Path):
-    """The plain bfloat16 model of a start's residual and an adapter trained from it, merged in
-    float32. Raises ParamsError where the adapter says that it was trained from another start."""
+    """Merge an adapter into its start's residual, in float32; returns a plain bfloat16 model.
+
+    Raises:
+        ParamsError: The adapter's manifest names another start.
+    """
     import torch
     from peft import LoraConfig, PeftModel
     from transformers import AutoModelForCausalLM
@@ -138,14 +172,14 @@ def merge_pissa(start: Path, adapter: Path):
         raise ParamsError(f"{adapter} was trained from another PiSSA start than {start}: on this "
                           "one it would be wrong")
     config = LoraConfig.from_pretrained(adapter)
-    config.init_lora_weights = True  # "pissa" would decompose the residual once more
+    config.init_lora_weights = True  # with "pissa", peft would decompose the residual again
     model = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=torch.float32)
     model = PeftModel.from_pretrained(model, adapter, config=config).merge_and_unload()
     return model.to(torch.bfloat16)
 
 
 def save(model, base: str | Path, folder: Path) -> None:
-    """Write a plain model to `folder`, whole, with the tokenizer and chat template of `base`."""
+    """Write a plain model, whole or not at all, with the tokenizer and chat template of `base`."""
     with whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
         load_tokenizer(str(base)).save_pretrained(temporary)

@@ -2,10 +2,10 @@
 
     schema.py     every key, its type and its bounds
     methods.py    the compared ways to answer a task
-    loading.py    out of a file, a mapping, or the variables of a notebook
+    loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
-    commit.py     the state of the kit's code that made a result
-    reference.py  the page docs/parameters.md, made from the schema
+    commit.py     the state of the code that made a result
+    reference.py  makes the page docs/parameters.md from the schema
 """
 
 from metarfft_core.params.folder import open_folder

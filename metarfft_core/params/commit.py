@@ -1,4 +1,4 @@
-"""What state of the kit's code made a result: its git commit, and whether files differ from it."""
+"""The state of the code that made a result: its git commit, and whether files differ from it."""
 
 import hashlib
 import os
@@ -11,9 +11,10 @@ from metarfft_core.system.places import ROOT
 
 
 def of(config: Params) -> str | None:
-    """The commit of the project's own repository; None outside git.
+    """The commit of the project's own repository, or None outside git.
 
-    Where files differ from the commit, "-dirty." and a hash of the difference follow it.
+    If files differ from the commit, "-dirty." and a hash of the difference follow it. Untracked
+    files in a folder of results do not count.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None:
@@ -30,14 +31,14 @@ def of(config: Params) -> str | None:
 
 
 def _is_result(path: Path, config: Params) -> bool:
-    """Whether a file lies in a folder of results, and so says nothing of what made them."""
+    """Whether a file is in a folder of results; such files did not make the results."""
     outputs = config.folder.parent
     own = config.folder if ROOT.is_relative_to(outputs) else outputs
     return path.is_relative_to(own)
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the project's own repository; None where it says nothing."""
+    """The output of git on the project's own repository; None if git fails or is missing."""
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("GIT_")}
     try:

@@ -1,4 +1,4 @@
-"""The folder of a run: one folder is one result."""
+"""The folder of a run: each folder holds one result."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,15 @@ from metarfft_core.system.places import ParamsError
 def open_folder(config: Params) -> Path:
     """Make the run's folder and write its resolved parameters there.
 
-    Returns the folder. Raises ParamsError where it cannot be written, or where it holds a run
-    made with other parameters (it names the keys that differ). The paths in environment variables
-    are made whole here too: the run's processes and notebooks work in other folders than this one.
+    The call also makes the paths in environment variables absolute, because the run's processes
+    and notebooks work in other folders.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ParamsError: The folder cannot be written, or holds a run made with other parameters. The
+            message names the keys that differ.
     """
     places.settle()
     path = config.folder / "params.yaml"
@@ -40,13 +46,13 @@ def open_folder(config: Params) -> Path:
 
 
 def _holds_results(folder: Path) -> bool:
-    """Whether anything was made there; a run that was refused leaves only what is named here."""
+    """Whether the folder holds results; a refused run leaves only the names listed here."""
     return any(entry.name not in ("params.yaml", "notebooks", "reports")
                and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
 def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, its keys joined by dots."""
+    """Flatten nested mappings into one, whose keys are joined by dots."""
     flat = {}
     for key, value in values.items():
         if isinstance(value, dict):

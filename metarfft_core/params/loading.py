@@ -1,4 +1,4 @@
-"""Reads and checks parameters: out of a file, a mapping, or the variables of a notebook."""
+"""Reads and checks parameters from a file, a mapping, or the variables of a notebook."""
 
 import difflib
 import os
@@ -14,18 +14,27 @@ from metarfft_core.system import places, yaml_files
 from metarfft_core.system.places import ROOT, ParamsError
 
 DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
-
+"""The parameter file of a notebook if no other is named."""
 
 ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
+"""The environment variable that names the parameter file of a notebook."""
 
 
 def load(path: str | os.PathLike) -> Params:
-    """Read and check a parameter file; ParamsError says what is wrong with it."""
+    """Read and check a parameter file.
+
+    Raises:
+        ParamsError: The file cannot be read, or a value is wrong; the message names the key.
+    """
     return check(read(path), str(path))
 
 
 def read(path: str | os.PathLike) -> dict:
-    """The mapping in a parameter file, not yet checked."""
+    """Read the mapping in a parameter file, without checking its keys.
+
+    Raises:
+        ParamsError: The file cannot be read, or it is not a mapping.
+    """
     if not (places.is_checkout() or places.absolute(path).exists()):
         raise ParamsError(f"{path}: No such file; the kit's own parameter files lie in a checkout "
                           "of the project, not in the installed package")
@@ -36,7 +45,15 @@ def read(path: str | os.PathLike) -> dict:
 
 
 def check(values: dict, origin: str = "parameters") -> Params:
-    """Build the parameters from a mapping; ParamsError names every wrong key of `origin`."""
+    """Build the parameters from a mapping.
+
+    Args:
+        values: The keys and values of a parameter file.
+        origin: Where they come from, for the message.
+
+    Raises:
+        ParamsError: A value is wrong; the message names `origin` and every wrong key.
+    """
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -45,7 +62,7 @@ def check(values: dict, origin: str = "parameters") -> Params:
 
 
 def _explain(problem: dict) -> str:
-    """One problem of pydantic's in the kit's words: key, what is allowed, what was got."""
+    """Explain one pydantic error: the key, what is allowed, and what was given."""
     keys = [str(part) for part in problem["loc"]]
     where, got = ".".join(keys), problem["input"]
     if problem["type"] == "extra_forbidden":
@@ -68,23 +85,30 @@ def _explain(problem: dict) -> str:
 def _allowed_keys(keys: list[str]) -> list[str]:
     section = Params
     for key in keys:
-        if key.isdigit():  # a place in a list
+        if key.isdigit():  # an index in a list
             continue
         annotation = section.model_fields[key].annotation
-        section, *_ = get_args(annotation) or (annotation,)  # of an optional section: the section
+        section, *_ = get_args(annotation) or (annotation,)  # unwraps an optional section
     return list(section.model_fields)
 
 
 def from_notebook(namespace: dict[str, Any]) -> Params:
-    """The parameters of a notebook, out of its variables (call it with `globals()`).
+    """Build the parameters of a notebook from its variables.
 
-    Papermill puts every top-level key of a parameter file into a variable of that name. Where
-    `name` was given, those variables are the whole file. Otherwise the file named by
-    $METARFFT_PARAMS (else params/smoke.yaml) holds, and a variable that is not None replaces
-    its key. A variable that is no parameter was misspelt: papermill itself only warns. A value here
-    is what papermill has read: of a file given with -f, `0100` arrives as 64. A relative path in
-    $METARFFT_OUTPUTS, $METARFFT_PARAMS or a variable like them lies in the project, from which
+    Papermill sets a variable for each top-level key of a parameter file. If `name` is set, the
+    variables are the whole file. Otherwise the file in $METARFFT_PARAMS (by default
+    params/smoke.yaml) is read, and each variable that is not None replaces the value of its key.
+
+    Values are as papermill has read them: in a file given with -f, `0100` arrives as 64. A relative
+    path in $METARFFT_OUTPUTS, $METARFFT_PARAMS or a similar variable is in the project, from which
     JupyterLab is started, not in the notebooks' folder (see `places`).
+
+    Args:
+        namespace: The notebook's `globals()`.
+
+    Raises:
+        ParamsError: A value is wrong, or a variable is not a parameter (papermill only warns about
+            a misspelt one).
     """
     places.settle()
     given = {key: value for key, value in namespace.items()

@@ -26,4 +26,4 @@ METHODS = {
 
 
 LABELS = {name: method.label for name, method in METHODS.items()}
-"""How figures and tables name them."""
+"""The labels of the methods in figures and tables."""

@@ -1,9 +1,9 @@
-"""The page of all parameters, docs/parameters.md, made from the schema.
+"""Makes the page of all parameters, docs/parameters.md, from the schema.
 
     python -m metarfft_core.params.reference
 
-Type, bounds and default of a key are pydantic's. Its meaning is the comment beside the field in the
-schema, so that it is written once, where a change to the field is made.
+The type, bounds and default of a key come from pydantic. Its meaning is the comment beside the
+field in the schema, so it is written only once, next to the code that it describes.
 """
 
 import ast
@@ -26,7 +26,7 @@ from metarfft_core.system.places import ROOT
 
 PAGE = ROOT / "docs" / "parameters.md"
 UNNAMED = 2**63
-"""What every whole number is below, because of the libraries: no row repeats it."""
+"""A limit that the libraries set for all whole numbers; the rows do not repeat it."""
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
@@ -34,13 +34,13 @@ _EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
 
 
 def page() -> str:
-    """The page as Markdown: a table of keys for the file, then one for each of its sections."""
+    """The page as Markdown: a table for the file's own keys, then one for each section."""
     parts = [textwrap.dedent("""\
         # Parameters
 
         A parameter file is one run. It is checked before anything starts: an unknown key, a wrong
-        type or an impossible combination stops the run with one line that names the key. A small
-        number is written `1.0e-5` in YAML, because `1e-5` is a text there.
+        type or an impossible combination stops the run with one line that names the key. In YAML,
+        write a small number as `1.0e-5`, because `1e-5` is a text there.
 
         `python -m metarfft_core.params.reference` makes this page from the schema; do not edit it.
         The presets are in the folder `params/`. The values of the paper are in
@@ -55,13 +55,13 @@ def page() -> str:
                                 "", "| key | type | default | meaning |", "|---|---|---|---|",
                                 *rows, ""]))
     free = ", ".join(f"`{key}`" for key in sorted(WITHOUT_EFFECT))
-    parts.append("## Keys without effect on results\n\nNo result depends on these keys but for "
-                 f"rounding, so a run may go on with other values of them: {free}.\n")
+    parts.append("## Keys without effect on results\n\nThese keys change no result, except by "
+                 f"rounding, so a run may continue with other values of them: {free}.\n")
     return "\n".join(parts)
 
 
 def sections(section: type[Section]) -> list[type[Section]]:
-    """A section and all that stand in it, each once, in the order of the file."""
+    """A section and all sections in it, each once, in the order of the file."""
     found = [section]
     for field in section.model_fields.values():
         for inner in inside(field.annotation):
@@ -70,7 +70,7 @@ def sections(section: type[Section]) -> list[type[Section]]:
 
 
 def inside(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a type names, such as the one in a list."""
+    """The sections that a type contains, such as the section in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):
@@ -78,7 +78,7 @@ def inside(annotation: Any) -> Iterator[type[Section]]:
 
 
 def meanings(section: type[Section]) -> dict[str, str]:
-    """What each key of a section means, by its name: the comments at the fields."""
+    """The meaning of each key of a section, by the key's name: the comment at its field."""
     found = {}
     for cls in reversed(section.__mro__):
         if issubclass(cls, Section):
@@ -87,14 +87,14 @@ def meanings(section: type[Section]) -> dict[str, str]:
 
 
 def _summary(field: FieldInfo) -> str:
-    """What the section that a key holds is, for a key without a comment of its own."""
+    """The summary of the section in a key, for a key without its own comment."""
     inner = next(inside(field.annotation), None)
     return inspect.cleandoc(inner.__doc__).partition("\n")[0] if inner else ""
 
 
 @cache
 def _comments(cls: type[Section]) -> dict[str, str]:
-    """The comment above each field of a class, or on its lines; "" where there is none."""
+    """The comment above each field of a class or on its lines; "" if there is none."""
     source = textwrap.dedent(inspect.getsource(cls))
     comments = {token.start[0]: token.string.lstrip("# ") for token in
                 tokenize.generate_tokens(io.StringIO(source).readline)

@@ -1,8 +1,9 @@
 """The parameter files: one YAML file is one run, checked before anything starts.
 
-The schema refuses unknown keys (nested ones too), wrong types and impossible combinations, and
-names the key, what is allowed and what was got. The paper's own values stand in `params/7b.yaml`
-and `params/32b.yaml`; a value that the paper does not state is marked there as an assumption.
+The schema refuses unknown keys (nested ones too), wrong types and impossible combinations. The
+error names the key, what is allowed and what was given. The paper's own values are in
+`params/7b.yaml` and `params/32b.yaml`, which mark each value that the paper does not state as an
+assumption.
 """
 
 import hashlib
@@ -31,12 +32,12 @@ InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
-"""Keys on which no result depends, but for rounding, as on a machine's cores: a run's folder may be
-used again with others."""
+"""Keys that change no result, except by rounding, as the number of cores does. A run may continue
+in its folder with other values of them."""
 
 LONGEST = 10_000
-"""No length is longer. Tasks of the kit draw up to 60; a range is written out before it is checked.
-"""
+"""The upper limit of a range of lengths, which is expanded before it is checked. The kit's tasks
+draw lengths up to 60."""
 
 
 def _expand_lengths(value: Any) -> Any:
@@ -58,7 +59,7 @@ def _check_lengths(lengths: list[int]) -> list[int]:
 
 
 def _expand_tasks(value: Any) -> Any:
-    """Turn the name of a split into the ids of its tasks."""
+    """Turn the name of a split into the ids of its tasks; leave everything else as it is."""
     if isinstance(value, str):
         if value not in ("pretrain", "downstream"):
             raise ValueError(f"expected pretrain, downstream or a list of tasks, got {value!r}")
@@ -67,7 +68,7 @@ def _expand_tasks(value: Any) -> Any:
 
 
 def _check_tasks(keys: list[str]) -> list[str]:
-    """Turn ids and names into ids, so that both are the same parameters."""
+    """Turn names into ids, so that a file with names and one with ids are the same parameters."""
     try:
         named = [tasks.get(key) for key in keys]
     except KeyError as error:
@@ -84,13 +85,13 @@ def _check_tasks(keys: list[str]) -> list[str]:
 
 Lengths = Annotated[list[int], BeforeValidator(_expand_lengths), AfterValidator(_check_lengths)]
 TaskIds = Annotated[list[str], BeforeValidator(_expand_tasks), AfterValidator(_check_tasks)]
-Count = Annotated[int, Field(ge=1, lt=2**63)]  # what the libraries below can hold
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy and transformers take
+Count = Annotated[int, Field(ge=1, lt=2**63)]  # the range of the libraries that take it
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range of numpy and transformers
 
 
 class Section(BaseModel):
-    """A part of a parameter file: unknown keys, wrong types and numbers that are not finite are
-    errors, values never change."""
+    """A part of a parameter file. Unknown keys, wrong types and numbers that are not finite are
+    errors; values never change."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -98,12 +99,12 @@ class Section(BaseModel):
 class Model(Section):
     """The language model: a Hub id, a local folder, or the embedded SmolLM2-135M-Instruct."""
 
-    name: str  # a Hub id, a local folder, or SmolLM2-135M-Instruct, which a package carries
-    context: Count  # tokens that a templated prompt and its completion may take together
+    name: str  # a Hub id, a local folder, or SmolLM2-135M-Instruct, which comes with a package
+    context: Count  # the most tokens of a prompt in its chat template and its completion together
 
 
 class Held(Section):
-    """Samples that are held out: lengths in the units of each task, samples for each of them."""
+    """Held-out samples: their lengths, and the number of samples of each length."""
 
     lengths: Lengths  # in the units of each task
     samples_per_length: Count  # for each task
@@ -112,13 +113,13 @@ class Held(Section):
 class Samples(Held):
     """Samples of named tasks, or of all tasks of a split ("pretrain", "downstream").
 
-    A length that a task cannot draw, or that does not fit the model's context, is refused; with
-    `leave_out`, which the name of a split sets, it is left out and counted.
+    A length that a task cannot draw, or that does not fit the model's context, is refused. With
+    `leave_out`, which is set if `tasks` names a split, it is left out and counted.
     """
 
-    tasks: TaskIds  # a split stands for all of its tasks
-    # Leave out the lengths that a task cannot draw, or whose samples do not fit the context, and
-    # count them. The name of a split sets it; otherwise such a length is refused.
+    tasks: TaskIds  # the name of a split means all its tasks
+    # Leave out and count lengths that a task cannot draw or whose samples do not fit the context.
+    # This is set if `tasks` names a split; otherwise such a length is refused.
     leave_out: bool = False
 
     @model_validator(mode="before")
@@ -130,25 +131,25 @@ class Samples(Held):
 
 
 class InContext(Samples):
-    """Samples with one exemplar before the question, and such samples of synthetic rules."""
+    """Samples with one exemplar before the question, of tasks and of synthetic rules."""
 
-    synthetic_samples: Annotated[int, Field(ge=0)]  # samples of random rules
+    synthetic_samples: Annotated[int, Field(ge=0)]  # the number of samples of synthetic rules
 
 
 class Corpus(Section):
     """The data of the run (the paper's Section 3 and Appendix A).
 
-    An optional key that changes nothing is not dumped: a run that was finished before the kit had
-    that key keeps its digest.
+    An optional key with its default is not stored, so a run that was finished before the kit had
+    the key keeps its digest.
     """
 
-    workers: Count  # processes that build the corpus; they change the time, never the data
-    # How rfft says a trace: in the kit's words, or in the paper's longer ones.
+    workers: Count  # processes that build the corpus; they affect the time, never the data
+    # The wording of an rfft trace: the kit's, or the paper's, which is longer.
     wording: Annotated[Literal["kit", "paper"],
                        Field(exclude_if=lambda wording: wording == "kit")] = "kit"
-    pretrain: Samples  # what RF-pretraining is trained on
-    validation: Held  # of the pre-training tasks; the paper stops early on length 31
-    adaptation: Samples  # what each adaptation is trained on; no task of RF-pretraining
+    pretrain: Samples  # the samples of RF-pretraining
+    validation: Held  # of the pre-training tasks; the paper uses length 31 for early stopping
+    adaptation: Samples  # the samples of the adaptations; no task of RF-pretraining
     adaptation_validation: Held  # of the adaptation tasks, in distribution
     evaluation: Held  # of the adaptation tasks
     # Samples of RF-pretraining with an exemplar in the prompt.
@@ -156,41 +157,41 @@ class Corpus(Section):
 
 
 class Mix(Section):
-    """General data among the samples, so that general ability is kept (the paper's Appendix)."""
+    """General data mixed into the samples to keep general ability (the paper's Appendix)."""
 
-    file: str  # JSONL, a prompt and a completion a line; a relative path lies in the project
-    share: Annotated[float, Field(gt=0, lt=1)]  # of the samples that are trained on
+    file: str  # JSONL, a prompt and a completion per line; relative paths are in the project
+    share: Annotated[float, Field(gt=0, lt=1)]  # of all training samples
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """The absolute path of the file."""
         return places.absolute(self.file, places.project())
 
 
 def _unless(value: Any) -> Any:
-    """An optional key: it is not dumped where it has its default."""
+    """An optional key, which is not dumped if it has its default."""
     return Field(default=value, exclude_if=lambda given: given == value)
 
 
 class Training(Section):
-    """One supervised fine-tuning. Batches are counted in samples, over all devices together."""
+    """One supervised fine-tuning. Batch sizes are in samples, over all devices together."""
 
     method: Literal["full", "pissa"]  # all weights, or an adapter that starts from PiSSA
-    rank: Count | None = None  # of the adapter; given with pissa, and only with it
-    learning_rate: Annotated[float, Field(gt=0, lt=1)]  # at its highest
-    batch_size: Count  # samples of an optimizer step, over all devices together
-    micro_batch_size: Count  # samples a device computes at once, on average; divides batch_size
-    steps: Count  # optimizer steps, at the most
-    epochs: Count = 1  # the most passes over the data
+    rank: Count | None = None  # of the adapter; required with pissa and refused without
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]  # the highest value of the schedule
+    batch_size: Count  # samples per optimizer step, over all devices together
+    micro_batch_size: Count  # samples per device at once, on average; divides batch_size
+    steps: Count  # the maximum number of optimizer steps
+    epochs: Count = 1  # the maximum number of passes over the data
     scheduler: Literal["constant", "linear", "cosine"]  # of the learning rate after the warm-up
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)]  # of the steps
     weight_decay: Annotated[float, Field(ge=0)]  # of AdamW
     max_grad_norm: Annotated[float, Field(gt=0)]  # a longer gradient is clipped to this norm
-    evaluate_every: Count  # steps between two looks at the validation loss
-    save_every: Count  # steps between two checkpoints; with early stopping divides evaluate_every
-    # Stop after so many looks without a better validation loss.
+    evaluate_every: Count  # steps between two validations
+    save_every: Count  # steps between two checkpoints; with early stopping, divides evaluate_every
+    # Stop after this number of validations without a better loss.
     early_stopping_patience: Count | None = None
-    mix: Mix | None = _unless(None)  # general data among the samples
+    mix: Mix | None = _unless(None)  # general data mixed into the samples
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -201,7 +202,7 @@ class Training(Section):
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
                              f"batch_size {self.batch_size}")
         if self.early_stopping_patience and self.evaluate_every % self.save_every:
-            raise ValueError(f"early stopping needs a checkpoint at every look: save_every "
+            raise ValueError(f"early stopping needs a checkpoint at every validation: save_every "
                              f"{self.save_every} does not divide evaluate_every "
                              f"{self.evaluate_every}")
         return self
@@ -210,16 +211,16 @@ class Training(Section):
 class Pretraining(Training):
     """RF-pretraining, on the samples of many tasks at once (Section 3)."""
 
-    # The share of the samples that are taken from corpus.in_context.
+    # The share of the samples that come from corpus.in_context.
     in_context_share: Annotated[float, Field(ge=0, lt=1)] = _unless(0.0)
 
 
 class Further(Section):
-    """More trainings than every method on every task: of some methods, on some tasks, by seed."""
+    """Trainings beyond every method on every task: each of these methods, tasks and seeds."""
 
-    methods: list[Adapted]  # these methods
-    tasks: TaskIds  # on these tasks, out of corpus.adaptation.tasks
-    seeds: list[Seed] | None = None  # the run's own where it is not given
+    methods: list[Adapted]  # the methods to train
+    tasks: TaskIds  # a part of corpus.adaptation.tasks
+    seeds: list[Seed] | None = None  # the run's own seed if not given
 
 
 class Adaptation(Training):
@@ -228,9 +229,9 @@ class Adaptation(Training):
     methods: list[Adapted]  # each is adapted to every task of corpus.adaptation.tasks
     further: list[Further] = _unless([])  # more trainings, such as other seeds
     workers: Count = _unless(1)  # trainings at once on a CPU, each with its share of the cores
-    # What the methods have in common. `samples`: the samples and the steps, as in the paper.
-    # `trained_tokens`: as many as the rule-following samples of these steps have; the other methods
-    # repeat their samples.
+    # What is equal for all methods. `samples`: the samples and the steps, as in the paper.
+    # `trained_tokens`: the number of trained tokens, which is that of the rule-following samples of
+    # these steps; the other methods repeat their samples.
     equal: Annotated[Literal["samples", "trained_tokens"],
                      Field(exclude_if=lambda equal: equal == "samples")] = "samples"
 
@@ -242,43 +243,43 @@ class Adaptation(Training):
 
 
 class Api(Section):
-    """A model behind an OpenAI-compatible server, asked the same questions (the long
+    """A model on an OpenAI-compatible server that gets the same questions (the long
     chain-of-thought models of Section 4)."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # the method's, in the results
-    model: str  # its id at the server
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # its method name in the results
+    model: str  # its id on the server
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
-    key_variable: str | None = "METARFFT_API_KEY"  # the environment variable that holds the key
-    max_tokens: Count = 24000  # of an answer, thinking included
+    key_variable: str | None = "METARFFT_API_KEY"  # the environment variable with the API key
+    max_tokens: Count = 24000  # of an answer, including its reasoning
     max_tokens_parameter: Annotated[
         Literal["max_tokens", "max_completion_tokens"],
         Field(exclude_if=lambda name: name == "max_tokens")
-    ] = "max_tokens"  # what the server calls the limit
-    temperature: Annotated[float, Field(ge=0, le=0)] | None = _unless(0.0)  # or null: none is sent
-    requests_per_minute: Count = 60  # at the most
-    concurrency: Count = 8  # requests at once
-    timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0  # seconds without a word
-    retries: Annotated[int, Field(ge=0)] = 8  # of a request that failed for a while
-    price_in: Annotated[float, Field(ge=0)] | None = None  # for a million prompt tokens
-    price_out: Annotated[float, Field(ge=0)] | None = None  # for a million generated tokens
+    ] = "max_tokens"  # the server's name for the limit
+    temperature: Annotated[float, Field(ge=0, le=0)] | None = _unless(0.0)  # null sends none
+    requests_per_minute: Count = 60  # the maximum
+    concurrency: Count = 8  # the maximum number of requests at once
+    timeout: Annotated[float, Field(gt=0, le=1e6)] = 1800.0  # seconds without any data
+    retries: Annotated[int, Field(ge=0)] = 8  # of a request after a temporary failure
+    price_in: Annotated[float, Field(ge=0)] | None = None  # per million prompt tokens
+    price_out: Annotated[float, Field(ge=0)] | None = None  # per million generated tokens
     currency: str = "USD"  # of the prices
 
 
 class Evaluation(Section):
-    """Generation and scoring, greedy (temperature 0)."""
+    """Greedy generation (temperature 0) and scoring."""
 
-    engine: Literal["vllm", "transformers"]  # what generates
+    engine: Literal["vllm", "transformers"]  # the library that generates
     batch_size: Count  # sequences generated at once
     # A sample's decoding limit is limit_factor x gold tokens + limit_extra.
     limit_factor: Annotated[float, Field(ge=1, le=1e6)]
     limit_extra: Annotated[int, Field(ge=1)]  # tokens
-    confidence: Annotated[float, Field(gt=0, lt=1)]  # of every interval
-    bootstrap_samples: Count  # draws of every bootstrap interval
-    tensor_parallel: Count = _unless(1)  # GPUs that hold one model together (vllm)
+    confidence: Annotated[float, Field(gt=0, lt=1)]  # the level of all intervals
+    bootstrap_samples: Count  # the number of draws for each bootstrap interval
+    tensor_parallel: Count = _unless(1)  # GPUs that share one model (vllm)
     workers: Count = _unless(1)  # engines at once on a CPU, each with its share of the cores
-    in_context: list[InContextMethod] = _unless([])  # also asked with an exemplar, not adapted
-    counterfactual: list[Ruled] = _unless([])  # also asked with the changed rule of each task
-    api: list[Api] = _unless([])  # models behind a server
+    in_context: list[InContextMethod] = _unless([])  # 1-shot methods, evaluated without adaptation
+    counterfactual: list[Ruled] = _unless([])  # methods also evaluated with the changed rules
+    api: list[Api] = _unless([])  # models on a server to evaluate
 
     @model_validator(mode="after")
     def _named_once(self):
@@ -289,13 +290,13 @@ class Evaluation(Section):
 
 
 class Params(Section):
-    """A whole parameter file, resolved."""
+    """A whole parameter file, with ranges and splits expanded."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # also the folder's name
-    smoke: bool  # marks every figure as one of a smoke run
-    seed: Seed  # decides over samples, trainings and bootstraps
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # also the name of the folder
+    smoke: bool  # marks every figure as part of a smoke run
+    seed: Seed  # determines samples, trainings and bootstraps
     model: Model
-    trackers: list[Literal["tensorboard", "trackio"]] = _unless([])  # beside the log
+    trackers: list[Literal["tensorboard", "trackio"]] = _unless([])  # in addition to the log
     corpus: Corpus
     pretraining: Pretraining
     adaptation: Adaptation
@@ -319,7 +320,7 @@ class Params(Section):
         return self
 
     def _check_cells(self) -> None:
-        """Whether what is to be trained and evaluated can be had, and is named once."""
+        """Refuse trainings and evaluations that are impossible or named twice."""
         for number, further in enumerate(self.adaptation.further):
             other = set(further.tasks) - set(self.corpus.adaptation.tasks)
             if other:
@@ -327,7 +328,7 @@ class Params(Section):
                                  f"corpus.adaptation.tasks, got {', '.join(sorted(other))}")
         twice = [cell for cell, times in Counter(self.trainings).items() if times > 1]
         if twice:
-            raise ValueError("adaptation.further: task {}, method {}, seed {} stands there twice"
+            raise ValueError("adaptation.further: task {}, method {}, seed {} is given twice"
                              .format(*twice[0]))
         missing = set(self.evaluation.counterfactual) - {method for _, method, _ in self.trainings}
         if missing:
@@ -343,7 +344,7 @@ class Params(Section):
 
     @property
     def trainings(self) -> list[tuple[str, str, int]]:
-        """(task, method, seed) of every adaptation, in their order."""
+        """(task, method, seed) of every adaptation, in the order of training."""
         cells = [(task, method, self.seed) for task in self.corpus.adaptation.tasks
                  for method in self.adaptation.methods]
         return cells + [(task, method, seed) for further in self.adaptation.further
@@ -352,9 +353,9 @@ class Params(Section):
 
     @property
     def cells(self) -> list[tuple[str, str, int]]:
-        """(method, task, seed) of everything that is evaluated, in its order.
+        """(method, task, seed) of everything that is evaluated, in the order of evaluation.
 
-        The counterfactual of a task is a task of its own.
+        The counterfactual of a task counts as a separate task.
         """
         order = list(METHODS)
         trained = sorted(((method, task, seed) for task, method, seed in self.trainings),
@@ -380,7 +381,7 @@ class Params(Section):
 
     @property
     def folder(self) -> Path:
-        """Where the run's results stand: outputs/<name>, or below $METARFFT_OUTPUTS."""
+        """The folder of the run's results: outputs/<name>, or <name> in $METARFFT_OUTPUTS."""
         return places.outputs() / self.name
 
 

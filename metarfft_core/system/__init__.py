@@ -1,1 +1,1 @@
-"""What every stage needs of the machine: whole files, processes, the project's folders."""
+"""What every stage needs from the machine: whole files, processes, the project's folders."""

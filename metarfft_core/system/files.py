@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Files that are either whole or absent: each is written under a temporary name, then renamed."""
 
 import errno
 import hashlib
@@ -16,14 +16,18 @@ _hashes: dict[tuple, str] = {}
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside `path` that says whose it is: of this process, on this machine."""
+    """A hidden name beside `path` that names its owner: this machine and this process."""
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
 
 
 def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
-    """Delete the temporary files and folders of dead processes of this machine, and only those.
+    """Delete temporary files and folders left by dead processes of this machine.
 
-    Whether a process of another machine is alive cannot be seen from here.
+    Those of other machines stay, because this machine cannot tell whether their owners are alive.
+
+    Args:
+        folder: The folder to clean.
+        pattern: The glob pattern of the names to look at.
     """
     ours = re.compile(rf"\.{re.escape(platform.node())}\.(\d+)\.tmp")
     for path in folder.glob(pattern):
@@ -37,8 +41,12 @@ def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name `path` in an error of the system that names no file, such as that of a full disk, and
-    turn what torch and safetensors say of a full disk into such an error."""
+    """Make errors raised in this block name `path`.
+
+    Raises:
+        OSError: A disk error (such as a full disk) that named no file now names `path`. The errors
+            that torch and safetensors raise on a full disk become such an OSError.
+    """
     try:
         yield
     except OSError as error:
@@ -58,21 +66,21 @@ def naming(path: Path) -> Iterator[None]:
 def _is_alive(process: int) -> bool:
     import psutil
 
-    try:  # a zombie has ended, though nobody has asked how
+    try:  # a zombie has ended, but its parent has not collected its exit status
         return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
 def explain(error: OSError) -> str:
-    """An error of the system in one line that names the file."""
+    """Describe a system error in one line that names the file."""
     reason = " ".join((error.strerror or str(error)).split())
     return f"{error.filename}: {reason}" if error.filename is not None else reason
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes the name `path` when the block ends well."""
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
@@ -86,9 +94,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes the name `path` when the block ends well.
+    """Yield an empty folder beside `path`; rename it to `path` if the block succeeds.
 
-    What stood at `path` before is replaced.
+    A folder that was at `path` before is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, f".{path.name}.*.tmp")
@@ -105,18 +113,22 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader sees the old file or the new one, never a part."""
+    """Write `text` to `path`; a reader sees the old file or the new one, never a partial one."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON, whole."""
+    """Write `value` as indented JSON, as `write_whole` does."""
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path):
-    """Read a JSON file; a JSONDecodeError (a ValueError) names the file."""
+    """Read a JSON file.
+
+    Raises:
+        json.JSONDecodeError: The file is damaged. The message (of a ValueError) names the file.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -127,8 +139,8 @@ def read_json(path: Path):
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex.
 
-    A process reads a file once, at about a gigabyte a second, and again only where its size or
-    its times have changed since.
+    A process reads each file once, at about a gigabyte a second. It reads the file again only if
+    its inode, size or times have changed.
     """
     about = os.stat(path)
     key = (os.path.abspath(path), about.st_ino, about.st_size, about.st_mtime_ns,

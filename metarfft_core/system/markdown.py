@@ -5,9 +5,12 @@ from typing import Any
 
 
 def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True) -> str:
-    """A Markdown table; "None." where it has no line.
+    """A Markdown table, or "None." if there are no lines.
 
-    `aligned` pads the columns, so that the table reads well in a terminal too.
+    Args:
+        header: The column titles.
+        lines: The rows; each cell is turned into text on one line.
+        aligned: Whether to pad the columns, so that the table also reads well in a terminal.
     """
     body = [[_cell(cell) for cell in line] for line in lines]
     if not body:
@@ -22,6 +25,6 @@ def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True
 
 
 def _cell(value: Any) -> str:
-    """A cell's text on one line: a model may have written anything."""
+    """A cell's text on one line; model output may contain any character."""
     text = "".join(one if one.isprintable() else " " for one in str(value))
     return text.replace("|", "\\|")

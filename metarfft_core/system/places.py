@@ -1,20 +1,20 @@
-"""Where things lie: the project, the results, and the paths that a user names.
+"""Where things are: the project, the results, and the paths that a user names.
 
-A path is made whole once, where it is read; `~` is the home folder, and `$NAME` is left to the
-shell. What a relative path is relative to depends on where it stands:
+A path is made absolute once, when it is read. `~` is the home folder; `$NAME` is left to the shell.
+The base of a relative path depends on its source:
 
-- on the command line, and for Python, the current folder;
-- in an environment variable the current folder too. The process of a notebook works in the
-  project's notebooks folder: there it is the project, from which JupyterLab is started;
-- in a parameter file the project; where the kit is installed without its project (no notebooks, no
-  `pyproject.toml` beside it), the current folder.
+- On the command line and in Python, the base is the current folder.
+- In an environment variable, it is the current folder too. In a notebook, whose process works in
+  the project's notebooks folder, it is the project, because JupyterLab is started from there.
+- In a parameter file, it is the project. If the kit is installed without its project (no notebooks
+  and no `pyproject.toml` beside it), it is the current folder.
 """
 
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-"""The project, or whatever folder the package is installed in."""
+"""The project, or the folder that the package is installed in."""
 
 VARIABLES = ("METARFFT_OUTPUTS", "METARFFT_CACHE", "METARFFT_PARAMS", "METARFFT_PRETRAIN_ON",
              "METARFFT_ADAPT_ON")
@@ -22,16 +22,23 @@ VARIABLES = ("METARFFT_OUTPUTS", "METARFFT_CACHE", "METARFFT_PARAMS", "METARFFT_
 
 
 class ParamsError(ValueError):
-    """Something that the user gave is wrong; the message is meant for the user."""
+    """A value that the user gave is wrong; the message is meant for the user."""
 
 
 def is_checkout() -> bool:
-    """Whether the package lies in the project's own folder, with notebooks and parameter files."""
+    """Whether the package is in the project's own folder, with notebooks and parameter files."""
     return (ROOT / "notebooks").is_dir() and (ROOT / "pyproject.toml").is_file()
 
 
 def need_checkout(what: str) -> None:
-    """Raise ParamsError where the kit is installed without the project that `what` needs."""
+    """Check that the package is in a checkout of the project.
+
+    Args:
+        what: The beginning of the message: what needs a checkout.
+
+    Raises:
+        ParamsError: The kit is installed without its project.
+    """
     if not is_checkout():
         raise ParamsError(f"{what} a checkout of the project; this is the installed package alone, "
                           f"in {ROOT}")
@@ -43,8 +50,15 @@ def project() -> Path:
 
 
 def absolute(path: str | os.PathLike, base: Path | None = None) -> Path:
-    """A path with the home folder for `~`, and from the root; relative ones lie in `base`, which is
-    the current folder where it is not given. ParamsError where a user has no home folder."""
+    """Make a path absolute and replace `~` by the home folder.
+
+    Args:
+        path: Any path.
+        base: The folder that a relative path is in; the current folder if not given.
+
+    Raises:
+        ParamsError: The path names a home folder that does not exist.
+    """
     try:
         expanded = Path(path).expanduser()
     except RuntimeError:
@@ -53,10 +67,10 @@ def absolute(path: str | os.PathLike, base: Path | None = None) -> Path:
 
 
 def variable(name: str) -> Path | None:
-    """The path in one of `VARIABLES`, None where it is not set or empty.
+    """The absolute path in one of `VARIABLES`, or None if the variable is unset or empty.
 
-    The variable holds the whole path from then on: in this process, and in those that it starts,
-    whatever folder they work in.
+    The call also sets the variable to the absolute path, so that the processes started from here
+    find the same place, whatever folder they work in.
     """
     given = os.environ.get(name)
     if not given:
@@ -68,7 +82,7 @@ def variable(name: str) -> Path | None:
 
 
 def settle() -> None:
-    """Make the paths in all `VARIABLES` whole, at the start of a command or a notebook."""
+    """Make the paths in all `VARIABLES` absolute, at the start of a command or a notebook."""
     for name in VARIABLES:
         variable(name)
 

@@ -1,4 +1,4 @@
-"""Processes of their own for training and evaluation, and folders that one process works in."""
+"""Separate processes for training and evaluation, and locks that give a folder to one process."""
 
 import os
 import signal
@@ -15,15 +15,15 @@ from typing import NamedTuple
 from metarfft_core.system.places import ROOT
 
 _running: set[subprocess.Popen] = set()
-_PATIENCE = 2.0  # seconds that a process waits for a folder before it says so
+_PATIENCE = 2.0  # seconds that a process waits for a folder before it prints that it waits
 
 _OF_ACCELERATE = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_", "MEGATRON_LM_", "FP8_")
-"""What accelerate's variables begin with. It takes them for settings, so a process gets none of
-the user's: what is to hold stands in a configuration file."""
+"""Prefixes of accelerate's environment variables. Accelerate reads them as settings, so started
+processes do not get the user's; settings come from a configuration file instead."""
 
 
 class Command(NamedTuple):
-    """A command line, what it is called in messages, and what its environment has beside ours."""
+    """A command line, its name in messages, and variables to add to this process's environment."""
 
     line: list[str]
     name: str
@@ -31,15 +31,17 @@ class Command(NamedTuple):
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on a Mac, not on Windows
+    """The number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # missing on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; CUDA stays
-    untouched, for a process that has touched it cannot start others."""
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
+
+    The call does not initialise CUDA, because a process that has done so cannot start others.
+    """
     import torch
 
     count = torch.cuda.device_count()  # counts through NVML
@@ -48,22 +50,28 @@ def gpus() -> list[str]:
 
 
 def peak_memory() -> float:
-    """The most host memory that this process took so far, in GiB."""
+    """The most host memory that this process has used so far, in GiB."""
     if sys.platform == "win32":
         import psutil
 
         return psutil.Process().memory_info().peak_wset / 2**30
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, other systems KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def follow(command: Command, prefix: str = "") -> None:
-    """Run a command offline, in a process group of its own, its output line by line on ours.
+    """Run a command offline, in its own process group, and print its output line by line.
 
-    It does not see the user's variables for accelerate.
-    Raises RuntimeError with the command's name and last lines where it fails.
+    The command does not see the user's variables for accelerate.
+
+    Args:
+        command: What to run.
+        prefix: Text to print before each line.
+
+    Raises:
+        RuntimeError: The command failed; the message has its name and its last lines.
     """
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     kept = {name: value for name, value in os.environ.items()
@@ -99,10 +107,17 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
-    """Run commands, as many at once as there are places, each in the environment of its place.
+    """Run commands, as many at once as there are places.
 
-    With fewer than two places they run one after the other. Where one fails the others are
+    With fewer than two places the commands run one after the other. If one fails, the others are
     stopped.
+
+    Args:
+        commands: What to run.
+        places: For each place, the environment variables of a command that runs there.
+
+    Raises:
+        RuntimeError: A command failed (see `follow`).
     """
     if len(places) < 2 or len(commands) < 2:
         for command in commands:
@@ -131,10 +146,13 @@ def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
 
 
 def places(size: int, workers: int) -> list[dict[str, str]]:
-    """Where processes can run at once, each place as the variables that bind a process to it.
+    """The places where processes can run at once.
 
-    On GPUs every group of `size` of them (what does not fill a group is left out), on a CPU
-    `workers` shares of the cores.
+    With GPUs, each group of `size` GPUs is a place; GPUs that do not fill a group are left out.
+    Without GPUs, there are `workers` places, each with an equal share of the cores.
+
+    Returns:
+        For each place, the environment variables that bind a process to it.
     """
     names = gpus()
     if not names:
@@ -144,17 +162,18 @@ def places(size: int, workers: int) -> list[dict[str, str]]:
 
 
 def threads(workers: int) -> str:
-    """The threads of one of `workers` processes: what the user has set has precedence."""
+    """The number of threads for one of `workers` processes; OMP_NUM_THREADS has precedence."""
     return os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // workers)))
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in this block for `folder`, and make the folder.
+    """Make `folder`, and wait until no other process is in this block for it.
 
-    Who waits says so after a moment. The child of a killed launcher may still be there when the
-    same command is run again. The system gives the lock back however a process ends. A process
-    that is in this block for a folder must not enter it again for the same one.
+    A process that waits prints so after a moment. Waiting is needed even when a command is
+    repeated after a kill, because a child of the killed launcher may still run. The system
+    releases the lock however a process ends. The block is not reentrant: a process must not enter
+    it twice for the same folder.
     """
     from filelock import FileLock, Timeout
 

@@ -1,8 +1,9 @@
-"""YAML files whose values are what a person reads there.
+"""YAML files whose values mean what a person reads in them.
 
-PyYAML and papermill read YAML 1.1, which takes `0100` for 64, `1:30` for 90, `no` for false, and of
-a key that stands twice the last. What is not read as it looks is refused here, with the key and
-with what to write instead. What is written here is quoted wherever it would be refused.
+PyYAML and papermill read YAML 1.1, which reads `0100` as 64, `1:30` as 90 and `no` as false, and
+keeps only the last value of a duplicate key. This module refuses values that are not read as they
+look; the error names the key and says what to write instead. When it writes a file, it quotes every
+text that it would refuse.
 """
 
 import math
@@ -20,21 +21,21 @@ _PLAIN = {kind: re.compile(form) for kind, form in {
     "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][0-9]*)",
     "tag:yaml.org,2002:float": r"([-+]?(0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?",
     "tag:yaml.org,2002:merge": "<<"}.items()}
-"""The plain forms of a value that every reader, and every version of YAML, reads alike."""
+"""The plain forms of a value that all readers and all versions of YAML read alike."""
 _NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
                      r"|0[oO][0-7_]+|0[xX][0-9a-fA-F_]+|0[bB][01_]+)")
-"""What looks like a number, whether YAML 1.1 takes it for one or for a text."""
+"""Text that looks like a number, whether YAML 1.1 reads it as a number or as a text."""
 _TEXT, _DOUBTFUL = "tag:yaml.org,2002:str", "!doubtful"
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
-"""Line ends for YAML 1.1, where they would end a comment, and nowhere else."""
+"""Characters that end a line, and thus a comment, in YAML 1.1 but nowhere else."""
 
 
 class _Refused(Exception):
-    """What stands in a file is not read as it looks."""
+    """A file contains something that YAML 1.1 does not read as it looks."""
 
 
 class _Careful(yaml.resolver.Resolver):
-    """Tells a plain value that is not read as it looks from the others."""
+    """Marks plain values that are not read as they look as doubtful."""
 
     def resolve(self, kind, value, implicit):
         tag = super().resolve(kind, value, implicit)
@@ -46,15 +47,15 @@ class _Careful(yaml.resolver.Resolver):
 
 
 class _Dumper(_Careful, yaml.SafeDumper):
-    """Quotes a text that would be doubtful without."""
+    """Quotes a text that would be doubtful without quotes."""
 
 
 class _Loader(_Careful, yaml.SafeLoader):
-    """Refuses doubtful values, tags, and keys that stand twice."""
+    """Refuses doubtful values, tags and duplicate keys."""
 
     def __init__(self, stream):
         super().__init__(stream)
-        self.keys: list[str] = []  # those that lead to the node that is being read
+        self.keys: list[str] = []  # the path of keys to the current node
 
     def compose_node(self, parent, index):
         part = [] if index is None else [str(getattr(index, "value", index))]
@@ -77,7 +78,7 @@ class _Loader(_Careful, yaml.SafeLoader):
             before = first.setdefault((key.tag, key.value), key)
             if before is not key:
                 self.keys.append(key.value)
-                self.refuse(key, "this key stands there twice, the first time in line "
+                self.refuse(key, "this key is given twice, the first time in line "
                                  f"{before.start_mark.line + 1}")
         return node
 
@@ -88,7 +89,7 @@ class _Loader(_Careful, yaml.SafeLoader):
 
 
 def _advice(text: str) -> str:
-    """What YAML 1.1 makes of a doubtful value, and what to write in its place."""
+    """Explain how YAML 1.1 reads a doubtful value, and what to write instead."""
     quoted = f'"{text}" in quotes'
     try:
         value = yaml.safe_load(text)
@@ -109,10 +110,11 @@ def _advice(text: str) -> str:
 
 
 def read(path: str | os.PathLike) -> Any:
-    """What stands in a YAML file.
+    """Read the value in a YAML file.
 
-    Raises ParamsError, with the file, the line and the key, for a file that cannot be read or is no
-    YAML, for a value that is not read as it looks and for a key that stands twice.
+    Raises:
+        ParamsError: The file cannot be read or is not YAML, a value is not read as it looks, or a
+            key is a duplicate. The message names the file and, if known, the line and the key.
     """
     try:
         text = absolute(path).read_text(encoding="utf-8")
@@ -140,5 +142,5 @@ def _parse(text: str) -> Any:
 
 
 def dump(values: Any) -> str:
-    """Values as YAML that `read` gives back as they were, keys in their order."""
+    """Write values as YAML, with keys in their order; `read` returns the same values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)

@@ -1,12 +1,12 @@
 #!/bin/bash
-# The corpus and the RF-pretraining of a run on four nodes of 8 GPUs. What follows needs one node:
+# The corpus and the RF-pretraining of a run on four nodes of 8 GPUs. Later stages need one node:
 #
 #     first=$(sbatch --parsable params/slurm/four_nodes.sh params/32b.yaml)
 #     sbatch --dependency="afterok:$first" params/slurm/one_node.sh params/32b.yaml \
 #         --adapt-on params/accelerate/fsdp2.yaml
 #
-# The project's folder and $METARFFT_CACHE must lie on storage that all nodes share. Submitted again,
-# it goes on from its last checkpoint.
+# The project's folder and $METARFFT_CACHE must be on storage that all nodes share. If the job is
+# submitted again, it resumes from its last checkpoint.
 #SBATCH --job-name=metarfft-4x8
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
@@ -24,11 +24,12 @@ cd "$SLURM_SUBMIT_DIR"
 source params/slurm/environment.sh
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-port=$((20000 + SLURM_JOB_ID % 10000))  # two jobs on a node must not meet
+port=$((20000 + SLURM_JOB_ID % 10000))  # differs between two jobs on a node
 
 metarfft build --params "$params"
-# srun starts one launcher on each node, and ends all of them where one fails. $SLURM_NODEID is set
-# on the nodes, not here: hence the quotes. srun would give it one core, whatever sbatch was asked for.
+# srun starts one launcher on each node, and ends all of them if one fails. $SLURM_NODEID is quoted
+# because it is set on the nodes, not here. Without --cpus-per-task, srun would give a launcher one
+# core, whatever sbatch was asked for.
 srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" bash -c 'exec accelerate launch \
     --config_file params/accelerate/hybrid_4x8.yaml --machine_rank "$SLURM_NODEID" \
     --main_process_ip "$0" --main_process_port "$1" \

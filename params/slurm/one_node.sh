@@ -1,11 +1,11 @@
 #!/bin/bash
 # A whole run on one node of 8 GPUs, through the notebooks: corpus, RF-pretraining, adaptations,
-# evaluation, figures. What is finished is skipped and what was interrupted goes on, so that the same
-# line starts, resumes and repeats it. Options behind the parameter file go to `metarfft run`.
+# evaluation, figures. Finished work is skipped and interrupted work resumes, so the same line
+# starts, resumes and repeats the run. Options after the parameter file go to `metarfft run`.
 #
 #     sbatch params/slurm/one_node.sh params/7b.yaml
 #
-# Add what your cluster asks for (--account, --partition) to the command line of sbatch.
+# Add the options that your cluster requires (--account, --partition) to the command line of sbatch.
 #SBATCH --job-name=metarfft
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
