@@ -1,8 +1,9 @@
 """Reads and checks parameters: out of a file, a mapping, or the variables of a notebook."""
 
+import ast
 import difflib
 import os
-import types
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import (
@@ -78,21 +79,56 @@ def _allowed_keys(keys: list[str]) -> list[str]:
 def from_notebook(namespace: dict[str, Any]) -> Params:
     """The parameters of a notebook, out of its variables (call it with `globals()`).
 
-    Papermill puts every top-level key of a parameter file into a variable of that name. Where
-    `name` was given, those variables are the whole file. Otherwise the file named by
+    Papermill puts every top-level key of a parameter file into a variable of that name. If
+    `name` is given, those variables are the whole file. Otherwise the file named by
     $METARFFT_PARAMS (else params/smoke.yaml) holds, and a variable that is not None replaces
-    its key. A variable that is no parameter was misspelt: papermill itself only warns. A value here
-    is what papermill has read: of a file given with -f, `0100` arrives as 64. A relative path in
+    its key. No other variable of the notebook is read, so that a cell can run again at any time.
+    A misspelt parameter is refused all the same (see `_misspelt`). A value here is what papermill
+    has read: of a file given with -f, `0100` arrives as 64. A relative path in
     $METARFFT_OUTPUTS, $METARFFT_PARAMS or a variable like them lies in the project, from which
     JupyterLab is started, not in the notebooks' folder (see `places`).
+
+    Raises:
+        ParamsError: a value is wrong, a key is missing, or a parameter is misspelt.
     """
     places.settle()
-    given = {key: value for key, value in namespace.items()
-             if not key.startswith("_") and key not in ("In", "Out", "exit", "quit", "open")
-             and not isinstance(value, (types.ModuleType, types.FunctionType, types.MethodType))
-             and not isinstance(value, type)}
-    values = {key: value for key, value in given.items() if value is not None}
+    values = {key: namespace[key] for key in Params.model_fields
+              if namespace.get(key) is not None}
+    values |= dict.fromkeys(_misspelt(namespace.get("In", [])))
     if "name" in values:
         return check(values, "the notebook's parameters")
     path = places.variable(ENVIRONMENT_VARIABLE) or DEFAULT_FILE
     return check(read(path) | values, f"{path} and the notebook's parameters")
+
+
+def _misspelt(sources: Iterable[str]) -> list[str]:
+    """The names that a notebook's parameter cells assign and that are no parameters.
+
+    Papermill itself only warns of them. It injects a cell that begins with "# Parameters"; the
+    notebook's own cell is the one that assigns most of the parameters. Of each kind the cell that
+    was executed last counts, so that a mistake can be mended without a new kernel.
+
+    Args:
+        sources: the executed cells in order, as IPython keeps them in `In`.
+    """
+    own, injected = [], []
+    for source in sources:
+        assigned = _assigned(source)
+        if source.lstrip().startswith("# Parameters"):
+            injected = assigned
+        elif 2 * len(Params.model_fields.keys() & set(assigned)) > len(Params.model_fields):
+            own = assigned
+    return [name for name in dict.fromkeys([*own, *injected]) if name not in Params.model_fields]
+
+
+def _assigned(source: str) -> list[str]:
+    """The plain names that a cell's statements assign; none if it is not Python alone."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return []
+    targets = [target for statement in statements if isinstance(statement, ast.Assign)
+               for target in statement.targets]
+    targets += [statement.target for statement in statements
+                if isinstance(statement, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
