@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import symtable
 import sys
@@ -48,6 +49,18 @@ def test_the_parameters_cell_is_folded_below_a_text_that_says_what_it_is(path):
     assert above.cell_type == "markdown"
     assert above.source.startswith("The parameters.")
     assert "`papermill NOTEBOOK OUT -f params/FILE`" in above.source
+
+
+@every_notebook
+def test_the_closing_text_has_no_figures_of_one_run(path):
+    """It stands under the outputs of any run; what the stored ones show is in docs/results.md."""
+    closing = nbformat.read(path, as_version=4).cells[-1].source
+    assert closing.startswith("**Reading.**")
+    words = re.sub(r"`[^`]*`|[Nn]otebook \d", "", closing)
+    assert not re.findall(r"\d+", words), words
+    if path != PATHS[0]:  # whose outputs are of the rules, not of a model
+        assert closing.endswith("The stored outputs are those of `params/laptop.yaml`; "
+                                "`docs/results.md` reads them.")
 
 
 def bound(source):
