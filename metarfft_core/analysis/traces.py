@@ -49,8 +49,7 @@ def _reply(row) -> str:
 def luck(diagnosed: "DataFrame") -> "DataFrame":
     """The share of right traces, right answers, and right answers with a wrong trace.
 
-    Returns:
-        A line for each method and length (the index): traces_right, answers_right, right_by_luck.
+    The index is method and length, the columns traces_right, answers_right and right_by_luck.
     """
     traces, answers = diagnosed["kind"] == "right", diagnosed["outcome"] == "right"
     shares = diagnosed.assign(traces_right=traces, answers_right=answers,
@@ -64,7 +63,9 @@ def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confi
     """Answers, passes through loops and whole traces of two methods, sample by sample.
 
     Each of the three can be right. The first method is compared with the other in each, and each
-    method's answers with its traces.
+    method's answers with its traces. Each comparison has two lines, in and out of distribution,
+    with the columns right and less (what is compared, as "meta_rfft answers") and the fields of
+    `metrics.Paired`.
 
     Args:
         diagnosed: rows of one seed give exact tests; see `metrics.compare` for several.
@@ -72,10 +73,6 @@ def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confi
         samples: draws of the bootstrap, where there are several seeds.
         confidence: of the intervals, such as 0.95.
         seed: of the bootstrap.
-
-    Returns:
-        Two lines for each comparison, in and out of distribution: right and less (what is
-        compared, as "meta_rfft answers"), then the fields of `metrics.Paired`.
 
     Raises:
         ValueError: the two methods share no sample.
@@ -103,11 +100,8 @@ def _judged(diagnosed: "DataFrame", method: str, what: str) -> list[dict]:
 def wrong_passes(diagnosed: "DataFrame", confidence: float) -> "DataFrame":
     """Of the wrong answers, those whose trace has a wrong number of passes through its loops.
 
-    A trace that was cut counts with the passes that it has.
-
-    Returns:
-        A line for each task and method, in the order of the rows: task, method, wrong passes,
-        of wrong answers, share, and its Wilson interval (from, to).
+    A trace that was cut counts with the passes that it has. There is a line for each task and
+    method, in the order of the rows, with the share and its Wilson interval (from, to).
     """
     from pandas import DataFrame
 
