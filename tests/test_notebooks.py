@@ -1,14 +1,19 @@
 """The notebooks as files: their form, and that their stored outputs are really compared."""
 
+import ast
 import os
+import re
 import subprocess
+import symtable
 import sys
 
 import nbformat
+import papermill
 import pytest
+from nbclient import NotebookClient
 
 from metarfft_core import params
-from metarfft_core.runner import NOTEBOOKS
+from metarfft_core.runner import NOTEBOOKS, ThisPython
 from metarfft_core.system.places import ROOT
 
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -31,6 +36,79 @@ def test_form(path):
     head, = tagged(notebook, "parameters")
     names = [line.partition(" = ")[0] for line in head.source.splitlines() if " = None" in line]
     assert names == list(params.Params.model_fields)
+
+
+@every_notebook
+def test_the_parameters_cell_is_folded_below_a_text_that_says_what_it_is(path):
+    """JupyterLab shows the text in its place, and the text says how the parameters are set."""
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    head, = tagged(notebook, "parameters")
+    assert head.metadata.jupyter.source_hidden is True
+    above = notebook.cells[notebook.cells.index(head) - 1]
+    assert above.cell_type == "markdown"
+    assert above.source.startswith("The parameters.")
+    assert "`papermill NOTEBOOK OUT -f params/FILE`" in above.source
+
+
+@every_notebook
+def test_the_closing_text_has_no_figures_of_one_run(path):
+    """It stands under the outputs of any run; what the stored ones show is in docs/results.md."""
+    closing = nbformat.read(path, as_version=4).cells[-1].source
+    assert closing.startswith("**Reading.**")
+    words = re.sub(r"`[^`]*`|[Nn]otebook \d", "", closing)
+    assert not re.findall(r"\d+", words), words
+    if path != PATHS[0]:  # whose outputs are of the rules, not of a model
+        assert closing.endswith("The stored outputs are those of `params/laptop.yaml`; "
+                                "`docs/results.md` reads them.")
+
+
+def bound(source):
+    """The names that a cell binds in the notebook: assigned, imported, defined, looped over."""
+    return {symbol.get_name() for symbol in symtable.symtable(source, "cell", "exec").get_symbols()
+            if symbol.is_assigned() or symbol.is_imported()}
+
+
+@every_notebook
+def test_only_the_parameters_cell_binds_a_parameter(path):
+    """A loop over `name`, or a module imported as `corpus`, would change the parameters."""
+    notebook = nbformat.read(path, as_version=4)
+    head, = tagged(notebook, "parameters")
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell is not head:
+            assert not bound(cell.source) & params.Params.model_fields.keys(), cell.source
+
+
+@every_notebook
+def test_modules_are_imported_under_their_own_names(path):
+    """pandas alone has another: pd, by which everyone knows it."""
+    notebook = nbformat.read(path, as_version=4)
+    renamed = {(alias.name, alias.asname) for cell in notebook.cells if cell.cell_type == "code"
+               for node in ast.walk(ast.parse(cell.source))
+               if isinstance(node, (ast.Import, ast.ImportFrom))
+               for alias in node.names if alias.asname}
+    assert renamed <= {("pandas", "pd")}
+
+
+@every_notebook
+def test_the_set_up_cell_runs_again_whenever_one_likes(path, tmp_path, monkeypatch):
+    """In a real kernel: at once, and after cells that bind every variable of the notebook.
+
+    The cell is run up to the parameters; what follows them builds and trains."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("METARFFT_PARAMS", "params/test.yaml")
+    head, setup, *later = [cell.source for cell in nbformat.read(path, as_version=4).cells
+                           if cell.cell_type == "code"]
+    line = "config = params.from_notebook(globals())\n"
+    assert line in setup
+    setup = setup[:setup.index(line)] + line + "config.name"
+    names = sorted(set().union(*map(bound, later)))
+    cells = [head, setup, setup, f"{' = '.join(names)} = 'of a later cell'", setup]
+    notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}},
+                   kernel_manager_class=ThisPython).execute()
+    assert [cell.outputs[0].data["text/plain"] for cell in notebook.cells
+            if cell.source == setup] == ["'test'"] * 3
 
 
 @every_notebook
@@ -59,3 +137,17 @@ def test_an_altered_output_fails(tmp_path, altered):
          "--nbval-current-env", str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
         env=os.environ | {"METARFFT_OUTPUTS": str(tmp_path / "outputs")})
     assert done.returncode == (1 if altered else 0), done.stdout[-2000:]
+
+
+def test_a_misspelt_parameter_of_papermill_stops_the_notebook(tmp_path, monkeypatch):
+    """`papermill -p sed 3` only warns; the set-up cell says which parameter was meant."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    notebook = nbformat.read(PATHS[0], as_version=4)
+    end = notebook.cells.index(tagged(notebook, "parameters")[0]) + 2
+    notebook.cells = notebook.cells[:end]
+    nbformat.write(notebook, tmp_path / "part.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError,
+                       match="sed: unknown key; did you mean seed"):
+        papermill.execute_notebook(tmp_path / "part.ipynb", tmp_path / "out.ipynb", {"sed": 3},
+                                   cwd=NOTEBOOKS, kernel_manager_class=ThisPython,
+                                   progress_bar=False)

@@ -366,10 +366,18 @@ def test_what_is_not_asked_for_leaves_the_digest():
         assert params.check(other.model_dump()) == other
 
 
+HEAD = "\n".join(f"{key} = None" for key in params.Params.model_fields)
+"""The parameter cell of a notebook."""
+
+
 def notebook(**values):
-    """The variables of a notebook after its parameter cell, with those that Jupyter adds."""
-    return {"__name__": "__main__", "_": "", "_i1": "import re", "In": [], "Out": {}, "re": re,
-            "exit": object(), "quit": object(), "open": open, "get_ipython": lambda: None,
+    """The variables of a notebook after its parameter cell, with those that Jupyter adds.
+
+    `values` are injected, as papermill does it."""
+    lines = ["# Parameters", *(f"{key} = {value!r}" for key, value in values.items())]
+    executed = ["", HEAD, "\n".join(lines), "import re"]
+    return {"__name__": "__main__", "_": "", "_i1": "import re", "In": executed, "Out": {},
+            "re": re, "exit": object(), "quit": object(), "open": open, "get_ipython": lambda: None,
             "Path": Path, "name": None, "smoke": None, "seed": None, "model": None,
             "corpus": None, "pretraining": None, "adaptation": None, "evaluation": None} | values
 
@@ -405,6 +413,28 @@ def test_a_misspelt_variable_of_a_notebook_is_refused(monkeypatch):
     monkeypatch.delenv("METARFFT_PARAMS", raising=False)
     with pytest.raises(params.ParamsError, match="sed: unknown key; did you mean seed"):
         params.from_notebook(notebook(sed=3))
+
+
+@pytest.mark.parametrize("cell", [
+    HEAD + "\nsed = 3", HEAD.replace("seed = None", "sed = 3"),
+    HEAD.replace("seed = None", "sed: int = 3"), "# Parameters\nsed = 3"],
+    ids=["added", "in its place", "annotated", "injected"])
+def test_a_misspelt_name_in_a_parameter_cell_is_refused_until_it_is_mended(cell, monkeypatch):
+    """The cell that was executed last counts: once it is right, the notebook goes on."""
+    monkeypatch.delenv("METARFFT_PARAMS", raising=False)
+    variables = notebook() | {"In": ["", HEAD, "# Parameters\nseed = 0", cell]}
+    with pytest.raises(params.ParamsError, match="sed: unknown key; did you mean seed"):
+        params.from_notebook(variables)
+    variables["In"].append(cell.replace("sed", "seed"))
+    assert params.from_notebook(variables) == params.load(FOLDER / "smoke.yaml")
+
+
+def test_a_notebooks_other_variables_are_no_parameters(monkeypatch):
+    """What later cells bind, or a magic that is no Python, does not stop the set-up cell."""
+    monkeypatch.delenv("METARFFT_PARAMS", raising=False)
+    variables = notebook() | {"run": 1, "rows": [2], "sede": 3}
+    variables["In"] += ["%matplotlib inline", "rows = [2]\nsede = 3"]
+    assert params.from_notebook(variables) == params.load(FOLDER / "smoke.yaml")
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Reads and checks parameters from a file, a mapping, or the variables of a notebook."""
 
+import ast
 import difflib
 import os
-import types
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import (
@@ -98,6 +99,8 @@ def from_notebook(namespace: dict[str, Any]) -> Params:
     Papermill sets a variable for each top-level key of a parameter file. If `name` is set, the
     variables are the whole file. Otherwise the file in $METARFFT_PARAMS (by default
     params/smoke.yaml) is read, and each variable that is not None replaces the value of its key.
+    No other variable of the notebook is read, so a cell can run again at any time. A misspelt
+    parameter is found in the cells that were executed (see `_misspelt`).
 
     Values are as papermill has read them: in a file given with -f, `0100` arrives as 64. A relative
     path in $METARFFT_OUTPUTS, $METARFFT_PARAMS or a similar variable is in the project, from which
@@ -107,16 +110,46 @@ def from_notebook(namespace: dict[str, Any]) -> Params:
         namespace: The notebook's `globals()`.
 
     Raises:
-        ParamsError: A value is wrong, or a variable is not a parameter (papermill only warns about
-            a misspelt one).
+        ParamsError: A value is wrong, or a parameter is misspelt (papermill only warns about it).
     """
     places.settle()
-    given = {key: value for key, value in namespace.items()
-             if not key.startswith("_") and key not in ("In", "Out", "exit", "quit", "open")
-             and not isinstance(value, (types.ModuleType, types.FunctionType, types.MethodType))
-             and not isinstance(value, type)}
-    values = {key: value for key, value in given.items() if value is not None}
+    values = {key: namespace[key] for key in Params.model_fields
+              if namespace.get(key) is not None}
+    values |= dict.fromkeys(_misspelt(namespace.get("In", [])))
     if "name" in values:
         return check(values, "the notebook's parameters")
     path = places.variable(ENVIRONMENT_VARIABLE) or DEFAULT_FILE
     return check(read(path) | values, f"{path} and the notebook's parameters")
+
+
+def _misspelt(sources: Iterable[str]) -> list[str]:
+    """The names that a notebook's parameter cells assign and that are no parameters.
+
+    Papermill itself only warns of them. It injects a cell that begins with "# Parameters"; the
+    notebook's own cell is the one that assigns most of the parameters. Of each kind the cell that
+    was executed last counts, so that a mistake can be mended without a new kernel.
+
+    Args:
+        sources: the executed cells in order, as IPython keeps them in `In`.
+    """
+    own, injected = [], []
+    for source in sources:
+        assigned = _assigned(source)
+        if source.lstrip().startswith("# Parameters"):
+            injected = assigned
+        elif 2 * len(Params.model_fields.keys() & set(assigned)) > len(Params.model_fields):
+            own = assigned
+    return [name for name in dict.fromkeys([*own, *injected]) if name not in Params.model_fields]
+
+
+def _assigned(source: str) -> list[str]:
+    """The plain names that a cell's statements assign; none if it is not Python alone."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return []
+    targets = [target for statement in statements if isinstance(statement, ast.Assign)
+               for target in statement.targets]
+    targets += [statement.target for statement in statements
+                if isinstance(statement, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

@@ -1,0 +1,115 @@
+"""What stored traces and answers say of a method: replies to changed rules, luck, loop counts.
+
+Functions of frames alone. `rows` are those of `evaluation.read`, `diagnosed` those of
+`diagnoses.read`.
+"""
+
+import ast
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from metarfft_core import tasks
+from metarfft_core.evaluation import metrics
+from metarfft_core.scoring import same_answer
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+REPLIES = ("followed", "remembered", "neither", "cut", "no_answer", "the answers do not differ")
+"""What a model may reply to a counterfactual question."""
+
+
+def replies(rows: "DataFrame") -> "Series":
+    """What each row of a counterfactual task replies, one of `REPLIES`, on the rows' index.
+
+    "followed" is the answer of the rule in the prompt, "remembered" that of the well-known rule.
+    An output without an answer, or one that was cut, keeps its outcome. Where both rules give the
+    same answer, the reply tells nothing.
+
+    Args:
+        rows: columns task, inputs, gold_answer, answer, outcome.
+    """
+    from pandas import Series
+
+    return Series([_reply(row) for row in rows.itertuples()], rows.index, dtype=object,
+                  name="reply")
+
+
+def _reply(row) -> str:
+    known = repr(tasks.get(row.task).base.rule.execute(ast.literal_eval(row.inputs)))
+    if same_answer(row.gold_answer, known):
+        return "the answers do not differ"
+    if row.outcome in ("cut", "no_answer"):
+        return row.outcome
+    if row.outcome == "right":
+        return "followed"
+    return "remembered" if same_answer(row.answer, known) else "neither"
+
+
+def luck(diagnosed: "DataFrame") -> "DataFrame":
+    """The share of right traces, right answers, and right answers with a wrong trace.
+
+    The index is method and length, the columns traces_right, answers_right and right_by_luck.
+    """
+    traces, answers = diagnosed["kind"] == "right", diagnosed["outcome"] == "right"
+    shares = diagnosed.assign(traces_right=traces, answers_right=answers,
+                              right_by_luck=answers & ~traces)
+    return shares.groupby(["method", "length"])[
+        ["traces_right", "answers_right", "right_by_luck"]].mean()
+
+
+def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confidence: float,
+           seed: int, first: str = "meta_rfft", other: str = "vanilla_rfft") -> "DataFrame":
+    """Answers, passes through loops and whole traces of two methods, sample by sample.
+
+    Each of the three can be right. The first method is compared with the other in each, and each
+    method's answers with its traces. Each comparison has two lines, in and out of distribution,
+    with the columns right and less (what is compared, as "meta_rfft answers") and the fields of
+    `metrics.Paired`.
+
+    Args:
+        diagnosed: rows of one seed give exact tests; see `metrics.compare` for several.
+        trained: the lengths that are in distribution.
+        samples: draws of the bootstrap, where there are several seeds.
+        confidence: of the intervals, such as 0.95.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the two methods share no sample.
+    """
+    from pandas import DataFrame
+
+    sides = [((first, what), (other, what)) for what in ("answers", "passes", "traces")]
+    sides += [((method, "answers"), (method, "traces")) for method in (other, first)]
+    return DataFrame([
+        {"right": " ".join(one), "less": " ".join(two), **line._asdict()}
+        for one, two in sides
+        for line in metrics.compare(_judged(diagnosed, *one), _judged(diagnosed, *two), trained,
+                                    samples, confidence, seed)
+        if line.group.endswith("distribution")])
+
+
+def _judged(diagnosed: "DataFrame", method: str, what: str) -> list[dict]:
+    """A method's rows, with the outcome of its answers, its passes or its traces."""
+    rows = diagnosed[diagnosed["method"] == method]
+    right = {"answers": rows["outcome"] == "right", "passes": rows["loops"] == rows["gold_loops"],
+             "traces": rows["kind"] == "right"}[what]
+    return rows.assign(outcome=right.map({True: "right", False: "wrong"})).to_dict("records")
+
+
+def wrong_passes(diagnosed: "DataFrame", confidence: float) -> "DataFrame":
+    """Of the wrong answers, those whose trace has a wrong number of passes through its loops.
+
+    A trace that was cut counts with the passes that it has. There is a line for each task and
+    method, in the order of the rows, with the share and its Wilson interval (from, to).
+    """
+    from pandas import DataFrame
+
+    wrong = diagnosed[diagnosed["outcome"] != "right"]
+    lines = []
+    for (task, method), rows in wrong.groupby(["task", "method"], sort=False):
+        astray = int((rows["loops"] != rows["gold_loops"]).sum())
+        lines.append((task, method, astray, len(rows), astray / len(rows),
+                      *metrics.wilson(astray, len(rows), confidence)))
+    return DataFrame(lines, columns=["task", "method", "wrong passes", "of wrong answers", "share",
+                                     "from", "to"])
