@@ -465,7 +465,8 @@ def run(server, tmp_path, monkeypatch):
     run = params.check(_values(base_url=server.address))
     params.open_folder(run)
     corpus.build(run)
-    files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json", {})
+    files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json",
+                     {"weights": {}, "params_digest": run.digest})
     results = evaluation.path(run, "direct", TASK)
     results.parent.mkdir(parents=True)
     results.touch()

@@ -58,6 +58,21 @@ def pretrained(tiny, built, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def launched(tiny, built, tmp_path_factory):
+    """The hashes of the weights that the process of a training leaves, without interruption."""
+    folder = tmp_path_factory.mktemp("launched") / "outputs"
+    shutil.copytree(built, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder))
+        run = tiny_run(tiny)
+        params.open_folder(run)
+        subprocess.run([sys.executable, "-m", "metarfft_core.training", "--params",
+                        str(run.folder / "params.yaml"), "--stage", "pretrain"],
+                       check=True, capture_output=True)
+        return read_json(training.stage_folder(run, "pretrain") / "manifest.json")["weights"]
+
+
+@pytest.fixture(scope="module")
 def reordered(tiny, tmp_path_factory):
     """The log of the same training, whose sums are added up in another order: four samples a micro
     batch instead of two."""
@@ -416,9 +431,12 @@ def test_a_training_that_lost_a_file_is_not_finished(done, name):
 
 
 def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp_path):
-    """Launched again it names the file and comes to the same weights, whatever the user has set up
-    for accelerate: neither deepspeed in its default configuration, nor sharding in variables."""
+    """Launched again it names the file and comes to the weights of a launch without them, whatever
+    the user has set up for accelerate: neither deepspeed in its default configuration, nor sharding
+    in variables."""
     folder = training.stage_folder(done, "pretrain")
+    (folder / "log.jsonl").unlink()
+    training.launch(done, "pretrain")
     before = read_json(folder / "manifest.json")
     config = tmp_path / "home" / "accelerate" / "default_config.yaml"
     config.parent.mkdir(parents=True)
@@ -458,7 +476,7 @@ def test_an_adaptation_of_another_pretrained_model_is_refused(done):
 
 
 @pytest.mark.parametrize("size", [1_000, 60_000, 400_000], ids=["log", "checkpoint", "model"])
-def test_a_full_disk_ends_in_one_line_and_the_training_goes_on(run, pretrained, size):
+def test_a_full_disk_ends_in_one_line_and_the_training_goes_on(run, launched, size):
     """No file may be longer than some bytes, as on a full disk: one line names what could not be
     written; then the same command comes to the weights of a training without that."""
     params.open_folder(run)
@@ -470,8 +488,7 @@ def test_a_full_disk_ends_in_one_line_and_the_training_goes_on(run, pretrained, 
     assert "Traceback" not in full.stderr
     subprocess.run(command, check=True, capture_output=True)
     folder = training.stage_folder(run, "pretrain")
-    assert read_json(folder / "manifest.json")["weights"] == read_json(
-        pretrained / "tiny" / "pretrain" / "manifest.json")["weights"]
+    assert read_json(folder / "manifest.json")["weights"] == launched
 
 
 def test_a_wrong_mask_stops_the_training(run):

@@ -64,7 +64,8 @@ def evaluate(config: Params, method: str, task: str, seed: int | None = None) ->
         if is_finished(config, method, task, seed):
             print(f"{method} on {results.stem}: finished meanwhile", flush=True)
             return results
-        if description(config, method, task, seed) is None and results.exists():
+        # The answers of an API model are paid for, so they are kept.
+        if method in METHODS and results.exists() and not description(config, method, task, seed):
             print(f"{results}: nothing says what made it, so it is generated again", flush=True)
             results.unlink()
         with files.naming(results), open(results, "a+b") as file:

@@ -55,7 +55,7 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     except Exception as error:
         number = re.search(r"\(os error (\d+)\)$", str(error))
-        if type(error).__name__ == "SafetensorError" and number:
+        if number:  # of safetensors and tokenizers
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         if isinstance(error, RuntimeError) and "inline_container.cc" in str(error):  # torch
             raise OSError(errno.EIO, "a file could not be written to its end, as on a full disk",
