@@ -5,15 +5,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from metarfft_core import corpus, models, params, tasks, training
 from metarfft_core.evaluation import api, engines
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files
-
-if TYPE_CHECKING:
-    pass
 
 
 def path(config: Params, method: str, task: str, seed: int | None = None) -> Path:
