@@ -95,7 +95,9 @@ def follow(command: Command, prefix: str = "") -> None:
         finally:
             _running.discard(process)
     if process.returncode:
-        raise RuntimeError(f"{command.name} failed with exit code {process.returncode}:\n"
+        why = " (a library has no code for this processor)" if (
+            process.returncode == -signal.SIGILL) else ""
+        raise RuntimeError(f"{command.name} failed with exit code {process.returncode}{why}:\n"
                            + "".join(last))
 
 
