@@ -1,0 +1,24 @@
+"""What is shown in JupyterLab and in a browser: stepping, errors, parameters, exercises.
+
+Each name is loaded when it is first used. So `states` and `check` work where only the standard
+library is at hand, for example in a browser.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "states": "stepping",
+    "explore": "explorer",
+    "errors": "error_viewer",
+    "form": "parameter_form",
+    "check": "exercises",
+}
+"""Each public name and the module that holds it."""
+
+__all__ = ["check", "errors", "explore", "form", "states"]
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"metarfft_core.lab has no {name!r} (it has {', '.join(__all__)})")
+    return getattr(import_module(f"metarfft_core.lab.{_MODULES[name]}"), name)
