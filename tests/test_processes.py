@@ -96,3 +96,13 @@ def test_no_process_sees_the_users_settings_of_accelerate(tmp_path, monkeypatch,
     code = "import os; print(sorted(n for n, v in os.environ.items() if v.endswith(' test')))"
     processes.follow(Command([sys.executable, "-c", code], "x", {"ACCELERATE_OWN": "own test"}))
     assert "['ACCELERATE_OWN', 'MINE']" in capfd.readouterr().out
+
+
+def test_waiting_threads_give_their_core_away_unless_the_user_says_otherwise():
+    """Whoever imports the kit gets threads that do not spin; a variable of the user's stays."""
+    code = ("import os, metarfft_core; "
+            "print(os.environ['OMP_WAIT_POLICY'], os.environ['GOMP_SPINCOUNT'])")
+    said = [subprocess.run([sys.executable, "-c", code], env=environment, check=True, text=True,
+                           capture_output=True).stdout
+            for environment in ({"PATH": ""}, {"PATH": "", "OMP_WAIT_POLICY": "ACTIVE"})]
+    assert said == ["PASSIVE 0\n", "ACTIVE 0\n"]

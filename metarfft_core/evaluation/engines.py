@@ -124,8 +124,6 @@ def set_environment() -> None:
 
     `generate` also calls this. Call it earlier if something else imports torch first.
     """
-    # Threads that spin while they wait slow each other down if they share cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     for name in ("VLLM_LOGGING_LEVEL", "TORCH_CPP_LOG_LEVEL"):
         os.environ.setdefault(name, "ERROR")
