@@ -215,11 +215,11 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, training
+    from metarfft_core import corpus, params
     from metarfft_core.training import preview
 
     config = params.load(options.params)
-    job = training.Job(config, options.stage, options.task, options.method, options.seed)
+    job = _job(config, options)
     corpus.build(config)
     print(preview.as_text(preview.pieces(job, options.number)))
 
@@ -229,15 +229,22 @@ def _train(options: argparse.Namespace) -> None:
 
     config = params.load(options.params)
     every = options.stage == "adapt" and not (options.task or options.method)
-    if not every:
-        training.Job(config, options.stage, options.task, options.method, options.seed)
+    job = None if every else _job(config, options)
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(config)
-    if every:
+    if job is None:
         training.launch_adaptations(config)
     else:
-        print(training.launch(config, options.stage, options.task, options.method, options.seed))
+        print(training.launch(job))
+
+
+def _job(config, options: argparse.Namespace):
+    """Return the training that --stage, --task, --method and --seed name."""
+    from metarfft_core import training
+
+    return training.Job.named(config, options.stage, task=options.task, method=options.method,
+                              seed=options.seed)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -288,7 +295,9 @@ def _exported(config, options: argparse.Namespace) -> Path:
     from metarfft_core.bridges import hub, lm_eval
 
     if options.kind == "merged":
-        return training.export(config, options.method, options.task, options.to, options.seed)
+        job = training.Job.named(config, "adapt", task=options.task, method=options.method,
+                                 seed=options.seed)
+        return training.export(job, options.to)
     if options.kind == "results":
         return archive.write(config, options.to)
     if options.kind == "hub":

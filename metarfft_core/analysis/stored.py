@@ -189,12 +189,12 @@ def logged(config: Params) -> "DataFrame":
     from pandas import DataFrame
 
     columns = ["stage", "task", "method", "seed", "step", "loss", "validation_loss"]
-    stages = [("pretrain", None, None, None),
-              *(("adapt", task, method, seed) for task, method, seed in config.trainings)]
+    jobs = [training.Job(config, "pretrain"),
+            *(training.Job(config, "adapt", cell) for cell in config.trainings)]
     return DataFrame([
-        [*stage, line["step"], line.get("loss", math.nan), line.get("validation_loss", math.nan)]
-        for stage in stages for line in training.read_log(training.stage_folder(config, *stage))],
-        columns=columns)
+        [job.stage, job.task, job.method, job.seed, line["step"], line.get("loss", math.nan),
+         line.get("validation_loss", math.nan)]
+        for job in jobs for line in training.read_log(job.folder)], columns=columns)
 
 
 def answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:

@@ -330,9 +330,9 @@ def _changed(job: training.Job, **changes) -> training.Job:
 def _by_method(config: Params) -> dict[str, list[str]]:
     """Return the tasks that each of our methods is evaluated on, one for each evaluated cell."""
     found: dict[str, list[str]] = {}
-    for method, task, _ in config.cells:
-        if method in METHODS:  # an API model computes elsewhere
-            found.setdefault(method, []).append(task)
+    for cell in config.cells:
+        if cell.method in METHODS:  # an API model computes elsewhere
+            found.setdefault(cell.method, []).append(cell.task)
     return found
 
 
