@@ -81,7 +81,7 @@ def open_run(source: Params | str | os.PathLike) -> RunFolder:
     if not path.exists():
         raise ParamsError(f"{folder}: expected the folder of a run, but there is no params.yaml")
     if config and params.load(path).digest != config.digest:
-        raise ParamsError(f"{folder} was made with parameters other than those given; to report on "
+        raise ParamsError(f"{folder} was made with other parameters than those given; to report on "
                           "its results, name the folder")
     names = ["corpus", "pretrain", *_names(folder, "adapt/*/*/manifest.json")]
     manifests = {name: files.read_json(folder / name / "manifest.json") for name in names

@@ -32,8 +32,8 @@ CODE_LIMIT = 400
 """The most characters of a recited line that are compared with the lines of the rule. The time of a
 comparison grows with the square of the length; the longest line of code in the 86 rules has 95."""
 AHEAD = 30
-"""The search tries fewer than this many missing or extra lines in a row. The longest of the 86 rules
-has 26 lines, so a whole pass through a loop can be missing."""
+"""The search tries fewer than this many missing or extra lines in a row. The longest of the 86
+rules has 26 lines, so a whole pass through a loop can be missing."""
 BRANCH = 4
 """The search tries fewer than this many lines of a wrong branch in place of fewer than this many of
 the right one, because most branches of the rules are short."""
