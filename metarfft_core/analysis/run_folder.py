@@ -86,8 +86,8 @@ def open_run(source: Params | str | os.PathLike) -> RunFolder:
     names = ["corpus", "pretrain", *_names(folder, "adapt/*/*/manifest.json")]
     manifests = {name: files.read_json(folder / name / "manifest.json") for name in names
                  if (folder / name / "manifest.json").exists()}
-    cells = {f"{one.parent.name}/{one.stem}": files.read_json(one)
-             for one in sorted((folder / "evaluation").glob("*/*.json"))}
+    cells = {f"{path.parent.name}/{path.stem}": files.read_json(path)
+             for path in sorted((folder / "evaluation").glob("*/*.json"))}
     return RunFolder(folder, params.read(path), manifests, cells)
 
 

@@ -158,7 +158,7 @@ def check_rows(results: Path, about: Mapping) -> None:
 
 
 def api_settings(config: Params, method: str) -> params.Api | None:
-    return next((one for one in config.evaluation.api if one.name == method), None)
+    return next((settings for settings in config.evaluation.api if settings.name == method), None)
 
 
 def sample_key(row: Mapping) -> tuple[int, int]:

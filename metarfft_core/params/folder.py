@@ -1,4 +1,4 @@
-"""The folder of a run: each folder holds one result."""
+"""The folder of a run, which holds its results and no other's."""
 
 from pathlib import Path
 
@@ -19,8 +19,8 @@ def open_folder(config: Params) -> Path:
         The run's folder.
 
     Raises:
-        ParamsError: The folder cannot be written, or holds a run made with other parameters. The
-            message names the keys that differ.
+        ParamsError: If the folder cannot be written, or holds a run that was made with other
+            parameters; names the keys that differ.
     """
     places.settle()
     path = config.folder / "params.yaml"
@@ -45,6 +45,6 @@ def open_folder(config: Params) -> Path:
 
 
 def _holds_results(folder: Path) -> bool:
-    """Whether the folder holds results; a refused run leaves only the names listed here."""
+    """Return whether the folder holds results; a refused run leaves only the names listed here."""
     return any(entry.name not in ("params.yaml", "notebooks", "reports")
                and not entry.name.startswith(".") for entry in folder.iterdir())

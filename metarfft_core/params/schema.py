@@ -285,8 +285,8 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _named_once(self):
-        names = [*self.in_context, *(one.name for one in self.api)]
-        if len(set(names)) < len(names) or set(METHODS) & {one.name for one in self.api}:
+        names = [*self.in_context, *(settings.name for settings in self.api)]
+        if len(set(names)) < len(names) or set(METHODS) & {settings.name for settings in self.api}:
             raise ValueError(f"in_context, api: expected names used once, got {names}")
         return self
 
@@ -364,7 +364,7 @@ class Params(Section):
         changed = [replace(cell, task=other.id) for cell in trained
                    if cell.method in self.evaluation.counterfactual
                    and (other := tasks.get(cell.task).counterfactual)]
-        others = [*self.evaluation.in_context, *(one.name for one in self.evaluation.api)]
+        others = [*self.evaluation.in_context, *(settings.name for settings in self.evaluation.api)]
         return trained + changed + [Cell(method, task, self.seed) for method in others
                                     for task in self.corpus.adaptation.tasks]
 
