@@ -8,7 +8,7 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import formats, models, params, tasks
+from metarfft_core import formats, models, params, tasks, training
 from metarfft_core.params import Cell
 from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import synthetic
@@ -581,3 +581,17 @@ def test_optional_keys_leave_the_digest_as_it_was():
         assert params.check(plain(keys, value)).digest == digest
     mixed = plain("pretraining.mix", {"file": "general.jsonl", "share": 0.1})
     assert params.check(mixed).digest != digest
+
+
+def test_a_cell_holds_the_id_of_its_task():
+    """A cell made with a task's name is that of its id, and says both its method and its task."""
+    cell = Cell("direct", "alternating_digit_sum", 0)
+    assert cell == Cell("direct", "lc_2544", 0)
+    assert str(cell) == "direct on lc_2544"
+
+
+def test_a_cell_with_method_and_task_swapped_is_no_training():
+    """The error names the swapped task, and the tasks that the run trains on."""
+    run = params.check(plain(ADAPTATION, []))
+    with pytest.raises(params.ParamsError, match="task: expected one of lc_2544, got 'direct'"):
+        training.Job(run, "adapt", Cell("lc_2544", "direct", run.seed))

@@ -39,7 +39,7 @@ class Job:
         if self.stage == "pretrain":
             _check_pretrain(self.task, self.method, self.seed)
             return
-        _check_adaptation(self.config, self.task, self.method)
+        _check_adaptation(self.config, task=self.task, method=self.method)
         if self.cell not in self.config.trainings:
             raise ParamsError(f"seed: this run has no training of {self.cell} with seed "
                               f"{self.seed}")
@@ -56,7 +56,7 @@ class Job:
             _check_pretrain(task, method, seed)
             return cls(config, stage)
         if stage == "adapt":
-            _check_adaptation(config, task and tasks.id_of(task), method)
+            _check_adaptation(config, task=task and tasks.id_of(task), method=method)
         return cls(config, stage, Cell(method, task, config.seed if seed is None else seed))
 
     @property
@@ -122,7 +122,7 @@ def _check_pretrain(*given: str | int | None) -> None:
                           f"{', '.join(map(repr, given))}")
 
 
-def _check_adaptation(config: Params, task: str | None, method: str | None) -> None:
+def _check_adaptation(config: Params, *, task: str | None, method: str | None) -> None:
     for name, given in (("task", task), ("method", method)):
         allowed = list(dict.fromkeys(getattr(cell, name) for cell in config.trainings))
         if given not in allowed:
