@@ -315,7 +315,7 @@ def test_rows_that_nothing_describes_are_not_taken_over(evaluated, capsys):
     path.with_suffix(".json").unlink()
     (evaluated.folder / "evaluation" / "manifest.json").unlink()
     evaluation.evaluate(evaluated, Cell("direct", TASK, evaluated.seed))
-    assert "nothing says what made it" in capsys.readouterr().out
+    assert "there is no record of what made it" in capsys.readouterr().out
     assert path.read_bytes() == before
 
 
@@ -358,7 +358,7 @@ def test_another_chat_template_than_in_training_is_refused(prepare):
     own = chat_template.about(models.load_tokenizer(run.model.name).get_chat_template())
     files.write_json(manifest, files.read_json(manifest) | {
         "chat_template": own | {"sha256": "another"}})
-    with pytest.raises(ParamsError, match=f"{manifest.parent} was trained in another chat temp"):
+    with pytest.raises(ParamsError, match=f"{manifest.parent} was trained with another chat temp"):
         evaluation.evaluate(run, Cell("direct", TASK, run.seed))
     files.write_json(manifest, files.read_json(manifest) | {"chat_template": own})
     evaluation.evaluate(run, Cell("direct", TASK, run.seed))

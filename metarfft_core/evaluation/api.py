@@ -176,8 +176,9 @@ def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
         settings = asker.settings
         raise ServerError(f"{settings.name} at {settings.base_url}: {len(failures)} of "
                           f"{len(requests)} samples got no answer"
-                          f"{', the others were not waited for' if pending else ''}; the last "
-                          f"error: {failures[-1]}. Run the same again for what is missing")
+                          f"{', and the others were not tried to the end' if pending else ''}"
+                          f"; the last error: {failures[-1]}. Run the same command again to ask "
+                          "for the missing samples")
 
 
 class _Asker:
@@ -247,7 +248,8 @@ class _Asker:
         if status and status not in _MAY_PASS and status < 500:
             return self.wrong(reason)
         if asked > LONGEST_WAIT:
-            return self.wrong(f"{reason} (it asks to wait {asked:.0f} s: run the same again then)")
+            return self.wrong(f"{reason} (it asks to wait {asked:.0f} s; run the same command "
+                              "after that)")
         self.next = max(self.next, time.monotonic() + asked)
         return _Failure(reason)
 

@@ -153,8 +153,8 @@ def is_finished(config: Params, cell: Cell) -> bool:
 def check_rows(results: Path, about: Mapping) -> None:
     """Raise ParamsError if finished results are not the ones that were written."""
     if "sha256" in about and files.changed(results, about["sha256"]):
-        raise ParamsError(f"{results} is missing or changed: put it back, or delete it and the "
-                          ".json beside it, and it is generated again")
+        raise ParamsError(f"{results} is missing or changed: restore it, or delete it and the "
+                          ".json beside it to generate it again")
 
 
 def api_settings(config: Params, method: str) -> params.Api | None:

@@ -67,7 +67,8 @@ def evaluate(config: Params, cell: Cell) -> Path:
             return results
         # The answers of an API model are paid for, so they are kept.
         if cell.method in METHODS and results.exists() and not description(config, cell):
-            print(f"{results}: nothing says what made it, so it is generated again", flush=True)
+            print(f"{results}: there is no record of what made it, so it is generated again",
+                  flush=True)
             results.unlink()
         with files.naming(results), open(results, "a+b") as file:
             files.write_json(results.with_suffix(".json"), {**about, "finished": False})
@@ -184,8 +185,8 @@ def _check_template(job: training.Job | None, template: str) -> None:
     """Raise ParamsError if a model was trained with another chat template than `template`."""
     trained = files.read_json(job.manifest).get("chat_template") if job else None
     if trained and trained != chat_template.about(template):
-        raise ParamsError(f"{job.folder} was trained in another chat template than that of "
-                          f"{job.config.model.name}: give the model as it was then, or delete that "
+        raise ParamsError(f"{job.folder} was trained with another chat template than that of "
+                          f"{job.config.model.name}: use the model of that time, or delete that "
                           "folder and train again")
 
 

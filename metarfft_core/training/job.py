@@ -202,8 +202,7 @@ def _same_start(job: Job, manifest: dict) -> bool:
         return True
     if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.config)):
         raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
-                          f"{model_folder(job.config)}: delete {job.folder}, and it is trained "
-                          "again")
+                          f"{model_folder(job.config)}: delete {job.folder} to train it again")
     return True
 
 

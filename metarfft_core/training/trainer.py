@@ -67,8 +67,8 @@ class Trainer(SFTTrainer):
         bfloat16.
         """
         if self.accelerator.distributed_type != DistributedType.FSDP:
-            raise ParamsError("accelerate was told to shard the model (FSDP) and would not: on a "
-                              "CPU it gives every process a whole one; leave FSDP out there")
+            raise ParamsError("accelerate was told to shard the model (FSDP), but on a CPU it "
+                              "gives every process a whole model: leave FSDP out there")
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
