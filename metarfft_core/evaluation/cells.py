@@ -20,7 +20,7 @@ def path(config: Params, cell: Cell) -> Path:
     return config.folder / "evaluation" / cell.method / f"{cell.task}{suffix}.jsonl"
 
 
-def _source(cell: Cell) -> dict[str, str]:
+def asked(cell: Cell) -> dict[str, str]:
     """Return the split, format and task of a cell's samples, as `corpus.read` takes them."""
     method = METHODS.get(cell.method)
     if method is None:  # an API model gets the question alone
@@ -44,7 +44,7 @@ def plan(config: Params, cell: Cell) -> list[dict]:
     own = api_settings(config, cell.method)
     count = models.token_counter(config.model.name)
     rows = []
-    for sample in corpus.read(config, **_source(cell)):
+    for sample in corpus.read(config, **asked(cell)):
         prompt = api.question(sample["prompt"]) if own else sample["prompt"]
         prompt_tokens = count(prompt, "") - 1  # without the end token
         gold_tokens = count(prompt, sample["completion"]) - prompt_tokens
@@ -69,7 +69,7 @@ def header(config: Params, cell: Cell) -> dict[str, Any]:
     Raises:
         ParamsError: If a required file or a finished training is missing.
     """
-    [samples] = corpus.files(config, **_source(cell))
+    [samples] = corpus.files(config, **asked(cell))
     about = {"params": config.digest, "corpus": files.sha256(samples)}
     if own := api_settings(config, cell.method):
         return {**about, "training": None, "engine": own.base_url, "versions": {}}

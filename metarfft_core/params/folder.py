@@ -45,6 +45,6 @@ def open_folder(config: Params) -> Path:
 
 
 def _holds_results(folder: Path) -> bool:
-    """Return whether the folder holds results; a refused run leaves only the names listed here."""
+    """Whether the folder holds results; a refused run leaves only the names listed here."""
     return any(entry.name not in ("params.yaml", "notebooks", "reports")
                and not entry.name.startswith(".") for entry in folder.iterdir())
