@@ -55,7 +55,8 @@ def draw(samples: int) -> tuple:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["METARFFT_OUTPUTS"] = folder
         corpus.build(run)
-        data, order, _ = batches.load_training(training.Job(run, "pretrain"), tokenizer)
+        loaded = batches.load_training(training.Job(run, "pretrain"), tokenizer)
+        data, order = loaded.samples, loaded.order
         return tokenizer, data.select(order)
 
 

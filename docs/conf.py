@@ -32,7 +32,7 @@ nitpicky = True
 # The site could know the names of other packages only by fetching the inventories of their sites.
 # Private names of the kit have no entry, but signatures may show them.
 nitpick_ignore_regex = [("py:.*", r"(?!metarfft_core\.)\w+\..*"), ("py:.*", r".*\._\w+"),
-                        ("py:class", r"DataFrame|Series|Axes|Figure|NoneType|list\[.*")]
+                        ("py:class", r"DataFrame|Dataset|Series|Axes|Figure|NoneType|list\[.*")]
 
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"header_links_before_dropdown": 7, "show_prev_next": False}

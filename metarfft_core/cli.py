@@ -76,93 +76,48 @@ def _folder(text: str) -> Path:
     return path
 
 
+def _option(*names: str, **settings) -> tuple[tuple[str, ...], dict]:
+    """An option of a command, as `add_argument` takes it."""
+    return names, settings
+
+
+def _command(text: str, *options: tuple[tuple[str, ...], dict]) -> Callable:
+    """Declare a command, which has the name of its function, its help text and its options."""
+    def declare(function: Callable) -> Callable:
+        _COMMANDS[function.__name__.removeprefix("_")] = (function, text, options)
+        return function
+
+    return declare
+
+
+_COMMANDS: dict[str, tuple[Callable, str, tuple]] = {}
+"""The commands by name, in the order of the help."""
+
+_PARAMS = _option("--params", required=True, metavar="FILE", help="a parameter file")
+_TRAINING = (
+    _option("--stage", required=True, help="pretrain or adapt"),
+    _option("--task", help="of an adaptation"),
+    _option("--method", help="of an adaptation"),
+    _option("--seed", type=_whole(0), help="of an adaptation; the run's by default"))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="metarfft", description="Meta Rule-Following Fine-Tuning, reproducibly.")
     parser.add_argument("--version", action="version", version=f"metarfft {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-
-    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+    for name, (function, text, options) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(command=function)
-        return command
-
-    listing = add("tasks", _tasks, "list the tasks: id, source, split, lengths, name")
-    listing.add_argument("--split", help="pretrain or downstream")
-    listing.add_argument("--source", help="leetcode, nupa, bbh or symbolic")
-    sample = add("sample", _sample, "print the prompt and the completion of one sample")
-    sample.add_argument("task", help="a task's name or id: add_integer, nupa_add")
-    sample.add_argument("--length", type=_whole(1), default=3,
-                        help="in the units of the task (%(default)s)")
-    sample.add_argument("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)")
-    sample.add_argument("--seed", type=_whole(0), default=0)
-    sample.add_argument("--index", type=_whole(0), default=0, help="which sample of that length")
-    add("gallery", _gallery, "write docs/tasks.md, the page that shows every task")
-    check = add("check", _check, "check the tasks that a file of yours declares, or all tasks")
-    check.add_argument("file", nargs="?", type=_path, metavar="FILE.py",
-                       help="the file is executed; without it the kit's own tasks are checked")
-    check.add_argument("--lengths", type=_whole(1), nargs="+", metavar="N",
-                       help="in the units of the tasks (a few from 1 to 30)")
-    check.add_argument("--samples", type=_whole(1), default=5, help="for each length (%(default)s)")
-    _add_stages(add)
-    _add_results(add)
+        for names, settings in options:
+            command.add_argument(*names, **settings)
     return parser
 
 
-def _add_stages(add) -> None:
-    """The commands that prepare and run the stages of a run."""
-    def of_run(name: str, function, text: str) -> argparse.ArgumentParser:
-        command = add(name, function, text)
-        command.add_argument("--params", required=True, metavar="FILE", help="a parameter file")
-        return command
-
-    planning = of_run("plan", _plan, "what a run costs: tokens, steps, memory, GPU hours")
-    planning.add_argument("--processes", type=_whole(1), help="GPUs of the RF-pretraining")
-    planning.add_argument("--gpu-memory", type=float, default=80.0, metavar="GIB",
-                          help="of each GPU (%(default)s)")
-    of_run("fetch", _fetch, "download the model to this machine, for runs without a network")
-    of_run("build", _build, "write the corpus of a run")
-    looking = of_run("preview", _preview, "show which tokens of a sample are trained on")
-    looking.add_argument("--number", type=_whole(0), default=0,
-                         help="of the sample, in training order")
-    training = of_run("train", _train, "one training of a run; without --task all adaptations")
-    training.add_argument("--launch", type=_path, metavar="FILE",
-                          help="a configuration file of accelerate")
-    for command in (looking, training):
-        command.add_argument("--stage", required=True, help="pretrain or adapt")
-        command.add_argument("--task", help="of an adaptation")
-        command.add_argument("--method", help="of an adaptation")
-        command.add_argument("--seed", type=_whole(0),
-                             help="of an adaptation; the run's by default")
-    of_run("evaluate", _evaluate, "generate and score what a run has not evaluated yet")
-    running = of_run("run", _run, "run the numbered notebooks in order, into outputs/<name>")
-    running.add_argument("--pretrain-on", type=_path, metavar="FILE",
-                         help="a configuration file of accelerate for RF-pretraining")
-    running.add_argument("--adapt-on", type=_path, metavar="FILE", help="one for the adaptations")
-
-
-def _add_results(add) -> None:
-    """The commands that use stored results."""
-    drawing = add("figures", _figures, "draw the paper's figures and tables, and judge its claims")
-    drawing.add_argument("--params", required=True, nargs="+", metavar="FILE",
-                         help="the parameter files of the runs that take part")
-    drawing.add_argument("--to", type=_folder, metavar="DIR", help="paper, beside the runs")
-    reporting = add("report", _report, "what made a run, or how two runs differ")
-    reporting.add_argument("--params", required=True, metavar="RUN",
-                           help="a parameter file or the folder of a run")
-    reporting.add_argument("--against", metavar="RUN", help="another one")
-    export = add("export", _export, "write a model, the evaluation's tasks or a run's results")
-    export.add_argument("--params", required=True, metavar="FILE")
-    export.add_argument("--as", required=True, dest="kind",
-                        choices=("merged", "lm-eval", "hub", "results"),
-                        help="merged weights of an adaptation, a task folder for lm-eval, a data "
-                             "set for the Hub, or the results that are small enough to keep")
-    export.add_argument("--to", type=_folder, required=True, metavar="DIR")
-    for name in ("task", "method"):
-        export.add_argument(f"--{name}", help="of the adaptation; of lm-eval's tasks, if not all")
-    export.add_argument("--seed", type=_whole(0))
-
-
+@_command(
+    "list the tasks: id, source, split, lengths, name",
+    _option("--split", help="pretrain or downstream"),
+    _option("--source", help="leetcode, nupa, bbh or symbolic"))
 def _tasks(options: argparse.Namespace) -> None:
     from metarfft_core import tasks
 
@@ -172,6 +127,13 @@ def _tasks(options: argparse.Namespace) -> None:
               f"{task.length_definition}")
 
 
+@_command(
+    "print the prompt and the completion of one sample",
+    _option("task", help="a task's name or id: add_integer, nupa_add"),
+    _option("--length", type=_whole(1), default=3, help="in the units of the task (%(default)s)"),
+    _option("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)"),
+    _option("--seed", type=_whole(0), default=0),
+    _option("--index", type=_whole(0), default=0, help="which sample of that length"))
 def _sample(options: argparse.Namespace) -> None:
     from metarfft_core import formats, tasks
 
@@ -181,12 +143,20 @@ def _sample(options: argparse.Namespace) -> None:
     print(f"--- prompt\n{example.prompt}\n--- completion\n{example.completion}")
 
 
+@_command("write docs/tasks.md, the page that shows every task")
 def _gallery(options: argparse.Namespace) -> None:
     from metarfft_core.authoring import gallery
 
     print(gallery.write())
 
 
+@_command(
+    "check the tasks that a file of yours declares, or all tasks",
+    _option("file", nargs="?", type=_path, metavar="FILE.py",
+            help="the file is executed; without it the kit's own tasks are checked"),
+    _option("--lengths", type=_whole(1), nargs="+", metavar="N",
+            help="in the units of the tasks (a few from 1 to 30)"),
+    _option("--samples", type=_whole(1), default=5, help="for each length (%(default)s)"))
 def _check(options: argparse.Namespace) -> None:
     from metarfft_core import tasks
     from metarfft_core.authoring import checks
@@ -196,6 +166,12 @@ def _check(options: argparse.Namespace) -> None:
         print(report, end="\n\n", flush=True)
 
 
+@_command(
+    "what a run costs: tokens, steps, memory, GPU hours",
+    _PARAMS,
+    _option("--processes", type=_whole(1), help="GPUs of the RF-pretraining"),
+    _option("--gpu-memory", type=float, default=80.0, metavar="GIB",
+            help="of each GPU (%(default)s)"))
 def _plan(options: argparse.Namespace) -> None:
     from metarfft_core import params
     from metarfft_core.planning import display, plan
@@ -208,101 +184,76 @@ def _plan(options: argparse.Namespace) -> None:
                            + ": the run cannot be made like this")
 
 
+@_command("download the model to this machine, for runs without a network", _PARAMS)
 def _fetch(options: argparse.Namespace) -> None:
     from metarfft_core import models, params
 
     print(models.fetch(params.load(options.params).model.name))
 
 
-def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, training
-    from metarfft_core.training import preview
-
-    config = params.load(options.params)
-    job = training.Job(config, options.stage, options.task, options.method, options.seed)
-    corpus.build(config)
-    print(preview.as_text(preview.pieces(job, options.number)))
-
-
-def _train(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, training
-
-    config = params.load(options.params)
-    every = options.stage == "adapt" and not (options.task or options.method)
-    if not every:
-        training.Job(config, options.stage, options.task, options.method, options.seed)
-    if options.launch:
-        os.environ[training.launch_variable(options.stage)] = str(options.launch)
-    corpus.build(config)
-    if every:
-        training.launch_adaptations(config)
-    else:
-        print(training.launch(config, options.stage, options.task, options.method, options.seed))
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from metarfft_core import evaluation, params
-
-    print(evaluation.launch(params.load(options.params)))
-
-
-def _figures(options: argparse.Namespace) -> None:
-    from metarfft_core import figures, params
-    from metarfft_core.analysis import verdicts
-    from metarfft_core.system import processes
-
-    runs, folder = [params.load(path) for path in options.params], options.to or (
-        places.outputs() / "paper")
-    with processes.alone(folder):
-        for name, paths in figures.paper(runs, folder).items():
-            print(f"{name}: {paths['png']}")
-        print(f"claims: {verdicts.write(runs, folder)}")
-
-
-def _report(options: argparse.Namespace) -> None:
-    from metarfft_core.analysis import compare, report
-
-    if options.against is None:
-        print(report.summary(options.params))
-        return
-    comparison = compare.compare(options.params, options.against)
-    print(report.show(comparison))
-    print(f"\nThe samples that flipped are listed beside {report.write(comparison)}")
-
-
-def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import params
-    from metarfft_core.system import processes
-
-    config = params.load(options.params)
-    if config.folder.is_dir():
-        with processes.alone(config.folder):
-            print(_exported(config, options))
-    else:
-        print(_exported(config, options))  # its error says what is missing
-
-
-def _exported(config, options: argparse.Namespace) -> Path:
-    from metarfft_core import training
-    from metarfft_core.analysis import archive
-    from metarfft_core.bridges import hub, lm_eval
-
-    if options.kind == "merged":
-        return training.export(config, options.method, options.task, options.to, options.seed)
-    if options.kind == "results":
-        return archive.write(config, options.to)
-    if options.kind == "hub":
-        return hub.write(config, options.to)
-    return lm_eval.write(config, options.to, *([name] if name else () for name in (
-        options.method, options.task)))
-
-
+@_command("write the corpus of a run", _PARAMS)
 def _build(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params
 
     print(corpus.build(params.load(options.params)))
 
 
+@_command(
+    "show which tokens of a sample are trained on",
+    _PARAMS,
+    _option("--number", type=_whole(0), default=0, help="of the sample, in training order"),
+    *_TRAINING)
+def _preview(options: argparse.Namespace) -> None:
+    from metarfft_core import corpus, params
+    from metarfft_core.training import preview
+
+    config = params.load(options.params)
+    job = _job(config, options)
+    corpus.build(config)
+    print(preview.as_text(preview.pieces(job, options.number)))
+
+
+@_command(
+    "one training of a run; without --task all adaptations",
+    _PARAMS,
+    _option("--launch", type=_path, metavar="FILE", help="a configuration file of accelerate"),
+    *_TRAINING)
+def _train(options: argparse.Namespace) -> None:
+    from metarfft_core import corpus, params, training
+
+    config = params.load(options.params)
+    all_adaptations = options.stage == "adapt" and not (options.task or options.method)
+    job = None if all_adaptations else _job(config, options)
+    if options.launch:
+        os.environ[training.launch_variable(options.stage)] = str(options.launch)
+    corpus.build(config)
+    if job is None:
+        training.launch_adaptations(config)
+    else:
+        print(training.launch(job))
+
+
+def _job(config, options: argparse.Namespace):
+    """Return the training that --stage, --task, --method and --seed name."""
+    from metarfft_core import training
+
+    return training.Job.named(config, options.stage, task=options.task, method=options.method,
+                              seed=options.seed)
+
+
+@_command("generate and score what a run has not evaluated yet", _PARAMS)
+def _evaluate(options: argparse.Namespace) -> None:
+    from metarfft_core import evaluation, params
+
+    print(evaluation.launch(params.load(options.params)))
+
+
+@_command(
+    "run the numbered notebooks in order, into outputs/<name>",
+    _PARAMS,
+    _option("--pretrain-on", type=_path, metavar="FILE",
+            help="a configuration file of accelerate for RF-pretraining"),
+    _option("--adapt-on", type=_path, metavar="FILE", help="one for the adaptations"))
 def _run(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
 
@@ -326,3 +277,76 @@ def _run(options: argparse.Namespace) -> None:
     print(f"The results are in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")
+
+
+@_command(
+    "draw the paper's figures and tables, and judge its claims",
+    _option("--params", required=True, nargs="+", metavar="FILE",
+            help="the parameter files of the runs that take part"),
+    _option("--to", type=_folder, metavar="DIR", help="paper, beside the runs"))
+def _figures(options: argparse.Namespace) -> None:
+    from metarfft_core import figures, params
+    from metarfft_core.analysis import verdicts
+    from metarfft_core.system import processes
+
+    runs, folder = [params.load(path) for path in options.params], options.to or (
+        places.outputs() / "paper")
+    with processes.alone(folder):
+        for name, paths in figures.paper(runs, folder).items():
+            print(f"{name}: {paths['png']}")
+        print(f"claims: {verdicts.write(runs, folder)}")
+
+
+@_command(
+    "what made a run, or how two runs differ",
+    _option("--params", required=True, metavar="RUN",
+            help="a parameter file or the folder of a run"),
+    _option("--against", metavar="RUN", help="another one"))
+def _report(options: argparse.Namespace) -> None:
+    from metarfft_core.analysis import compare, report
+
+    if options.against is None:
+        print(report.summary(options.params))
+        return
+    comparison = compare.compare(options.params, options.against)
+    print(report.show(comparison))
+    print(f"\nThe samples that flipped are listed beside {report.write(comparison)}")
+
+
+@_command(
+    "write a model, the evaluation's tasks or a run's results",
+    _option("--params", required=True, metavar="FILE"),
+    _option("--as", required=True, dest="kind", choices=("merged", "lm-eval", "hub", "results"),
+            help="merged weights of an adaptation, a task folder for lm-eval, a data set for the "
+                 "Hub, or the results that are small enough to keep"),
+    _option("--to", type=_folder, required=True, metavar="DIR"),
+    _option("--task", help="of the adaptation; of lm-eval's tasks, if not all"),
+    _option("--method", help="of the adaptation; of lm-eval's tasks, if not all"),
+    _option("--seed", type=_whole(0)))
+def _export(options: argparse.Namespace) -> None:
+    from metarfft_core import params
+    from metarfft_core.system import processes
+
+    config = params.load(options.params)
+    if config.folder.is_dir():
+        with processes.alone(config.folder):
+            print(_exported(config, options))
+    else:
+        print(_exported(config, options))  # its error says what is missing
+
+
+def _exported(config, options: argparse.Namespace) -> Path:
+    from metarfft_core import training
+    from metarfft_core.analysis import archive
+    from metarfft_core.bridges import hub, lm_eval
+
+    if options.kind == "merged":
+        job = training.Job.named(config, "adapt", task=options.task, method=options.method,
+                                 seed=options.seed)
+        return training.export(job, options.to)
+    if options.kind == "results":
+        return archive.write(config, options.to)
+    if options.kind == "hub":
+        return hub.write(config, options.to)
+    return lm_eval.write(config, options.to, *([name] if name else () for name in (
+        options.method, options.task)))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 from metarfft_core import evaluation, formats, params, tasks, training
-from metarfft_core.params import METHODS, Params
+from metarfft_core.params import METHODS, Cell, Params
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
 
@@ -26,11 +26,11 @@ def make(values: dict, share: Share, traces: bool = False) -> Params:
     run = params.check(values)
     params.open_folder(run)
     files.write_json(run.folder / "corpus" / "manifest.json", {"git_commit": f"made-{run.name}"})
-    for method, task, seed in run.cells:
-        _store(run, method, task, seed, share, traces)
-    for stage in [("pretrain", None, None, None),
-                  *(("adapt", task, method, seed) for task, method, seed in run.trainings)]:
-        _log(training.stage_folder(run, *stage), stage)
+    for cell in run.cells:
+        _store(run, cell, share, traces)
+    for job in [training.Job(run, "pretrain"),
+                *(training.Job(run, "adapt", cell) for cell in run.trainings)]:
+        _log(job)
     return run
 
 
@@ -58,28 +58,28 @@ def change(values: dict, **changes: object) -> dict:
     return values
 
 
-def _store(run: Params, method: str, task: str, seed: int, share: Share, traces: bool) -> None:
+def _store(run: Params, cell: Cell, share: Share, traces: bool) -> None:
     lines, total = [], run.corpus.evaluation.samples_per_length
     for length in run.corpus.evaluation.lengths:
-        right = round(share(method, task, length, seed) * total)
+        right = round(share(cell.method, cell.task, length, cell.seed) * total)
         for index in range(total):
             outcome = "right" if index < right else FAILURES[(index - right) % 3]
-            lines.append({"method": method, "task": task, "seed": seed, "length": length,
-                          "index": index, "outcome": outcome,
-                          **_text(run, method, task, length, index, outcome, traces)})
-    path = evaluation.path(run, method, task, seed)
+            lines.append({"method": cell.method, "task": cell.task, "seed": cell.seed,
+                          "length": length, "index": index, "outcome": outcome,
+                          **_text(run, cell, length, index, outcome, traces)})
+    path = evaluation.path(run, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     files.write_json(path.with_suffix(".json"), {"params": run.digest, "finished": True})
 
 
-def _text(run: Params, method: str, task: str, length: int, index: int, outcome: str,
-          traces: bool) -> dict:
+def _text(run: Params, cell: Cell, length: int, index: int, outcome: str, traces: bool) -> dict:
+    method = cell.method
     about = {"prompt": "", "inputs": "{}", "gold_answer": "1", "text": "", "answer": None,
              "finish_reason": "length" if outcome == "cut" else "stop"}
     if not traces or method not in METHODS or not METHODS[method].format.startswith("rfft"):
         return about
-    kind = tasks.get(task)
+    kind = tasks.get(cell.task)
     instance = kind.sample(length=length, seed=run.seed, index=index, stream="evaluation")
     example = formats.render(kind, instance, METHODS[method].format)
     return about | {"inputs": repr(instance.inputs), "gold_answer": repr(instance.answer),
@@ -101,9 +101,10 @@ def _spoilt(text: str, outcome: str) -> str:
     return "\n".join(lines)
 
 
-def _log(folder, stage: tuple) -> None:
+def _log(job: training.Job) -> None:
+    folder = job.folder
     folder.mkdir(parents=True)
-    start = 2.0 if stage[2] == "meta_rfft" else 2.5
+    start = 2.0 if job.method == "meta_rfft" else 2.5
     lines = [{"step": 0, "validation_loss": start}]
     for step in range(1, 11):
         lines.append({"step": step, "loss": start / (1 + step / 4)})

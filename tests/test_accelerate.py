@@ -303,12 +303,12 @@ def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monk
     reordered = build(tiny, tmp_path / "reordered", monkeypatch, method=method,
                       micro_batch_size=1, **changes)
     subprocess.run(command("two_cpus", reordered), check=True)
-    other = training.read_log(training.stage_folder(reordered, "pretrain"))
+    other = training.read_log(training.Job(reordered, "pretrain").folder)
     run = build(tiny, tmp_path, monkeypatch, method=method, **changes)
     subprocess.run(command("two_cpus", run), check=True)
-    whole = training.stage_folder(run, "pretrain")
+    whole = training.Job(run, "pretrain").folder
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "sharded"))
-    folder = training.stage_folder(run, "pretrain")
+    folder = training.Job(run, "pretrain").folder
 
     process = psutil.Popen(command("fsdp2", run))
     while not list((folder / "checkpoints").glob("checkpoint-*/hashes.json")):

@@ -249,7 +249,7 @@ def test_a_server_that_is_down_is_given_up(server):
     """After ten samples in a row without an answer no further one is asked."""
     prompts = [f"prompt {number}" for number in range(15)]
     server.replies = {prompt: [refuse(502, "down")] for prompt in prompts}
-    with pytest.raises(api.ServerError, match=r"10 of 15 samples .* were not waited for"):
+    with pytest.raises(api.ServerError, match=r"10 of 15 samples .* were not tried to the end"):
         ask(settings(server.address, retries=0, concurrency=1), prompts)
     assert len(server.requests) in (10, 11)  # the next one may be on its way
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metarfft_core import corpus, models
-from metarfft_core.params import Mix, ParamsError
+from metarfft_core.params import Cell, Mix, ParamsError
 from metarfft_core.training import batches
 from metarfft_core.training.trainer import _summed_loss
 
@@ -153,8 +153,9 @@ def test_baselines_can_be_given_the_same_trained_tokens(tiny, tmp_path, monkeypa
     tokenizer = models.load_tokenizer(str(tiny))
     trained = {}
     for method in ("direct", "vanilla_rfft"):
-        job = training.Job(run, "adapt", "lc_2544", method)
-        data, order, _ = batches.load_training(job, tokenizer)
+        job = training.Job(run, "adapt", Cell(method, "lc_2544", run.seed))
+        loaded = batches.load_training(job, tokenizer)
+        data, order = loaded.samples, loaded.order
         counts = data["completion_tokens"]
         trained[method] = [sum(counts[row] for row in order[at:at + 4])
                            for at in range(0, len(order), 4)]
@@ -174,7 +175,8 @@ def test_general_data_join_the_training(tiny, tmp_path, monkeypatch):
     run = tiny_run(tiny, mix={"file": str(path), "share": 0.25})
     corpus.build(run)
     tokenizer = models.load_tokenizer(str(tiny))
-    data, order, epoch = batches.load_training(training.Job(run, "pretrain"), tokenizer)
+    loaded = batches.load_training(training.Job(run, "pretrain"), tokenizer)
+    data, order, epoch = loaded.samples, loaded.order, loaded.steps_per_epoch
     general = [row for row in order if data[row]["task"] == batches.GENERAL]
     assert len(order) == 32
     assert len(general) == 8

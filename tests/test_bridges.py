@@ -16,7 +16,7 @@ from tiny_model import write_tiny
 from metarfft_core import corpus, evaluation, models, params
 from metarfft_core.bridges import grpo, hub, lm_eval
 from metarfft_core.evaluation import engines
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
 
@@ -89,7 +89,7 @@ def exported(run, tmp_path_factory):
 
 def outcomes(run, model, task):
     """(text, outcome) of the model on each sample of a task, by the kit alone."""
-    rows = evaluation.plan(run, "direct", task)
+    rows = evaluation.plan(run, Cell("direct", task, run.seed))
     tokenizer = models.load_tokenizer(str(model))
     found = {}
     for finished in engines.generate(
@@ -122,7 +122,7 @@ def test_lm_eval_gives_the_kits_own_outcomes(run, model, exported, tmp_path):
         theirs = {(row["doc"]["length"], row["doc"]["index"]): (row["resps"][0][0], row["acc"])
                   for row in map(json.loads, samples.read_text().rstrip("\n").split("\n"))}
         ours = outcomes(run, model, task)
-        rows = evaluation.plan(run, "direct", task)
+        rows = evaluation.plan(run, Cell("direct", task, run.seed))
         assert len(theirs) == len(rows) == 20
         for row, (text, outcome) in zip(rows, ours, strict=True):
             assert theirs[row["length"], row["index"]] == (text, float(outcome == "right"))
@@ -141,7 +141,7 @@ def test_lm_eval_gets_the_kits_prompt_tokens(run, model):
     tokenizer = models.load_tokenizer(str(model))
     for method, task in (("direct", "lc_125"), ("base_1shot", "lc_461"),
                          ("meta_rfft", "lc_461_cf")):
-        for row in evaluation.plan(run, method, task):
+        for row in evaluation.plan(run, Cell(method, task, run.seed)):
             text = harness.apply_chat_template([{"role": "user", "content": row["prompt"]}])
             ids, mask = harness.tok_batch_encode([text])
             assert ids[0].tolist() == models.encode_prompt(tokenizer, row["prompt"])
@@ -172,13 +172,13 @@ def test_the_tasks_are_what_the_run_evaluates(run, exported):
         assert scoring == "process_results: !function metarfft_core.bridges.lm_eval.process_results"
         values = yaml.safe_load("\n".join(lines))
         found[values["task"]] = values
-    cells = {(method, task) for method, task, _ in run.cells}
+    cells = {(cell.method, cell.task) for cell in run.cells}
     assert set(found) == {f"metarfft_{method}_{task}" for method, task in cells}
     assert {method for method, _ in cells} == {"direct", "meta_rfft", "base_1shot"}
     assert ("meta_rfft", "lc_461_cf") in cells
     for method, task in cells:
         values = found[f"metarfft_{method}_{task}"]
-        rows = evaluation.plan(run, method, task)
+        rows = evaluation.plan(run, Cell(method, task, run.seed))
         data = pandas.read_parquet(values["dataset_kwargs"]["data_files"]["test"])
         assert data.to_dict("records") == [{name: row[name] for name in lm_eval.COLUMNS}
                                            for row in rows]
@@ -204,7 +204,7 @@ def test_a_part_of_the_tasks_is_written_on_demand(run, tmp_path):
 def test_a_limit_that_cuts_prompts_is_refused(run, tmp_path):
     """Where the longest completion and the longest prompt do not fit together, lm-eval would cut
     the beginning of prompts: the task is not written."""
-    rows = evaluation.plan(run, "meta_rfft", "lc_125")
+    rows = evaluation.plan(run, Cell("meta_rfft", "lc_125", run.seed))
     prompt, gold = (max(row[key] for row in rows) for key in ("prompt_tokens", "gold_tokens"))
 
     def write(context, name):

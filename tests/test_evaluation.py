@@ -14,7 +14,7 @@ import pytest
 
 from metarfft_core import corpus, evaluation, models, params, tasks, training
 from metarfft_core.models import chat_template
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
 
@@ -77,14 +77,14 @@ def _train(run):
         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
         bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3))
     model.lm_head.weight.data[2] *= 2.5  # so that some outputs end before their limit
-    folder = training.stage_folder(run, "adapt", TASK, "direct")
+    folder = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder
     models.save(model.to(torch.bfloat16), models.EMBEDDED, folder / "model")
     _describe(run)
 
 
 def _describe(run):
     """Write the manifest of that training, as of this run."""
-    folder = training.stage_folder(run, "adapt", TASK, "direct")
+    folder = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder
     name = "model/model.safetensors"
     files.write_json(folder / "manifest.json", {
         "params_digest": run.digest, "weights": {name: files.sha256(folder / name)}})
@@ -118,7 +118,7 @@ def finished(prepare):
 
 
 def _rows(run):
-    lines = evaluation.path(run, "direct", TASK).read_bytes().split(b"\n")[:-1]
+    lines = evaluation.path(run, Cell("direct", TASK, run.seed)).read_bytes().split(b"\n")[:-1]
     return sorted(map(json.loads, lines), key=lambda row: (row["length"], row["index"]))
 
 
@@ -145,9 +145,10 @@ def test_the_grid_is_the_evaluation_split(finished):
 def test_a_task_is_evaluated_by_its_name(finished):
     """The name of a task leads to the file and the samples of its id."""
     name = tasks.get(TASK).name
-    assert evaluation.path(finished, "direct", name) == evaluation.path(finished, "direct", TASK)
-    assert evaluation.plan(finished, "direct", name) == evaluation.plan(finished, "direct", TASK)
-    assert evaluation.is_finished(finished, "direct", name)
+    named, cell = (Cell("direct", key, finished.seed) for key in (name, TASK))
+    assert evaluation.path(finished, named) == evaluation.path(finished, cell)
+    assert evaluation.plan(finished, named) == evaluation.plan(finished, cell)
+    assert evaluation.is_finished(finished, named)
 
 
 def test_outcomes_can_be_recomputed_from_the_stored_texts(finished):
@@ -186,7 +187,7 @@ def _kill_after(command, path, lines):
 def test_a_killed_evaluation_goes_on(finished, prepare, capfd):
     """Killed in its own process and again through its launcher, it ends with the same rows."""
     run = prepare("killed")
-    path = evaluation.path(run, "direct", TASK)
+    path = evaluation.path(run, Cell("direct", TASK, run.seed))
     command = [sys.executable, "-m", "metarfft_core.evaluation",
                "--params", str(run.folder / "params.yaml")]
     _kill_after([*command, "--method", "direct", "--task", TASK], path, 4)
@@ -202,14 +203,14 @@ def test_a_killed_evaluation_goes_on(finished, prepare, capfd):
 def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):
     """Half a row at the end, cut within a character, is reported and generated again."""
     run = prepare("cut")
-    path = evaluation.path(run, "direct", TASK)
-    original = evaluation.path(finished, "direct", TASK).read_bytes()
+    path = evaluation.path(run, Cell("direct", TASK, run.seed))
+    original = evaluation.path(finished, Cell("direct", TASK, finished.seed)).read_bytes()
     lines = original.splitlines(keepends=True)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"".join(lines[:20]) + '{"method": "direct", "prompt": "é'.encode()[:-1])
     files.write_json(path.with_suffix(".json"),
-                     evaluation.header(run, "direct", TASK) | {"finished": False})
-    evaluation.evaluate(run, "direct", TASK)
+                     evaluation.header(run, Cell("direct", TASK, run.seed)) | {"finished": False})
+    evaluation.evaluate(run, Cell("direct", TASK, run.seed))
     printed = capsys.readouterr().out
     assert "the last line was cut off, 33 bytes" in printed
     assert "10 of 30 samples to generate" in printed
@@ -220,23 +221,23 @@ def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):
 def test_a_damaged_line_stops_the_evaluation(prepare):
     """A whole line that is not JSON does not come from a kill: the error names file and line."""
     run = prepare("damaged")
-    path = evaluation.path(run, "direct", TASK)
+    path = evaluation.path(run, Cell("direct", TASK, run.seed))
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"length": 1\n')
     files.write_json(path.with_suffix(".json"),
-                     evaluation.header(run, "direct", TASK) | {"finished": False})
+                     evaluation.header(run, Cell("direct", TASK, run.seed)) | {"finished": False})
     with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is not JSON"):
-        evaluation.evaluate(run, "direct", TASK)
+        evaluation.evaluate(run, Cell("direct", TASK, run.seed))
 
 
 def test_what_is_finished_is_skipped_without_torch(finished):
     """A second launch starts no process and changes nothing; neither imports torch nor vLLM."""
-    path = evaluation.path(finished, "direct", TASK)
+    path = evaluation.path(finished, Cell("direct", TASK, finished.seed))
     before = path.stat().st_mtime_ns
     program = ("import sys\nfrom metarfft_core import evaluation, params\n"
                f"run = params.load({str(finished.folder / 'params.yaml')!r})\n"
                "evaluation.launch(run)\n"
-               f"evaluation.evaluate(run, 'direct', {TASK!r})\n"
+               f"evaluation.evaluate(run, params.Cell('direct', {TASK!r}, run.seed))\n"
                "print([name for name in ('torch', 'vllm') if name in sys.modules])\n")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
@@ -264,13 +265,14 @@ def test_results_of_another_training_are_refused(finished, prepare):
     """Results of a model that was trained anew since are not taken for its own."""
     run = prepare("retrained")
     shutil.copytree(finished.folder / "evaluation", run.folder / "evaluation")
-    path = evaluation.path(run, "direct", TASK)
+    path = evaluation.path(run, Cell("direct", TASK, run.seed))
     files.write_json(path.with_suffix(".json"), files.read_json(path.with_suffix(".json"))
-                     | evaluation.header(run, "direct", TASK))
-    assert evaluation.is_finished(run, "direct", TASK)
-    manifest = training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json"
+                     | evaluation.header(run, Cell("direct", TASK, run.seed)))
+    assert evaluation.is_finished(run, Cell("direct", TASK, run.seed))
+    manifest = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder / "manifest.json"
     files.write_json(manifest, files.read_json(manifest) | {"seconds": 3})
-    assert evaluation.is_finished(run, "direct", TASK)  # trained again, to the same weights
+    # It was trained again, to the same weights.
+    assert evaluation.is_finished(run, Cell("direct", TASK, run.seed))
     weights = manifest.parent / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     _describe(run)
@@ -282,12 +284,13 @@ def test_results_of_another_training_are_refused(finished, prepare):
 def evaluated(finished, prepare, request):
     """A run of its own with the results of the finished one."""
     run = prepare(f"copy-{abs(hash(request.node.name))}")
-    source, target = (evaluation.path(one, "direct", TASK) for one in (finished, run))
+    source, target = (evaluation.path(one, Cell("direct", TASK, one.seed))
+                      for one in (finished, run))
     target.parent.mkdir(parents=True)
     shutil.copyfile(source, target)
     about = files.read_json(source.with_suffix(".json"))
     files.write_json(target.with_suffix(".json"),
-                     about | evaluation.header(run, "direct", TASK))
+                     about | evaluation.header(run, Cell("direct", TASK, run.seed)))
     evaluation.launch(run)
     return run
 
@@ -306,19 +309,19 @@ def test_whatever_is_deleted_of_an_evaluation_is_made_again(evaluated, name):
 
 def test_rows_that_nothing_describes_are_not_taken_over(evaluated, capsys):
     """Without a description and a manifest nobody knows what made the rows: they are generated."""
-    path = evaluation.path(evaluated, "direct", TASK)
+    path = evaluation.path(evaluated, Cell("direct", TASK, evaluated.seed))
     before = path.read_bytes()
     path.write_bytes(before.replace(b'"text": "', b'"text": "x'))
     path.with_suffix(".json").unlink()
     (evaluated.folder / "evaluation" / "manifest.json").unlink()
-    evaluation.evaluate(evaluated, "direct", TASK)
-    assert "nothing says what made it" in capsys.readouterr().out
+    evaluation.evaluate(evaluated, Cell("direct", TASK, evaluated.seed))
+    assert "there is no record of what made it" in capsys.readouterr().out
     assert path.read_bytes() == before
 
 
 def test_changed_rows_are_named_with_the_remedy(evaluated):
     """Neither a launch nor a figure takes rows with another hash; the remedy works."""
-    path = evaluation.path(evaluated, "direct", TASK)
+    path = evaluation.path(evaluated, Cell("direct", TASK, evaluated.seed))
     before = path.read_bytes()
     path.write_bytes(before.replace(b'"outcome": "', b'"outcome": "not_', 1))
     assert path.read_bytes() != before
@@ -341,7 +344,8 @@ def test_changed_rows_are_named_with_the_remedy(evaluated):
 def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
     """One line names the file and the command that makes it again, before an engine starts."""
     run = prepare("weightless")
-    weights = training.stage_folder(run, "adapt", TASK, "direct") / "model" / "model.safetensors"
+    job = training.Job(run, "adapt", Cell("direct", TASK, run.seed))
+    weights = job.folder / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ParamsError, match=f"{weights} is missing or changed; `metarfft train"):
         evaluation.launch(run)
@@ -350,21 +354,21 @@ def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
 def test_another_chat_template_than_in_training_is_refused(prepare):
     """A prompt is never asked in another template than the model has learnt."""
     run = prepare("template")
-    manifest = training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json"
+    manifest = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder / "manifest.json"
     own = chat_template.about(models.load_tokenizer(run.model.name).get_chat_template())
     files.write_json(manifest, files.read_json(manifest) | {
         "chat_template": own | {"sha256": "another"}})
-    with pytest.raises(ParamsError, match=f"{manifest.parent} was trained in another chat temp"):
-        evaluation.evaluate(run, "direct", TASK)
+    with pytest.raises(ParamsError, match=f"{manifest.parent} was trained with another chat temp"):
+        evaluation.evaluate(run, Cell("direct", TASK, run.seed))
     files.write_json(manifest, files.read_json(manifest) | {"chat_template": own})
-    evaluation.evaluate(run, "direct", TASK)
+    evaluation.evaluate(run, Cell("direct", TASK, run.seed))
 
 
 def test_a_full_disk_ends_in_one_line_and_the_evaluation_goes_on(finished, prepare):
     """No file may be longer than some bytes, as on a full disk: one line names the results; what
     was written before stays, and the same command ends with all rows."""
     run = prepare("full")
-    path = evaluation.path(run, "direct", TASK)
+    path = evaluation.path(run, Cell("direct", TASK, run.seed))
     command = [sys.executable, "-m", "metarfft_core.evaluation", "--params",
                str(run.folder / "params.yaml"), "--method", "direct", "--task", TASK]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -401,7 +405,8 @@ def _with_context(run, context):
 def test_a_limit_ends_where_the_context_does(finished):
     """A gold completion that just fits is planned with what the context leaves for it."""
     longest = max(row["prompt_tokens"] + row["gold_tokens"] for row in _rows(finished))
-    rows = evaluation.plan(_with_context(finished, longest), "direct", TASK)
+    cell = Cell("direct", TASK, finished.seed)
+    rows = evaluation.plan(_with_context(finished, longest), cell)
     assert max(row["prompt_tokens"] + row["limit"] for row in rows) == longest
     with pytest.raises(ParamsError, match=f"model.context allows {longest - 1} together"):
-        evaluation.plan(_with_context(finished, longest - 1), "direct", TASK)
+        evaluation.plan(_with_context(finished, longest - 1), cell)

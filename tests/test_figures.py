@@ -14,7 +14,7 @@ from metarfft_core import evaluation, figures, params, tasks
 from metarfft_core.analysis import diagnoses
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.places import ROOT
 
 TASKS = ["nupa_length", "lc_3324"]
@@ -312,7 +312,7 @@ def test_counterfactuals_are_not_among_the_loops(tmp_path, monkeypatch):
     run = made_up_run.make(made_up_run.preset(
         "test", name="changed", adaptation__further=[], evaluation__in_context=[],
         evaluation__counterfactual=["meta_rfft"]), lambda *_: 0.5, traces=True)
-    assert any(tasks.get(task).is_counterfactual for _, task, _ in run.cells)
+    assert any(tasks.get(cell.task).is_counterfactual for cell in run.cells)
     counted = pandas.read_csv(figures.loop_figure(run)["csv"]).groupby("method").rows.sum()
     shares = pandas.read_csv(figures.error_figure(run)["csv"]).groupby("method").rows.sum()
     assert counted["meta_rfft"] == counted["vanilla_rfft"] == shares["meta_rfft"]
@@ -324,7 +324,7 @@ def test_diagnoses_are_kept_until_the_rows_change(run):
     first = diagnoses.read(run, ["vanilla_rfft"])
     first.assign(kind="format").to_csv(kept, index=False)
     assert (diagnoses.read(run, ["vanilla_rfft"])["kind"] == "format").all()
-    path = evaluation.path(run, "vanilla_rfft", TASKS[0])
+    path = evaluation.path(run, Cell("vanilla_rfft", TASKS[0], run.seed))
     path.write_text(path.read_text().replace("So the answer is", "So the Answer is"))
     again = diagnoses.read(run, ["vanilla_rfft"])
     other = again["task"] != TASKS[0]

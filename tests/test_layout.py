@@ -73,3 +73,13 @@ def test_a_folder_is_seen_at_a_glance():
     for folder in {path.parent for path in MODULES.values()}:
         modules = [path for path in folder.glob("*.py") if not path.name.startswith("__")]
         assert folder.name == "library" or len(modules) <= MOST, folder
+
+
+@pytest.mark.parametrize("name", [name for name in IMPORTS if room(name) in (
+    "training", "planning", "evaluation", "bridges")])
+def test_method_and_task_travel_in_a_cell(name):
+    """No function takes a method and a task by position, where they could be swapped."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    loose = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+             and {"method", "task"} <= {argument.arg for argument in node.args.args}]
+    assert not loose, f"{name}: {', '.join(loose)}"

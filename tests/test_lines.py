@@ -98,7 +98,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     run = make(plain(), lambda *_: 0.5)
     for cell in run.cells:
-        path = evaluation.path(run, *cell)
+        path = evaluation.path(run, cell)
         rows = [json.loads(line) | {"text": ODD, "prompt": ODD, "answer": ODD}
                 for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -112,11 +112,11 @@ def test_stored_rows(run, tmp_path):
     """Rows of an evaluation are read back whole, by the evaluation, the report and the archive."""
     rows = evaluation.read(run)
     assert set(rows["text"]) == set(rows["answer"]) == {ODD}
-    with open(evaluation.path(run, *run.cells[0]), "a+b") as file:
+    with open(evaluation.path(run, run.cells[0]), "a+b") as file:
         stored = grid._stored(file)
     assert {row["text"] for row in stored} == {ODD}
-    assert {row["answer"] for row in run_folder.open_run(run).rows[run.cells[0][0]]} == {ODD}
-    kept = archive.write(run, tmp_path / "kept") / evaluation.path(run, *run.cells[0]).relative_to(
+    assert {row["answer"] for row in run_folder.open_run(run).rows[run.cells[0].method]} == {ODD}
+    kept = archive.write(run, tmp_path / "kept") / evaluation.path(run, run.cells[0]).relative_to(
         run.folder)
     assert json.loads(kept.read_bytes().split(b"\n")[0])["text"] == ODD
 

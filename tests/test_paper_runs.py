@@ -9,6 +9,7 @@ import yaml
 from metarfft_core import corpus, evaluation, figures, models, params, training
 from metarfft_core.analysis import verify
 from metarfft_core.evaluation import grid
+from metarfft_core.params import Cell
 from metarfft_core.system.files import read_json
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches, worker
@@ -70,7 +71,7 @@ def test_the_resolved_arguments_are_the_papers(qwen, tmp_path, monkeypatch, size
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     run = params.check(load(size, name=str(qwen)))
     job = training.Job(run, "pretrain") if stage == "pretrain" else \
-        training.Job(run, "adapt", "nupa_add", "meta_rfft")
+        training.Job(run, "adapt", Cell("meta_rfft", "nupa_add", run.seed))
     paper = PROTOCOL["rf_pretraining" if stage == "pretrain" else "adaptation"][size]
     samples = PROTOCOL["pretraining_samples_about"] if stage == "pretrain" else \
         5 * PROTOCOL["corpus"]["adaptation"]["samples_per_length"]
@@ -107,8 +108,8 @@ def test_the_whole_sequence_runs(qwen, tmp_path, monkeypatch, size):
     run = shrunk(size, qwen)
     corpus.build(run)
     for job in training.jobs(run):
-        training.train(run, job.stage, job.task, job.method, job.seed)
-    manifest = read_json(training.stage_folder(run, "pretrain") / "manifest.json")
+        training.train(training.Job(run, job.stage, Cell(job.method, job.task, job.seed)))
+    manifest = read_json(training.Job(run, "pretrain").folder / "manifest.json")
     paper = PROTOCOL["rf_pretraining"][size]
     assert manifest["samples"] == paper["batch_size"]
     assert "corpus/in_context/rfft/synthetic-000.parquet" in manifest["data"]
@@ -118,8 +119,8 @@ def test_the_whole_sequence_runs(qwen, tmp_path, monkeypatch, size):
         evaluation.main(command.line[3:]) for command in commands])
     evaluation.launch(run)
     rows = evaluation.read(run)
-    assert set(zip(rows["method"], rows["task"], rows["seed"], strict=True)) == set(run.cells)
-    assert ("meta_rfft", "lc_258_cf", 1) in run.cells
+    assert set(map(Cell, rows["method"], rows["task"], rows["seed"])) == set(run.cells)
+    assert Cell("meta_rfft", "lc_258_cf", 1) in run.cells
     shots = rows[rows["method"] == "meta_1shot"]
     assert all(prompt.count("So the answer is") == 1 for prompt in shots["prompt"])
     figures.accuracy_figure(run)

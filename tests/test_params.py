@@ -8,7 +8,8 @@ import made_up_run
 import pytest
 import yaml
 
-from metarfft_core import formats, models, params, tasks
+from metarfft_core import formats, models, params, tasks, training
+from metarfft_core.params import Cell
 from metarfft_core.system.places import ROOT
 from metarfft_core.tasks import synthetic
 
@@ -140,8 +141,8 @@ def test_the_second_laptop_run_differs_from_the_first_in_its_seed_and_in_what_is
     differ = {"name": ..., "seed": ..., "adaptation": {"methods", "further"},
               "evaluation": {"in_context", "counterfactual"}}
     assert first.model_dump(exclude=differ) == second.model_dump(exclude=differ)
-    assert not {seed for *_, seed in first.cells} & {seed for *_, seed in second.cells}
-    assert Counter(cell[:2] for cell in second.cells) == {
+    assert not {cell.seed for cell in first.cells} & {cell.seed for cell in second.cells}
+    assert Counter((cell.method, cell.task) for cell in second.cells) == {
         (method, task): 2 for method in ("vanilla_rfft", "meta_rfft")
         for task in first.corpus.adaptation.tasks}
 
@@ -496,11 +497,12 @@ def test_further_trainings_are_more_cells_of_the_grid():
     run = params.check(plain(ADAPTATION, [
         {"methods": ["vanilla_rfft", "meta_rfft"], "tasks": ["lc_2544"], "seeds": [1, 2]},
         {"methods": ["meta_rfft_nl"], "tasks": ["lc_2544"]}]))
-    assert run.trainings[:4] == [("lc_2544", method, 0) for method in run.adaptation.methods]
+    assert run.trainings[:4] == [Cell(method, "lc_2544", 0) for method in run.adaptation.methods]
     assert run.trainings[4:] == [
-        ("lc_2544", "vanilla_rfft", 1), ("lc_2544", "vanilla_rfft", 2), ("lc_2544", "meta_rfft", 1),
-        ("lc_2544", "meta_rfft", 2), ("lc_2544", "meta_rfft_nl", 0)]
-    assert {(task, method, seed) for method, task, seed in run.cells} == set(run.trainings)
+        Cell("vanilla_rfft", "lc_2544", 1), Cell("vanilla_rfft", "lc_2544", 2),
+        Cell("meta_rfft", "lc_2544", 1), Cell("meta_rfft", "lc_2544", 2),
+        Cell("meta_rfft_nl", "lc_2544", 0)]
+    assert set(run.cells) == set(run.trainings)
 
 
 def test_names_of_tasks_are_the_same_parameters_as_their_ids():
@@ -542,8 +544,8 @@ def test_counterfactual_and_1shot_cells_follow_the_trained_ones():
     values["evaluation"] |= {"in_context": ["base_1shot"], "api": [
         {"name": "DeepSeek-R1", "model": "r1", "base_url": "http://localhost:1/v1"}]}
     run = params.check(values)
-    assert run.cells[4:] == [("meta_rfft", "lc_2544_cf", 0), ("base_1shot", "lc_2544", 0),
-                             ("DeepSeek-R1", "lc_2544", 0)]
+    assert run.cells[4:] == [Cell("meta_rfft", "lc_2544_cf", 0),
+                             Cell("base_1shot", "lc_2544", 0), Cell("DeepSeek-R1", "lc_2544", 0)]
 
 
 @pytest.mark.parametrize(("values", "message"), [
@@ -579,3 +581,17 @@ def test_optional_keys_leave_the_digest_as_it_was():
         assert params.check(plain(keys, value)).digest == digest
     mixed = plain("pretraining.mix", {"file": "general.jsonl", "share": 0.1})
     assert params.check(mixed).digest != digest
+
+
+def test_a_cell_holds_the_id_of_its_task():
+    """A cell made with a task's name is that of its id, and says both its method and its task."""
+    cell = Cell("direct", "alternating_digit_sum", 0)
+    assert cell == Cell("direct", "lc_2544", 0)
+    assert str(cell) == "direct on lc_2544"
+
+
+def test_a_cell_with_method_and_task_swapped_is_no_training():
+    """The error names the swapped task, and the tasks that the run trains on."""
+    run = params.check(plain(ADAPTATION, []))
+    with pytest.raises(params.ParamsError, match="task: expected one of lc_2544, got 'direct'"):
+        training.Job(run, "adapt", Cell("lc_2544", "direct", run.seed))

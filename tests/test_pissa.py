@@ -13,7 +13,7 @@ from tiny_model import PRODUCTS, TERMS, tiny_run, write_tiny
 from transformers import AutoModelForCausalLM
 
 from metarfft_core import corpus, models, training
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import checkpoints, worker
 
@@ -21,6 +21,10 @@ LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the ML
 RANK = 4
 SAME = rounding.float32(2 * PRODUCTS, TERMS)
 """Of float32 logits: an adapter adds two products to each layer, in a row of their own."""
+
+
+def _job(run):
+    return training.Job(run, "adapt", Cell("vanilla_rfft", "lc_2544", run.seed))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def trained(tmp_path_factory):
         patch.setenv("METARFFT_OUTPUTS", str(tmp_path_factory.mktemp("outputs")))
         patch.setenv("METARFFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         corpus.build(run)
-        folder = training.train(run, "adapt", "lc_2544", "vanilla_rfft")
+        folder = training.train(_job(run))
         [start] = (models.cache_folder() / "pissa").glob("*-4")
         yield run, base, folder, start
 
@@ -54,7 +58,7 @@ def test_merged_lora_and_adapter_are_the_trained_weights_rounded_once(trained):
     """
     run, base, folder, start = trained
     config = models.load_pissa(start, torch.float32).peft_config["default"]
-    with training.weights(run, "vanilla_rfft", "lc_2544") as merged:
+    with training.weights(run, _job(run).cell) as merged:
         ways = {"merged": load(merged)}
     ways["lora"] = PeftModel.from_pretrained(load(base), folder / "lora")
     ways["adapter"] = PeftModel.from_pretrained(load(base), folder / "adapter")
@@ -136,12 +140,12 @@ def test_an_adapter_of_another_start_is_refused(trained, tmp_path):
 def test_export_writes_merged_weights_once(trained, tmp_path):
     """The exported folder loads as a plain model with its tokenizer; an existing one stays."""
     run, _, _, _ = trained
-    folder = training.export(run, "vanilla_rfft", "lc_2544", tmp_path / "merged")
-    with training.weights(run, "vanilla_rfft", "lc_2544") as merged:
+    folder = training.export(_job(run), tmp_path / "merged")
+    with training.weights(run, _job(run).cell) as merged:
         assert models.weights_hash(folder) == models.weights_hash(merged)
     assert models.load_tokenizer(str(folder)).chat_template
     with pytest.raises(ParamsError, match="exists"):
-        training.export(run, "vanilla_rfft", "lc_2544", folder)
+        training.export(_job(run), folder)
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
@@ -152,11 +156,11 @@ def test_a_damaged_checkpoint_is_named_and_refused(trained, tmp_path, monkeypatc
     run, _, _, _ = trained
     outputs = shutil.copytree(run.folder.parent, tmp_path / "outputs")
     monkeypatch.setenv("METARFFT_OUTPUTS", str(outputs))
-    folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
+    folder = training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)).folder
     with monkeypatch.context() as patch:
         patch.setattr(worker, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError, match="killed"):
-            training.train(run, "adapt", "lc_2544", "direct")
+            training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
     checkpoint = checkpoints.last(folder / "checkpoints")
     path = checkpoint / name
     content = bytearray(path.read_bytes())
@@ -168,9 +172,9 @@ def test_a_damaged_checkpoint_is_named_and_refused(trained, tmp_path, monkeypatc
     else:
         path.unlink()
     with pytest.raises(ParamsError, match=f"{path} is damaged or missing"):
-        training.train(run, "adapt", "lc_2544", "direct")
+        training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
     shutil.rmtree(checkpoint)
-    training.train(run, "adapt", "lc_2544", "direct")
+    training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
 
 
 @pytest.mark.slow
@@ -181,7 +185,7 @@ def test_vllm_serves_the_plain_lora_and_the_merged_weights_alike(trained, tmp_pa
     import sys
 
     run, base, folder, _ = trained
-    merged = training.export(run, "vanilla_rfft", "lc_2544", tmp_path / "merged")
+    merged = training.export(_job(run), tmp_path / "merged")
     program = """
 import sys
 from metarfft_core.evaluation import engines

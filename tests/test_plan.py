@@ -138,7 +138,7 @@ def test_large_runs_are_shown(large):
     assert ("ESTIMATED" in text) != large.counted
     assert "Everything fits." in text
     for name in ("RF-pretraining", *(f"adaptation, {method}" for method in
-                                     large.config.adaptation.methods), "evaluation, in sum"):
+                                     large.config.adaptation.methods), "evaluation, total"):
         assert name in text
     assert all(len(line) < 400 for line in text.splitlines())
 
@@ -178,7 +178,8 @@ def test_tokens_are_those_of_the_corpus(tiny, monkeypatch, tmp_path):
     run = tiny_run(tiny, epochs=1)
     corpus.build(run)
     job = training.Job(run, "pretrain")
-    data, order, _ = batches.load_training(job, models.load_tokenizer(str(tiny)))
+    loaded = batches.load_training(job, models.load_tokenizer(str(tiny)))
+    data, order = loaded.samples, loaded.order
     planned = row(plan.plan(run, samples=5), "pretrain")
     assert planned.samples == len(order) == 20  # all of them, once
     assert planned.tokens == sum(data["tokens"])

@@ -7,6 +7,7 @@ import pytest
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, models, params, training
+from metarfft_core.params import Cell
 from metarfft_core.training import batches, preview
 
 
@@ -19,11 +20,11 @@ def run(tmp_path_factory):
         yield run
 
 
-@pytest.mark.parametrize("cell", [("pretrain",), ("adapt", "lc_2544", "direct"),
-                                  ("adapt", "lc_2544", "vanilla_rfft")])
+@pytest.mark.parametrize("cell", [None, Cell("direct", "lc_2544", 0),
+                                  Cell("vanilla_rfft", "lc_2544", 0)])
 def test_the_completion_is_marked_and_nothing_else(run, cell):
     """The marked part of a sample is its completion and the end token, the other its prompt."""
-    job = training.Job(run, *cell)
+    job = training.Job(run, "adapt" if cell else "pretrain", cell)
     split = job.splits[0]
     data = corpus.read(run, split, job.format, job.task)
     rows = batches.sample_order([len(data)], [1.0], 3, run.seed)
@@ -38,7 +39,7 @@ def test_the_completion_is_marked_and_nothing_else(run, cell):
 
 def test_text_and_html_hold_the_sample_whole(run):
     """Without colours the terminal's text, and without tags the notebook's, is the sample."""
-    parts = preview.pieces(training.Job(run, "adapt", "lc_2544", "vanilla_rfft"))
+    parts = preview.pieces(training.Job(run, "adapt", Cell("vanilla_rfft", "lc_2544", run.seed)))
     sample = "".join(part.text for part in parts)
     text = re.sub("\033\\[[0-9]+m", "", preview.as_text(parts))
     page = html.unescape(re.sub("<[^>|]+>", "", preview.as_html(parts)))
@@ -53,4 +54,4 @@ def test_a_sample_that_is_not_trained_on_is_refused(run, number):
     with what is allowed."""
     with pytest.raises(params.ParamsError, match=f"takes 28 samples, numbered from 0 to 27; got "
                                                  f"{number}"):
-        preview.pieces(training.Job(run, "adapt", "lc_2544", "direct"), number)
+        preview.pieces(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)), number)

@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import shutil
+from dataclasses import astuple
 
 import made_up_run
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from metarfft_core import corpus, evaluation, params, training
 from metarfft_core.analysis import archive, compare, report, run_folder
 from metarfft_core.evaluation import metrics
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 
 TASKS = ("nupa_length", "lc_2544")
@@ -55,7 +56,7 @@ def rows_of(run, method, task, seed, answer):
 
 def write_cell(run, method, task, seed, answer, finished=True):
     """A cell of the evaluation, as `evaluation.evaluate` leaves it."""
-    path = evaluation.path(run, method, task, seed)
+    path = evaluation.path(run, Cell(method, task, seed))
     rows = rows_of(run, method, task, seed, answer)
     files.write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
     about = {"params": run.digest, "training": "t", "corpus": "c", "engine": run.evaluation.engine,
@@ -82,11 +83,11 @@ def write_run(run, commit="c0ffee", weights="w"):
     base = {"name": "SmolLM2", "sha256": "5" * 64}
     training_facts = {**made, "base_model": base, "device": "cuda", "gpu": "NVIDIA A100",
                       "processes": 1, "compute": "bfloat16", "seed": run.seed}
-    folders = {None: training.stage_folder(run, "pretrain")} | {
-        cell: training.stage_folder(run, "adapt", *cell) for cell in run.trainings}
+    folders = {None: training.Job(run, "pretrain").folder} | {
+        cell: training.Job(run, "adapt", cell).folder for cell in run.trainings}
     for cell, folder in folders.items():
         files.write_json(folder / "manifest.json", {
-            **training_facts, "task": cell and cell[0], "method": cell and cell[1],
+            **training_facts, "task": cell and cell.task, "method": cell and cell.method,
             "weights": {"adapter/adapter_model.safetensors": f"{weights}{cell}"}})
     return run
 
@@ -95,7 +96,7 @@ def write_all(run, shares, key="", **kept):
     """A whole run; `shares` of right answers by method. Returns its rows by method."""
     write_run(run, **kept)
     rows = {}
-    for method, task, seed in run.cells:
+    for method, task, seed in map(astuple, run.cells):
         answer = random_answer(f"{key} {method} {task} {seed}", shares[method])
         rows.setdefault(method, []).extend(write_cell(run, method, task, seed, answer))
     return rows
@@ -114,7 +115,7 @@ def test_a_report_reads_the_rows_that_the_evaluation_stored():
     assert list(found) == ["direct", "vanilla_rfft"]
     assert (sorted(tuple(row[key] for key in keys) for rows in found.values() for row in rows)
             == sorted(stored[keys].itertuples(index=False, name=None)))
-    path = evaluation.path(run, "direct", TASKS[0])
+    path = evaluation.path(run, Cell("direct", TASKS[0], run.seed))
     old = [json.loads(line) for line in path.read_text().rstrip("\n").split("\n")]
     files.write_whole(path, "".join(json.dumps({key: value for key, value in row.items()
                                                 if key != "seed"}) + "\n" for row in old))
@@ -156,7 +157,7 @@ def test_provenance_says_what_made_each_result():
     one, two = parameters("one"), parameters("two", evaluation__engine="vllm")
     write_all(one, SHARES)
     write_all(two, SHARES, commit="decade", weights="v")
-    stale = training.stage_folder(two, "adapt", TASKS[0], "direct") / "manifest.json"
+    stale = training.Job(two, "adapt", Cell("direct", TASKS[0], two.seed)).folder / "manifest.json"
     files.write_json(stale, files.read_json(stale) | {"git_commit": "facade"})
     found = {what: (first, other) for what, first, other in compare.compare(one, two).provenance}
     assert found["git commit"] == ("c0ffee", "decade (corpus, pretrain, adapt); facade (adapt)")
@@ -210,7 +211,7 @@ def flip_all(run, other, flipped):
     """Two runs of the same answers, but for `flipped`: {(method, task, length, index): was}."""
     for side in (run, other):
         write_run(side)
-        for method, task, seed in side.cells:
+        for method, task, seed in map(astuple, side.cells):
             def answer(length, index, method=method, task=task, second=side is other):
                 right = index % 2 == 0
                 was = flipped.get((method, task, length, index))
@@ -258,10 +259,10 @@ def test_the_cells_that_differ_are_counted_and_named():
                    drawn=drawn: ("7" if right else "8", "right" if right else "wrong")
                    if length == 2 else drawn(length, index))
     comparison = compare.compare(one, two)
-    [line] = [line for *cell, line in comparison.cells if line.first or line.other]
+    [line] = [line for _, line in comparison.cells if line.first or line.other]
     assert (line.first, line.other) == (SAMPLES, 0)
     text = " ".join(report.show(comparison).split())
-    assert "holds 0 in 11 of 12 cells" in text
+    assert "contains 0 in 11 of 12 cells" in text
     assert "| direct | Alternating digit sum (lc_2544) | 0 | 2 | 1.000 [" in text
 
 
@@ -296,9 +297,9 @@ def test_other_prompts_are_other_samples():
     one, two = parameters("one"), parameters("two")
     write_all(one, SHARES)
     write_run(two)
-    for method, task, seed in two.cells:
-        path = evaluation.path(two, method, task)
-        write_cell(two, method, task, seed, random_answer("", 0.5))
+    for cell in two.cells:
+        path = evaluation.path(two, cell)
+        write_cell(two, *astuple(cell), random_answer("", 0.5))
         files.write_whole(path, path.read_text().replace('"prompt": "', '"prompt": "Please: '))
         about = files.read_json(path.with_suffix(".json"))
         files.write_json(path.with_suffix(".json"), about | {"sha256": files.sha256(path)})
@@ -392,7 +393,7 @@ def test_changed_results_are_refused():
     """A results file that was edited after it was finished is an error that names it."""
     run = parameters("one")
     write_all(run, SHARES)
-    path = evaluation.path(run, "direct", TASKS[0])
+    path = evaluation.path(run, Cell("direct", TASKS[0], run.seed))
     files.write_whole(path, path.read_text().replace('"wrong"', '"right"'))
     with pytest.raises(ParamsError, match=f"{path.name} is not what the evaluation finished"):
         compare.compare(run, run)
@@ -404,8 +405,8 @@ def test_what_a_model_writes_keeps_the_tables():
     one, two = parameters("one"), parameters("two")
     for run, answer in ((one, ("7", "right")), (two, (odd, "wrong"))):
         write_run(run)
-        for method, task, seed in run.cells:
-            write_cell(run, method, task, seed, lambda length, index, answer=answer: answer)
+        for cell in run.cells:
+            write_cell(run, *astuple(cell), lambda length, index, answer=answer: answer)
     comparison = compare.compare(one, two)
     assert len(comparison.flips) == 4 * 36
     text = report.show(comparison)
@@ -454,8 +455,8 @@ def test_kept_results_are_compared_as_the_run_itself(tmp_path):
         assert getattr(whole, part) == getattr(small, part)
     assert whole.flips, "two runs that agree everywhere would prove nothing"
     assert not list(kept.rglob("*.safetensors"))
-    for method, task, seed in other.cells:
-        path = evaluation.path(other, method, task, seed)
+    for cell in other.cells:
+        path = evaluation.path(other, cell)
         lines = (kept / path.relative_to(other.folder)).read_text().rstrip("\n").split("\n")
         rows = [json.loads(line) for line in lines]
         assert len(rows) == SAMPLES * len(LENGTHS)

@@ -23,7 +23,7 @@ from scripted_server import (
 
 from metarfft_core import corpus, evaluation, params, training
 from metarfft_core.evaluation import api
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 
 TEXT = "So the answer is 4"
@@ -465,26 +465,27 @@ def run(server, tmp_path, monkeypatch):
     run = params.check(_values(base_url=server.address))
     params.open_folder(run)
     corpus.build(run)
-    files.write_json(training.stage_folder(run, "adapt", TASK, "direct") / "manifest.json",
+    cell = Cell("direct", TASK, run.seed)
+    files.write_json(training.Job(run, "adapt", cell).manifest,
                      {"weights": {}, "params_digest": run.digest})
-    results = evaluation.path(run, "direct", TASK)
+    results = evaluation.path(run, cell)
     results.parent.mkdir(parents=True)
     results.touch()
     files.write_json(results.with_suffix(".json"),
-                     evaluation.header(run, "direct", TASK) | {"finished": True})
+                     evaluation.header(run, cell) | {"finished": True})
     return run
 
 
 def _rows(run):
-    return [json.loads(line) for line in
-            evaluation.path(run, "R1", TASK).read_text(encoding="utf-8").splitlines()]
+    path = evaluation.path(run, Cell("R1", TASK, run.seed))
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_refused_sample_is_stored_named_and_not_asked_again(server, run, capsys):
     """It is a row without an answer that says why; it counts as not right, the log names it, and
     only who deletes it asks again.
     """
-    plan = evaluation.plan(run, "R1", TASK)
+    plan = evaluation.plan(run, Cell("R1", TASK, run.seed))
     bad = plan[4]
     server.replies = {row["prompt"]: [say(f"So the answer is {row['gold_answer']}")]
                       for row in plan} | {bad["prompt"]: [refuse(400, "too long")]}
@@ -502,7 +503,7 @@ def test_a_refused_sample_is_stored_named_and_not_asked_again(server, run, capsy
 
     evaluation.launch(run)
     assert len(server.requests) == 6
-    path = evaluation.path(run, "R1", TASK)
+    path = evaluation.path(run, Cell("R1", TASK, run.seed))
     path.write_text("".join(json.dumps(row) + "\n" for row in _rows(run)
                             if row["finish_reason"] != "refused"), encoding="utf-8")
     path.with_suffix(".json").unlink()
@@ -514,17 +515,17 @@ def test_a_refused_sample_is_stored_named_and_not_asked_again(server, run, capsy
 
 def test_a_last_sample_that_is_refused_ends_an_interrupted_run(server, run):
     """What was answered before the interruption shows that the settings are right."""
-    plan = evaluation.plan(run, "R1", TASK)
+    plan = evaluation.plan(run, Cell("R1", TASK, run.seed))
     server.replies = {plan[-1]["prompt"]: [refuse(500, "busy"), refuse(400, "too long")]}
     with pytest.raises(api.ServerError, match="1 of 6"):
-        evaluation.evaluate(run, "R1", TASK)
-    evaluation.evaluate(run, "R1", TASK)
+        evaluation.evaluate(run, Cell("R1", TASK, run.seed))
+    evaluation.evaluate(run, Cell("R1", TASK, run.seed))
     assert [row["finish_reason"] for row in _rows(run)].count("refused") == 1
 
 
 def test_answers_without_a_count_of_tokens_are_kept_and_named(server, run, capsys):
     """The answers are paid: they are stored, and the end says that their cost is not known."""
-    for row in evaluation.plan(run, "R1", TASK):
+    for row in evaluation.plan(run, Cell("R1", TASK, run.seed)):
         server.replies[row["prompt"]] = [raw(events(delta("stop", content=TEXT)))]
     evaluation.launch(run)
     assert "6 of 6 answers came without a count of tokens" in capsys.readouterr().out
@@ -533,9 +534,9 @@ def test_answers_without_a_count_of_tokens_are_kept_and_named(server, run, capsy
 
 def test_a_filtered_answer_is_not_right_whatever_it_says(server, run):
     """What a filter cut off is kept as text, and counts as no answer."""
-    for row in evaluation.plan(run, "R1", TASK):
+    for row in evaluation.plan(run, Cell("R1", TASK, run.seed)):
         server.replies[row["prompt"]] = [say(f"So the answer is {row['gold_answer']}",
                                              "content_filter")]
-    evaluation.evaluate(run, "R1", TASK)
+    evaluation.evaluate(run, Cell("R1", TASK, run.seed))
     assert {row["outcome"] for row in _rows(run)} == {"no_answer"}
     assert all(row["text"] for row in _rows(run))

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metarfft_core import corpus, models, params, training
-from metarfft_core.params import ParamsError
+from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches, checkpoints, launcher, worker
@@ -69,7 +69,7 @@ def launched(tiny, built, tmp_path_factory):
         subprocess.run([sys.executable, "-m", "metarfft_core.training", "--params",
                         str(run.folder / "params.yaml"), "--stage", "pretrain"],
                        check=True, capture_output=True)
-        return read_json(training.stage_folder(run, "pretrain") / "manifest.json")["weights"]
+        return read_json(training.Job(run, "pretrain").folder / "manifest.json")["weights"]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def train_in_float32(outputs, run):
         patch.setenv("METARFFT_OUTPUTS", str(outputs))
         patch.setattr(worker, "_fast_bfloat16", lambda: False)
         corpus.build(run)
-        return training.train(run, "pretrain")
+        return training.train(training.Job(run, "pretrain"))
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_losses_are_those_of_the_completions(tiny, done, tmp_path):
     transformers and peft, to the rounding of float32."""
     tokenizer = models.load_tokenizer(str(tiny))
     model = models.load_pissa(models.pissa_start(tiny, 4, tmp_path / "start"), torch.float32)
-    folder = training.stage_folder(done, "pretrain")
+    folder = training.Job(done, "pretrain").folder
     data = corpus.read(done, "pretrain", "rfft")
     first = data.select(batches.sample_order([len(data)], [1.0], 4, done.seed))
     loss, tokens, limit = loss_of(model, tokenizer, first)
@@ -156,7 +156,7 @@ def test_losses_are_those_of_the_completions(tiny, done, tmp_path):
 
 def test_log_holds_every_step_once_with_the_schedule(done):
     """Steps 1 to the last, validation at 0, every third step and the end, warm-up then decay."""
-    folder = training.stage_folder(done, "pretrain")
+    folder = training.Job(done, "pretrain").folder
     steps = steps_of(folder)
     assert [line["step"] for line in steps] == list(range(1, STEPS + 1))
     assert [line["step"] for line in looks_of(folder)] == [0, 3, 6, 8]
@@ -171,7 +171,7 @@ def test_log_holds_every_step_once_with_the_schedule(done):
 def test_validation_loss_falls_and_the_weights_change(tiny, done, tmp_path):
     """Training lowers the held-out loss; the stored adapter has it on its start, to the rounding of
     float32; the stored model, rounded to bfloat16, is nearer to it than to where it began."""
-    folder = training.stage_folder(done, "pretrain")
+    folder = training.Job(done, "pretrain").folder
     first, *_, last = (look["validation_loss"] for look in looks_of(folder))
     assert last < first
     tokenizer = models.load_tokenizer(str(folder / "model"))
@@ -199,11 +199,11 @@ def test_a_training_in_bfloat16_has_the_losses_of_float32(tiny, built, done, tmp
     unit for each product in a row, of the largest logit, in the logit and in the sum."""
     logits = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)(
         torch.arange(0, 49000, 100)[None], use_cache=False).logits
-    expected = training.read_log(training.stage_folder(done, "pretrain"))
+    expected = training.read_log(training.Job(done, "pretrain").folder)
     run = outputs_of(built, tiny, tmp_path / "rounded", monkeypatch)
     monkeypatch.setattr(worker, "_fast_bfloat16", lambda: True)
-    got = training.read_log(training.train(run, "pretrain"))
-    assert read_json(training.stage_folder(run, "pretrain") / "manifest.json")[
+    got = training.read_log(training.train(training.Job(run, "pretrain")))
+    assert read_json(training.Job(run, "pretrain").folder / "manifest.json")[
         "compute"] == "bfloat16"
     limit = 2 * 2 * PRODUCTS * rounding.BFLOAT16 / 2 * logits.abs().max().item()
     for key, (one, other) in zip(("validation_loss", "loss"), zip(got, expected, strict=True),
@@ -214,7 +214,7 @@ def test_a_training_in_bfloat16_has_the_losses_of_float32(tiny, built, done, tmp
 
 def test_manifest_says_what_was_trained_on_what(tiny, done):
     """Its hashes and counts can be found again in the files, and no checkpoint is left."""
-    folder = training.stage_folder(done, "pretrain")
+    folder = training.Job(done, "pretrain").folder
     manifest = read_json(folder / "manifest.json")
     steps = steps_of(folder)
     assert manifest["params_digest"] == done.digest
@@ -253,7 +253,7 @@ def test_a_finished_training_is_skipped_without_torch(done):
 def test_other_parameters_are_refused(tiny, done):
     """A run with another learning rate does not take the folder of a finished training."""
     with pytest.raises(ParamsError, match="was trained with other parameters"):
-        training.train(tiny_run(tiny, learning_rate=1.0e-3), "pretrain")
+        training.train(training.Job(tiny_run(tiny, learning_rate=1.0e-3), "pretrain"))
 
 
 def test_full_training_keeps_float32_while_it_trains(tiny, tmp_path, monkeypatch):
@@ -265,7 +265,7 @@ def test_full_training_keeps_float32_while_it_trains(tiny, tmp_path, monkeypatch
                        warmup_ratio=0.0, steps=steps)
         run = run.model_copy(update={"name": f"steps-{steps}"})
         corpus.build(run)
-        folder = training.train(run, "adapt", "lc_2544", "direct")
+        folder = training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
         assert read_json(folder / "manifest.json")["steps"] == steps
         moved[steps] = read_json(folder / "manifest.json")["relative_change"]
     weights = torch.cat([tensor.flatten().float()
@@ -281,7 +281,7 @@ def test_killed_training_goes_on_from_its_checkpoint(run, pretrained, reordered)
     """Killed after a checkpoint, with a half-written one left behind, it ends with the log of a
     training that was never interrupted: no step twice, every loss the same, to what another order
     of the sums changes, times ten."""
-    folder = training.stage_folder(run, "pretrain")
+    folder = training.Job(run, "pretrain").folder
     params.open_folder(run)
     program = ("import sys; from metarfft_core import training\n"
                "from metarfft_core.training import worker\n"
@@ -325,10 +325,10 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
         patch.setattr(models, "save_adapter",
                       lambda *_: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
-            training.train(run, "adapt", "lc_2544", "direct")
-    folder = training.stage_folder(run, "adapt", "lc_2544", "direct")
+            training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
+    folder = training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)).folder
     log = training.read_log(folder)
-    training.train(run, "adapt", "lc_2544", "direct")
+    training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
     assert training.read_log(folder) == log
 
     manifest, looks = read_json(folder / "manifest.json"), looks_of(folder)[1:]
@@ -340,7 +340,7 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
     loss, _, limit = loss_of(trained_from(start, folder), tokenizer,
                              corpus.read(run, "adaptation_validation", "direct"))
     assert loss == pytest.approx(best["validation_loss"], rel=limit)
-    with training.weights(run, "direct", "lc_2544") as merged:
+    with training.weights(run, Cell("direct", "lc_2544", run.seed)) as merged:
         model = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)
     assert model.config.vocab_size == len(tokenizer)
     assert not list(folder.glob(".merged-*"))
@@ -354,14 +354,14 @@ def test_a_tracker_that_is_not_installed_is_refused(run):
         pytest.skip(f"{name} is installed here")
     tracked = run.model_copy(update={"trackers": [name]})
     with pytest.raises(ParamsError, match="trackers: the package trackio is not installed"):
-        training.train(tracked, "pretrain")
+        training.train(training.Job(tracked, "pretrain"))
     assert tracked.digest == run.digest
 
 
 def test_meta_rfft_waits_for_the_pretraining(run):
     """The adaptation of the pre-trained model is refused before there is one."""
     with pytest.raises(ParamsError, match="finish the stage pretrain of run tiny first"):
-        training.train(run, "adapt", "lc_2544", "meta_rfft")
+        training.train(training.Job(run, "adapt", Cell("meta_rfft", "lc_2544", run.seed)))
 
 
 @pytest.mark.parametrize(("stage", "task", "method", "message"), [
@@ -372,33 +372,34 @@ def test_meta_rfft_waits_for_the_pretraining(run):
 def test_wrong_stages_are_refused(run, stage, task, method, message):
     """A stage, task or method that the run does not have is named, with those that it has."""
     with pytest.raises(ParamsError, match=message):
-        training.stage_folder(run, stage, task, method)
+        training.Job.named(run, stage, task=task, method=method)
 
 
 def test_a_task_is_trained_by_its_name(run):
     """A training that is asked for by the name of a task is the one of its id."""
-    by_id = training.Job(run, "adapt", "lc_2544", "direct")
-    assert training.Job(run, "adapt", "alternating_digit_sum", "direct") == by_id
+    by_id = training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed))
+    assert training.Job(run, "adapt", Cell("direct", "alternating_digit_sum", run.seed)) == by_id
 
 
 def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd):
     """Under accelerate launch, meta_rfft trains from pretrain/model and prints its steps; a
     damaged PiSSA start then fails the next training with the file's name."""
-    folder = training.launch(done, "adapt", "lc_2544", "meta_rfft")
+    folder = training.launch(training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed)))
     manifest = read_json(folder / "manifest.json")
     pretrained = training.model_folder(done)
     assert manifest["base_model"]["sha256"] == models.weights_hash(pretrained)
     printed = capfd.readouterr().out
     assert "step 7/7" in printed
     assert "Warning" not in printed
-    assert training.launch(done, "adapt", "lc_2544", "meta_rfft") == folder
+    job = training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed))
+    assert training.launch(job) == folder
     assert "finished" in capfd.readouterr().out
 
     damaged = done.folder / "pretrain" / "pissa-4" / "adapter" / "adapter_model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     (folder / "manifest.json").unlink()
     with pytest.raises(RuntimeError, match=f"{damaged} is damaged"):
-        training.launch(done, "adapt", "lc_2544", "meta_rfft")
+        training.launch(training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed)))
 
 
 def test_labels_hold_the_completion_alone(run):
@@ -434,9 +435,9 @@ def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp
     """Launched again it names the file and comes to the weights of a launch without them, whatever
     the user has set up for accelerate: neither deepspeed in its default configuration, nor sharding
     in variables."""
-    folder = training.stage_folder(done, "pretrain")
+    folder = training.Job(done, "pretrain").folder
     (folder / "log.jsonl").unlink()
-    training.launch(done, "pretrain")
+    training.launch(training.Job(done, "pretrain"))
     before = read_json(folder / "manifest.json")
     config = tmp_path / "home" / "accelerate" / "default_config.yaml"
     config.parent.mkdir(parents=True)
@@ -448,7 +449,7 @@ def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp
         monkeypatch.setenv(name, "true")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     (folder / "log.jsonl").unlink()
-    training.launch(done, "pretrain")
+    training.launch(training.Job(done, "pretrain"))
     printed = capfd.readouterr().out
     assert f"{folder / 'log.jsonl'} is missing or changed" in printed
     after = read_json(folder / "manifest.json")
@@ -466,8 +467,8 @@ def test_the_users_configuration_of_accelerate_is_never_read(done):
 
 def test_an_adaptation_of_another_pretrained_model_is_refused(done):
     """Where RF-pretraining came to other weights since, one line names the folder to delete."""
-    job = training.Job(done, "adapt", "lc_2544", "meta_rfft")
-    training.train(done, "adapt", "lc_2544", "meta_rfft")
+    job = training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed))
+    training.train(training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed)))
     manifest = read_json(job.manifest)
     manifest["base_model"]["sha256"] = "another"
     write_json(job.manifest, manifest)
@@ -487,7 +488,7 @@ def test_a_full_disk_ends_in_one_line_and_the_training_goes_on(run, launched, si
     assert re.fullmatch(rf"error: {run.folder}\S+: .+", full.stderr.splitlines()[-1])
     assert "Traceback" not in full.stderr
     subprocess.run(command, check=True, capture_output=True)
-    folder = training.stage_folder(run, "pretrain")
+    folder = training.Job(run, "pretrain").folder
     assert read_json(folder / "manifest.json")["weights"] == launched
 
 
@@ -587,7 +588,7 @@ def test_the_embedded_model_learns(tmp_path, monkeypatch):
     run = tiny_run(models.resolve(models.EMBEDDED), steps=3, learning_rate=5.0e-4,
                    scheduler="constant", warmup_ratio=0.0, rank=32)
     corpus.build(run)
-    folder = training.launch(run, "pretrain")
+    folder = training.launch(training.Job(run, "pretrain"))
     looks = looks_of(folder)
     assert looks[-1]["validation_loss"] < looks[0]["validation_loss"]
     assert math.isfinite(read_json(folder / "manifest.json")["relative_change"])

@@ -43,7 +43,7 @@ def write(config: Params, folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         for cell in config.cells:
-            path = evaluation.path(config, *cell)
+            path = evaluation.path(config, cell)
             _copy_cell(path, made / path.relative_to(config.folder))
     return folder
 

@@ -1,8 +1,8 @@
 """Compares two runs, from their folders alone.
 
 `compare` covers the parameters one by one, the provenance in the manifests, the paper's figures of
-merit (its Section 4) for every method, and the samples that one run answered rightly and the other
-did not. Unfinished parts are named and left out.
+merit (its Section 4) for every method, and the samples that only one of the runs answered rightly.
+Unfinished parts are named and left out.
 """
 
 import os
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from metarfft_core.analysis.run_folder import Row, RunFolder, facts, open_run
 from metarfft_core.evaluation import metrics
-from metarfft_core.params import Params
+from metarfft_core.params import Cell, Params
+from metarfft_core.system.mappings import flat
 
 ABSENT = "-"
 
@@ -43,8 +44,8 @@ class Comparison:
     provenance: list[tuple[str, str, str]]  # all of it: name, first, other
     figures: list[Figure]
     pairs: list[tuple[str, metrics.Paired]]  # by method, over the samples that both answered
-    cells: list[tuple[str, str, int, metrics.Paired]]  # method, task, seed, samples of one length
-    flips: list[Row]  # the samples that one run answered rightly and the other did not
+    cells: list[tuple[Cell, metrics.Paired]]  # over the samples of one length
+    flips: list[Row]  # the samples that only one of the runs answered rightly
 
 
 def compare(first: Params | str | os.PathLike, other: Params | str | os.PathLike) -> Comparison:
@@ -68,30 +69,17 @@ def compare(first: Params | str | os.PathLike, other: Params | str | os.PathLike
         figures += _figures(one, method, *_common(rows, paired=one.seed == two.seed))
         if one.seed == two.seed:
             pairs += [(method, line) for line in _pairs(one, *rows)]
-            cells += [(method, *cell) for cell in _cells(one, *rows)]
+            cells += _cells(one, method, *rows)
             flips += _flips(*rows)
     return Comparison(one, two, _differing(one.parameters, two.parameters),
                       _provenance(one, two), figures, pairs, cells, flips)
 
 
 def _differing(first: dict, other: dict) -> list[tuple[str, str, str]]:
-    one, two = _leaves(first), _leaves(other)
+    one, two = flat(first, lists=True), flat(other, lists=True)
     return [(key, *(_brief(leaves[key], others.get(key)) if key in leaves else ABSENT
                     for leaves, others in ((one, two), (two, one))))
             for key in one | two if key not in one or key not in two or one[key] != two[key]]
-
-
-def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings, and lists of mappings, into one mapping with keys joined by dots."""
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            value = dict(enumerate(value))
-        if isinstance(value, dict):
-            flat |= _leaves(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _brief(value: Any, other: Any) -> str:
@@ -101,13 +89,13 @@ def _brief(value: Any, other: Any) -> str:
     """
     if not isinstance(value, list):
         return str(value)
-    if value and all(isinstance(one, int) for one in value):
+    if value and all(isinstance(item, int) for item in value):
         whole = len(value) > 2 and value == list(range(value[0], value[-1] + 1))
         return f"{value[0]}-{value[-1]}" if whole else ", ".join(map(str, value))
-    shared = [one for one in value if isinstance(other, list) and one in other]
+    shared = [item for item in value if isinstance(other, list) and item in other]
     if len(shared) < 4 or shared == value:
         return ", ".join(map(str, value)) or "none"
-    own = ", ".join(str(one) for one in value if one not in shared)
+    own = ", ".join(str(item) for item in value if item not in shared)
     return f"{own}, and {len(shared)} that both have"
 
 
@@ -137,12 +125,12 @@ def _sample(row: Row) -> tuple:
 def _figures(run: RunFolder, method: str, rows: _Rows, basis: str) -> list[Figure]:
     draws = (run.parameters["evaluation"]["bootstrap_samples"],
              run.parameters["evaluation"]["confidence"], run.seed)
-    sides = [[found for _, found in sorted(metrics.answers(side).items())] for side in rows]
+    sides = [[answers for _, answers in sorted(metrics.answers(side).items())] for side in rows]
     samples, lines = tuple(map(len, rows)), []
     for name, statistic in _statistics(rows, basis):
         values = [(statistic(list(metrics.accuracy_by_length(side).values())),
-                   *metrics.bootstrap_seeds(found, statistic, *draws)) if found else None
-                  for side, found in zip(rows, sides, strict=True)]
+                   *metrics.bootstrap_seeds(answers, statistic, *draws)) if answers else None
+                  for side, answers in zip(rows, sides, strict=True)]
         difference = None
         if basis != ABSENT:
             difference = (values[0][0] - values[1][0], *metrics.bootstrap_difference(
@@ -165,14 +153,14 @@ def _pairs(run: RunFolder, first: list[Row], other: list[Row]) -> list[metrics.P
     return [line for line in _lines(run, first, other) if not line.group.startswith("length")]
 
 
-def _cells(run: RunFolder, first: list[Row],
-           other: list[Row]) -> list[tuple[str, int, metrics.Paired]]:
-    """Compare the samples that both answered, for each task, seed and length."""
+def _cells(run: RunFolder, method: str, first: list[Row],
+           other: list[Row]) -> list[tuple[Cell, metrics.Paired]]:
+    """Compare the samples that both answered with a method, for each task, seed and length."""
     cells = []
     for task, seed in dict.fromkeys((row["task"], row["seed"]) for row in first):
         sides = [[row for row in side if (row["task"], row["seed"]) == (task, seed)]
                  for side in (first, other)]
-        cells += [(task, seed, line) for line in _lines(run, *sides)
+        cells += [(Cell(method, task, seed), line) for line in _lines(run, *sides)
                   if line.group.startswith("length")]
     return cells
 
@@ -203,4 +191,5 @@ def _flips(first: list[Row], other: list[Row]) -> list[Row]:
             "gold_answer": row["gold_answer"],
             "first_outcome": old["outcome"], "first_answer": old["answer"],
             "other_outcome": row["outcome"], "other_answer": row["answer"]})
-    return sorted(flips, key=lambda one: [one[key] for key in ("task", "seed", "length", "index")])
+    return sorted(flips, key=lambda flip: (flip["task"], flip["seed"], flip["length"],
+                                           flip["index"]))

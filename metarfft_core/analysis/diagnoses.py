@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import errors, evaluation, tasks
-from metarfft_core.params import METHODS, Params
+from metarfft_core.params import METHODS, Cell, Params
 from metarfft_core.system import files
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _kept(config: Params, method: str) -> "DataFrame":
     """Do `read` for one method; reuses the kept diagnoses if rows and code have not changed."""
     import pandas
 
-    cells = [cell for cell in config.cells if cell[0] == method and _finished(config, cell)]
+    cells = [cell for cell in config.cells if cell.method == method and _finished(config, cell)]
     table = config.folder / "figures" / f"diagnoses-{method}.csv"
     about, made_from = table.with_suffix(".json"), _key(config, cells)
     if about.exists() and table.exists() and files.read_json(about)["made_from"] == made_from:
@@ -72,20 +72,20 @@ def _kept(config: Params, method: str) -> "DataFrame":
     return frame
 
 
-def _finished(config: Params, cell: tuple[str, str, int]) -> bool:
-    about = evaluation.path(config, *cell).with_suffix(".json")
+def _finished(config: Params, cell: Cell) -> bool:
+    about = evaluation.path(config, cell).with_suffix(".json")
     return about.exists() and files.read_json(about)["finished"]
 
 
-def _key(config: Params, cells: Sequence[tuple[str, str, int]]) -> str:
+def _key(config: Params, cells: Sequence[Cell]) -> str:
     """Return a hash of stored rows and of the code that judges them."""
     package = Path(errors.__file__).parent.parent
-    paths = [*(evaluation.path(config, *cell) for cell in cells),
+    paths = [*(evaluation.path(config, cell) for cell in cells),
              *(path for part in _CODE for path in sorted((package / part).rglob("*.py")))]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
 
 
-def _diagnose_all(config: Params, cells: Sequence[tuple[str, str, int]]) -> list[list]:
+def _diagnose_all(config: Params, cells: Sequence[Cell]) -> list[list]:
     workers = min(config.corpus.workers, os.cpu_count() or 1, len(cells))
     if workers <= 1:
         parts = [_diagnose(config, cell) for cell in cells]
@@ -95,10 +95,10 @@ def _diagnose_all(config: Params, cells: Sequence[tuple[str, str, int]]) -> list
     return [line for part in parts for line in part]
 
 
-def _diagnose(config: Params, cell: tuple[str, str, int]) -> list[list]:
+def _diagnose(config: Params, cell: Cell) -> list[list]:
     """Return the lines of `read` for one finished cell."""
-    lines, format = [], METHODS[cell[0]].format
-    with open(evaluation.path(config, *cell), encoding="utf-8", newline="\n") as file:
+    lines, format = [], METHODS[cell.method].format
+    with open(evaluation.path(config, cell), encoding="utf-8", newline="\n") as file:
         for row in map(json.loads, file):
             found = errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]),
                                     row["text"], row["finish_reason"], format,

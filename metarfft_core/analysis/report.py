@@ -101,10 +101,10 @@ def _figures_text(comparison: Comparison) -> str:
     settings = comparison.first.parameters["evaluation"]
     return (table(["method", "figure", "first", "other", "first less other", "over"], lines)
             + f"\n{settings['confidence']:.0%} bootstrap intervals, "
-            f"{settings['bootstrap_samples']:,} draws, over the samples and, where there are"
-            " several,\nthe seeds; a cell where all or none are right has no spread in them. Both"
-            " runs' figures\nare over what they have in common: the same samples (paired), else the"
-            " same tasks and\nlengths (unpaired).\n")
+            f"{settings['bootstrap_samples']:,} draws, over the samples and, if there"
+            " are several, the seeds.\nA cell in which all or no answers are right adds no spread."
+            " The figures of both runs cover\nwhat they have in common: the same samples (paired),"
+            " or else the same tasks and lengths\n(unpaired).\n")
 
 
 def _interval(value: tuple[float, float, float] | None, digits: int) -> str:
@@ -122,19 +122,20 @@ def _pairs_text(comparison: Comparison) -> str:
              for method, one in comparison.pairs]
     return (table(["method", "lengths", "samples", "right -> wrong", "wrong -> right",
                     "first less other", "p"], lines)
-            + "\nThe same task, length, index, prompt and seed. right -> wrong: right in the first"
-            " run, not\nin the other. Newcombe's interval of the difference of accuracy, or the"
-            " bootstrap's over\nseveral seeds; p: exact McNemar test, one seed only.\n")
+            + "\nA sample is the same task, length, index, prompt and seed. right -> wrong: right"
+            " in the first\nrun, but not in the other. The interval of the difference of accuracy"
+            " is Newcombe's, or a\nbootstrap interval with several seeds. p is that of the exact"
+            " McNemar test, with one seed only.\n")
 
 
 def _cells_text(comparison: Comparison) -> str:
-    apart = [(method, tasks.label(task), seed, one.group.removeprefix("length "),
-              _interval((one.difference, one.low, one.high), 3))
-             for method, task, seed, one in comparison.cells if not one.low <= 0 <= one.high]
+    apart = [(cell.method, tasks.label(cell.task), cell.seed, pair.group.removeprefix("length "),
+              _interval((pair.difference, pair.low, pair.high), 3))
+             for cell, pair in comparison.cells if not pair.low <= 0 <= pair.high]
     total = len(comparison.cells)
     header = ["method", "task", "seed", "length", "first less other"]
-    return (f"The interval of the difference holds 0 in {total - len(apart):,} of {total:,} cells"
-            " (a method on a task at a\nlength, with a seed)."
+    return (f"The interval of the difference contains 0 in {total - len(apart):,} of {total:,}"
+            " cells (a method on a task at\na length, with a seed)."
             + (f" It does not in these:\n\n{table(header, apart)}" if apart else "\n"))
 
 

@@ -65,7 +65,7 @@ class RunFolder:
 
 
 def open_run(source: Params | str | os.PathLike) -> RunFolder:
-    """Open a run, given its parameters, its parameter file or its folder (at any place).
+    """Open a run, given its parameters, its parameter file or its folder, wherever that is.
 
     Raises:
         ParamsError: If there is no run, or if it was made with other parameters than those given.
@@ -81,13 +81,13 @@ def open_run(source: Params | str | os.PathLike) -> RunFolder:
     if not path.exists():
         raise ParamsError(f"{folder}: expected the folder of a run, but there is no params.yaml")
     if config and params.load(path).digest != config.digest:
-        raise ParamsError(f"{folder} was made with other parameters than those given for it; to "
-                          "report on what stands there, name the folder")
+        raise ParamsError(f"{folder} was made with other parameters than those given; to report on "
+                          "its results, name the folder")
     names = ["corpus", "pretrain", *_names(folder, "adapt/*/*/manifest.json")]
     manifests = {name: files.read_json(folder / name / "manifest.json") for name in names
                  if (folder / name / "manifest.json").exists()}
-    cells = {f"{one.parent.name}/{one.stem}": files.read_json(one)
-             for one in sorted((folder / "evaluation").glob("*/*.json"))}
+    cells = {f"{path.parent.name}/{path.stem}": files.read_json(path)
+             for path in sorted((folder / "evaluation").glob("*/*.json"))}
     return RunFolder(folder, params.read(path), manifests, cells)
 
 

@@ -102,12 +102,14 @@ def pretraining(config: Params) -> str:
     ids = config.corpus.pretrain.tasks
     if len(ids) == 1:
         return "one"
-    return "leetcode" if {tasks.get(one).source for one in ids} == {"leetcode"} else "all"
+    return "leetcode" if {tasks.get(task).source for task in ids} == {"leetcode"} else "all"
 
 
 def mixed(config: Params, method: str) -> str | None:
-    """Return the general data in the training of a method, by its file's name; None without any.
-    It is one of the paper's (gsm8k, arc, alpaca), or else the whole name."""
+    """Return the name of the general data in the training of a method; None if there is none.
+
+    The name is gsm8k, arc or alpaca if the file's name contains one of them, else the file's name.
+    """
     trained = METHODS[method].start == "pretrained"
     for part in (config.adaptation if METHODS[method].adapted else None,
                  config.pretraining if trained else None):
@@ -189,12 +191,12 @@ def logged(config: Params) -> "DataFrame":
     from pandas import DataFrame
 
     columns = ["stage", "task", "method", "seed", "step", "loss", "validation_loss"]
-    stages = [("pretrain", None, None, None),
-              *(("adapt", task, method, seed) for task, method, seed in config.trainings)]
+    jobs = [training.Job(config, "pretrain"),
+            *(training.Job(config, "adapt", cell) for cell in config.trainings)]
     return DataFrame([
-        [*stage, line["step"], line.get("loss", math.nan), line.get("validation_loss", math.nan)]
-        for stage in stages for line in training.read_log(training.stage_folder(config, *stage))],
-        columns=columns)
+        [job.stage, job.task, job.method, job.seed, line["step"], line.get("loss", math.nan),
+         line.get("validation_loss", math.nan)]
+        for job in jobs for line in training.read_log(job.folder)], columns=columns)
 
 
 def answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:
@@ -252,16 +254,17 @@ class Found:
         if self.logs:
             found = self.stored.losses.loc[self.stored.losses["method"] == self.method, "task"]
             return dict.fromkeys((task for task in self.line.tasks if (found == task).any()), ())
-        methods = [one for one in (self.method, self.line.minus) if one]
-        lengths = {task: set.intersection(*(self.stored.lengths(one, task) for one in methods))
+        methods = [method for method in (self.method, self.line.minus) if method]
+        lengths = {task: set.intersection(*(self.stored.lengths(method, task)
+                                            for method in methods))
                    for task in self.line.tasks
-                   if all(task in self.stored.tasks(one) for one in methods)}
+                   if all(task in self.stored.tasks(method) for method in methods)}
         return {task: tuple(sorted(found)) for task, found in lengths.items() if found}
 
     @property
     def as_in_paper(self) -> bool:
         """Whether all tasks of the line were evaluated at all lengths in the paper, after as many
-        training steps as in the paper."""
+        training steps."""
         complete = all(set(LENGTHS) <= set(self.cells.get(task, ())) for task in self.line.tasks)
         return complete and not _other_steps(self)
 
@@ -283,12 +286,12 @@ def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Fou
     """Return every run that could speak to a line, in the order of the runs."""
     found = [Found(line, stored, name, logs) for stored in runs
              for name in [_method(line, stored)] if name]
-    return [one for one in found if one.cells]
+    return [candidate for candidate in found if candidate.cells]
 
 
 def common(found: Sequence[Found]) -> Cells:
     """Return the tasks and lengths that all of them have results of."""
-    cells = {task: set.intersection(*(set(one.cells.get(task, ())) for one in found))
+    cells = {task: set.intersection(*(set(result.cells.get(task, ())) for result in found))
              for task in found[0].cells}
     return {task: tuple(sorted(lengths)) for task, lengths in cells.items() if lengths}
 
@@ -347,7 +350,7 @@ class Group:
     @property
     def found(self) -> list[Found]:
         """The lines that a run speaks to."""
-        return [one for one in self.lines.values() if one]
+        return [found for found in self.lines.values() if found]
 
     def heading(self, frame: "DataFrame") -> str:
         """Return the group's name, the runs in its frame, and the lines that are missing in it."""
@@ -370,7 +373,7 @@ def groups(spec: dict, runs: Sequence[Stored]) -> list[Group]:
     shown = []
     for name in dict.fromkeys(line.group for line in wanted):
         members = [line for line in wanted if line.group == name]
-        shown.append(Group(_title(name), False, {one: find(one, runs, logs) for one in members}))
+        shown.append(Group(_title(name), False, {line: find(line, runs, logs) for line in members}))
     for model in other_models(runs) if spec.get("others", True) else ():
         theirs = list(dict.fromkeys(line.of(model) for line in wanted if not line.api))
         for name in dict.fromkeys(line.group for line in theirs):

@@ -1,4 +1,4 @@
-"""What stored traces and answers say of a method: replies to changed rules, luck, loop counts.
+"""What stored traces and answers show of a method: replies to changed rules, luck, loop counts.
 
 Functions of frames alone. `rows` are those of `evaluation.read`, `diagnosed` those of
 `diagnoses.read`.
@@ -20,14 +20,17 @@ REPLIES = ("followed", "remembered", "neither", "cut", "no_answer", "the answers
 
 
 def replies(rows: "DataFrame") -> "Series":
-    """What each row of a counterfactual task replies, one of `REPLIES`, on the rows' index.
+    """Classify the reply in each row of a counterfactual task.
 
     "followed" is the answer of the rule in the prompt, "remembered" that of the well-known rule.
-    An output without an answer, or one that was cut, keeps its outcome. Where both rules give the
-    same answer, the reply tells nothing.
+    An output that has no answer or was cut keeps its outcome. If both rules give the same answer,
+    the reply shows nothing.
 
     Args:
-        rows: columns task, inputs, gold_answer, answer, outcome.
+        rows: Rows with the columns task, inputs, gold_answer, answer and outcome.
+
+    Returns:
+        One of `REPLIES` for each row, with the index of the rows.
     """
     from pandas import Series
 
@@ -47,9 +50,9 @@ def _reply(row) -> str:
 
 
 def luck(diagnosed: "DataFrame") -> "DataFrame":
-    """The share of right traces, right answers, and right answers with a wrong trace.
+    """Return the shares of right traces, right answers, and right answers with a wrong trace.
 
-    The index is method and length, the columns traces_right, answers_right and right_by_luck.
+    The index is method and length; the columns are traces_right, answers_right and right_by_luck.
     """
     traces, answers = diagnosed["kind"] == "right", diagnosed["outcome"] == "right"
     shares = diagnosed.assign(traces_right=traces, answers_right=answers,
@@ -60,22 +63,27 @@ def luck(diagnosed: "DataFrame") -> "DataFrame":
 
 def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confidence: float,
            seed: int, first: str = "meta_rfft", other: str = "vanilla_rfft") -> "DataFrame":
-    """Answers, passes through loops and whole traces of two methods, sample by sample.
+    """Compare answers, passes through loops and whole traces of two methods, sample by sample.
 
-    Each of the three can be right. The first method is compared with the other in each, and each
-    method's answers with its traces. Each comparison has two lines, in and out of distribution,
-    with the columns right and less (what is compared, as "meta_rfft answers") and the fields of
-    `metrics.Paired`.
+    Each of the three is right or wrong. The function compares the first method with the other in
+    each of them, and the answers of each method with its traces.
 
     Args:
-        diagnosed: rows of one seed give exact tests; see `metrics.compare` for several.
-        trained: the lengths that are in distribution.
-        samples: draws of the bootstrap, where there are several seeds.
-        confidence: of the intervals, such as 0.95.
-        seed: of the bootstrap.
+        diagnosed: The rows of `diagnoses.read`. The tests are exact if the rows have one seed; see
+            `metrics.compare` for several.
+        trained: The lengths that are in distribution.
+        samples: The number of bootstrap draws, used if there are several seeds.
+        confidence: The level of the intervals, such as 0.95.
+        seed: The seed of the bootstrap.
+        first: The first method.
+        other: The method that it is compared with.
+
+    Returns:
+        Two lines for each comparison, in and out of distribution. The columns are right and less
+            (what is compared, such as "meta_rfft answers") and the fields of `metrics.Paired`.
 
     Raises:
-        ValueError: the two methods share no sample.
+        ValueError: If the two methods share no sample.
     """
     from pandas import DataFrame
 
@@ -90,7 +98,7 @@ def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confi
 
 
 def _judged(diagnosed: "DataFrame", method: str, what: str) -> list[dict]:
-    """A method's rows, with the outcome of its answers, its passes or its traces."""
+    """Return a method's rows with the outcome of its answers, passes or traces."""
     rows = diagnosed[diagnosed["method"] == method]
     right = {"answers": rows["outcome"] == "right", "passes": rows["loops"] == rows["gold_loops"],
              "traces": rows["kind"] == "right"}[what]
@@ -98,10 +106,13 @@ def _judged(diagnosed: "DataFrame", method: str, what: str) -> list[dict]:
 
 
 def wrong_passes(diagnosed: "DataFrame", confidence: float) -> "DataFrame":
-    """Of the wrong answers, those whose trace has a wrong number of passes through its loops.
+    """Count the wrong answers whose trace has a wrong number of passes through its loops.
 
-    A trace that was cut counts with the passes that it has. There is a line for each task and
-    method, in the order of the rows, with the share and its Wilson interval (from, to).
+    A cut trace counts with the passes that it has.
+
+    Returns:
+        A line for each task and method, in the order of the rows, with the share and its Wilson
+            interval (from, to).
     """
     from pandas import DataFrame
 

@@ -112,16 +112,16 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
     other = _other_model(members, known)
     claims = []
     for line in members:
-        for place, metric in enumerate(metrics):
+        for index, metric in enumerate(metrics):
             found = own[line] or other.get(line)
-            claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[place])
+            claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[index])
             if metric not in METRICS:
                 claim = replace(claim, why="the kit does not measure it")
             elif found is None:
                 claim = replace(claim, why="no run speaks to it")
             else:
                 rivals = own if own[line] else other
-                claim = _judge(claim, line, place, found, rivals, own[line] is not None)
+                claim = _judge(claim, line, index, found, rivals, own[line] is not None)
             claims.append(claim)
     return claims
 
@@ -131,11 +131,11 @@ def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
     each = []
     for model in other_models(known):
         found = {line: find(line if line.api else line.of(model), known) for line in members}
-        each.append({line: one for line, one in found.items() if one})
+        each.append({line: run for line, run in found.items() if run})
     return max(each, key=len, default={})
 
 
-def _judge(claim: Claim, line: Line, place: int, found: Found,
+def _judge(claim: Claim, line: Line, index: int, found: Found,
            rivals: dict[Line, Found | None], same_model: bool) -> Claim:
     """Return the verdict on a number that a run speaks to."""
     value, low, high = found.value(claim.metric)
@@ -149,19 +149,19 @@ def _judge(claim: Claim, line: Line, place: int, found: Found,
         right = low > 0 if claim.paper > 0 else high < 0
         verdict = IN_LINE if right else UNDECIDED if low <= 0 <= high else DIFFERS
         return replace(claim, verdict=verdict, why=f"our difference {_SIGNS[verdict]}")
-    return _judge_order(claim, line, place, found, rivals)
+    return _judge_order(claim, line, index, found, rivals)
 
 
-def _judge_order(claim: Claim, line: Line, place: int, found: Found,
+def _judge_order(claim: Claim, line: Line, index: int, found: Found,
                  rivals: dict[Line, Found | None]) -> Claim:
     """Return the verdict on a number by its order among the others of its group."""
     right, open_, wrong = [], [], []
     for other, rival in rivals.items():
         cells = common([found, rival]) if rival else {}
-        if other == line or other.minus or not cells or other.paper[place] == claim.paper:
+        if other == line or other.minus or not cells or other.paper[index] == claim.paper:
             continue
         higher, lower = found.value(claim.metric, cells), rival.value(claim.metric, cells)
-        if other.paper[place] > claim.paper:
+        if other.paper[index] > claim.paper:
             higher, lower = lower, higher
         (right if higher[1] > lower[2] else wrong if higher[2] < lower[1] else open_).append(
             other.label)

@@ -12,6 +12,7 @@ right answer therefore counts as right in the harness, but as "cut" in the kit.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import yaml
 
 from metarfft_core import __version__, evaluation, scoring
 from metarfft_core.bridges import new_folder
-from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.tasks import id_of
 
 COLUMNS = ("task", "length", "index", "prompt", "gold_answer", "limit")
@@ -52,35 +53,35 @@ def write(config: Params, folder: Path, methods: Collection[str] = (),
         ParamsError: The run does not evaluate such a method or task, its corpus is not built,
             `folder` is not empty, or no single decoding limit suits all samples of a task.
     """
-    cells = list(dict.fromkeys((method, task) for method, task, _ in config.cells
-                               if method in METHODS))
+    cells = list(dict.fromkeys(replace(cell, seed=config.seed) for cell in config.cells
+                               if cell.method in METHODS))
     tasks = [id_of(task) for task in tasks]
-    for key, given, held in (("method", methods, dict.fromkeys(cell[0] for cell in cells)),
-                             ("task", tasks, dict.fromkeys(cell[1] for cell in cells))):
+    for key, given, held in (("method", methods, dict.fromkeys(cell.method for cell in cells)),
+                             ("task", tasks, dict.fromkeys(cell.task for cell in cells))):
         for name in given:
             if name not in held:
                 raise ParamsError(f"{key}: this run evaluates {', '.join(held)}; got {name!r}")
     folder = Path(folder).resolve()
     with new_folder(folder) as temporary:
-        for method, task in cells:
-            if method in (methods or METHODS) and (not tasks or task in tasks):
-                (temporary / method).mkdir(exist_ok=True)
-                _write_task(config, method, task, temporary / method, folder / method)
+        for cell in cells:
+            if cell.method in (methods or METHODS) and (not tasks or cell.task in tasks):
+                (temporary / cell.method).mkdir(exist_ok=True)
+                _write_task(config, cell, temporary / cell.method, folder / cell.method)
     return folder
 
 
-def _write_task(config: Params, method: str, task: str, folder: Path, final: Path) -> None:
+def _write_task(config: Params, cell: Cell, folder: Path, final: Path) -> None:
     """Write the samples and YAML of one task into `folder`, which is later renamed to `final`."""
-    rows = evaluation.plan(config, method, task)
-    values = _config(config, method, task, _limit(config, method, task, rows),
-                     str(final / f"{task}.parquet"))
+    rows = evaluation.plan(config, cell)
+    values = _config(config, cell, _limit(config, cell, rows),
+                     str(final / f"{cell.task}.parquet"))
     pq.write_table(pa.Table.from_pylist([{name: row[name] for name in COLUMNS} for row in rows]),
-                   folder / f"{task}.parquet")
+                   folder / f"{cell.task}.parquet")
     text = yaml.safe_dump(values, sort_keys=False) + _SCORING
-    (folder / f"{task}.yaml").write_text(text, encoding="utf-8")
+    (folder / f"{cell.task}.yaml").write_text(text, encoding="utf-8")
 
 
-def _limit(config: Params, method: str, task: str, rows: list[dict]) -> int:
+def _limit(config: Params, cell: Cell, rows: list[dict]) -> int:
     """The decoding limit of a task: the largest of its samples' limits that the context allows.
 
     The harness cuts the beginning of a prompt if prompt and limit exceed the context together.
@@ -88,19 +89,19 @@ def _limit(config: Params, method: str, task: str, rows: list[dict]) -> int:
     room = config.model.context - max(row["prompt_tokens"] for row in rows)
     needed = max(row["gold_tokens"] for row in rows)
     if needed > room:
-        raise ParamsError(f"{method} on {task}: a completion takes {needed} tokens, the longest "
+        raise ParamsError(f"{cell}: a completion takes {needed} tokens, the longest "
                           f"prompt leaves {room} of model.context; lm-eval has one limit for both")
     return min(room, max(row["limit"] for row in rows))
 
 
-def _config(config: Params, method: str, task: str, limit: int, data: str) -> dict[str, Any]:
+def _config(config: Params, cell: Cell, limit: int, data: str) -> dict[str, Any]:
     """The configuration of an lm-eval task, without the function that scores it.
 
     It sets the repetition penalty to 1, because a model's generation config may set another.
     """
     return {
-        "task": f"metarfft_{method}_{task}",
-        "tag": ["metarfft", f"metarfft_{method}"],
+        "task": f"metarfft_{cell.method}_{cell.task}",
+        "tag": ["metarfft", f"metarfft_{cell.method}"],
         "dataset_path": "parquet",
         "dataset_kwargs": {"data_files": {"test": data}},
         "test_split": "test",
@@ -112,5 +113,5 @@ def _config(config: Params, method: str, task: str, limit: int, data: str) -> di
                               "repetition_penalty": 1.0},
         "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         "metadata": {"version": __version__, "run": config.name, "params": config.digest,
-                     "format": METHODS[method].format},
+                     "format": METHODS[cell.method].format},
     }

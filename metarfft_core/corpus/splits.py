@@ -62,7 +62,7 @@ class Split(NamedTuple):
 def all_splits(config: Params) -> dict[str, Split]:
     """The splits of a run by name; each comes after the training split whose inputs it avoids."""
     corpus, evaluation = config.corpus, config.evaluation
-    compared = _formats(method for _, method, _ in config.trainings)
+    compared = _formats(cell.method for cell in config.trainings)
     asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
     splits = {
         "pretrain": Split(corpus.pretrain, corpus.pretrain, None, ("rfft",), "pretrain"),

@@ -70,7 +70,7 @@ def cost(rows: Iterable[Mapping[str, Any]], settings: Api) -> float | None:
     may charge them.
     """
     counts = [(row["prompt_tokens"], row["completion_tokens"]) for row in rows]
-    known = all(one is not None and not math.isnan(one) for pair in counts for one in pair)
+    known = all(count is not None and not math.isnan(count) for pair in counts for count in pair)
     if settings.price_in is None or settings.price_out is None or not known:
         return None
     return sum(prompt * settings.price_in + completion * settings.price_out
@@ -156,12 +156,13 @@ def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
     pending, answers, failures, in_a_row = set(requests), [], [], 0
     while pending:
         done, pending = runner.run(asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED))
-        came = [(requests[one], one.result()) for one in done if not one.exception()]
+        came = [(requests[request], request.result()) for request in done
+                if not request.exception()]
         answers += came
         if answers and asker.accepted:
             yield answers
             answers = []
-        errors = [one.exception() for one in done if one.exception()]
+        errors = [request.exception() for request in done if request.exception()]
         for error in errors:
             if not isinstance(error, _Failure):
                 raise error
@@ -175,8 +176,9 @@ def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
         settings = asker.settings
         raise ServerError(f"{settings.name} at {settings.base_url}: {len(failures)} of "
                           f"{len(requests)} samples got no answer"
-                          f"{', the others were not waited for' if pending else ''}; the last "
-                          f"error: {failures[-1]}. Run the same again for what is missing")
+                          f"{', and the others were not tried to the end' if pending else ''}"
+                          f"; the last error: {failures[-1]}. Run the same command again to ask "
+                          "for the missing samples")
 
 
 class _Asker:
@@ -185,7 +187,7 @@ class _Asker:
     def __init__(self, client, settings: Api, key: str | None, accepted: bool):
         self.client, self.settings, self.key = client, settings, key
         self.accepted = accepted  # whether the server has answered any prompt
-        self.places = asyncio.Semaphore(settings.concurrency)
+        self.slots = asyncio.Semaphore(settings.concurrency)
         self.turn = asyncio.Lock()
         self.next = 0.0  # when the next request may start, on the monotonic clock
 
@@ -196,7 +198,7 @@ class _Asker:
             retry=tenacity.retry_if_exception_type(_Failure),
             wait=tenacity.wait_exponential_jitter(**_BACKOFF),
             stop=tenacity.stop_after_attempt(self.settings.retries + 1), reraise=True)
-        async with self.places:
+        async with self.slots:
             try:
                 return await retrying(self._attempt, prompt)
             except _Refusal as refusal:
@@ -246,7 +248,8 @@ class _Asker:
         if status and status not in _MAY_PASS and status < 500:
             return self.wrong(reason)
         if asked > LONGEST_WAIT:
-            return self.wrong(f"{reason} (it asks to wait {asked:.0f} s: run the same again then)")
+            return self.wrong(f"{reason} (it asks to wait {asked:.0f} s; run the same command "
+                              "after that)")
         self.next = max(self.next, time.monotonic() + asked)
         return _Failure(reason)
 

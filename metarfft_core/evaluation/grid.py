@@ -21,10 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from metarfft_core import models, params, tasks, training
+from metarfft_core import models, params, training
 from metarfft_core.evaluation import api, engines
 from metarfft_core.evaluation.cells import (
     api_settings,
+    base_of,
     check_model,
     check_rows,
     description,
@@ -36,7 +37,7 @@ from metarfft_core.evaluation.cells import (
     sample_key,
 )
 from metarfft_core.models import chat_template
-from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, score
 from metarfft_core.system import files
 from metarfft_core.system.processes import Command, alone, follow_all, places
@@ -47,35 +48,36 @@ if TYPE_CHECKING:
 _PROGRESS_EVERY = 5.0  # seconds between two lines of progress
 
 
-def evaluate(config: Params, method: str, task: str, seed: int | None = None) -> Path:
-    """Evaluate one method on one task in this process; returns the JSONL file.
+def evaluate(config: Params, cell: Cell) -> Path:
+    """Evaluate a cell in this process; returns the JSONL file.
 
     A finished evaluation is skipped. An interrupted one resumes after its last whole line.
     """
     engines.set_environment()  # before anything here imports torch
-    results = path(config, method, task, seed)
-    if is_finished(config, method, task, seed):
-        print(f"{method} on {results.stem}: finished before, skipped", flush=True)
+    results = path(config, cell)
+    if is_finished(config, cell):
+        print(f"{cell.method} on {results.stem}: finished before, skipped", flush=True)
         return results
-    check_model(config, method, task, seed)
-    rows, about = plan(config, method, task, seed), header(config, method, task, seed)
+    check_model(config, cell)
+    rows, about = plan(config, cell), header(config, cell)
     # Another process, the child of a killed launcher, may still be writing here.
     with alone(results.parent / f".{results.stem}"):
-        if is_finished(config, method, task, seed):
-            print(f"{method} on {results.stem}: finished meanwhile", flush=True)
+        if is_finished(config, cell):
+            print(f"{cell.method} on {results.stem}: finished meanwhile", flush=True)
             return results
         # The answers of an API model are paid for, so they are kept.
-        if method in METHODS and results.exists() and not description(config, method, task, seed):
-            print(f"{results}: nothing says what made it, so it is generated again", flush=True)
+        if cell.method in METHODS and results.exists() and not description(config, cell):
+            print(f"{results}: there is no record of what made it, so it is generated again",
+                  flush=True)
             results.unlink()
         with files.naming(results), open(results, "a+b") as file:
             files.write_json(results.with_suffix(".json"), {**about, "finished": False})
             stored = _stored(file)
             done = {sample_key(row) for row in stored}
             missing = [row for row in rows if sample_key(row) not in done]
-            print(f"{method} on {task}: {len(missing)} of {len(rows)} samples to generate",
+            print(f"{cell}: {len(missing)} of {len(rows)} samples to generate",
                   flush=True)
-            _generate(config, missing, file,
+            _generate(config, cell, missing, file,
                       any(row["finish_reason"] != "refused" for row in stored))
         files.write_json(results.with_suffix(".json"), {
             **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
@@ -126,8 +128,8 @@ def _stored(file: BinaryIO) -> list[dict]:
     content = file.read()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        print(f"{file.name}: the last line was cut off, {len(content) - whole} bytes of it "
-              "taken away", flush=True)
+        print(f"{file.name}: the last line was cut off; removed its {len(content) - whole} bytes",
+              flush=True)
         file.truncate(whole)
     rows = []
     for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
@@ -138,7 +140,8 @@ def _stored(file: BinaryIO) -> list[dict]:
     return rows
 
 
-def _generate(config: Params, rows: list[dict], file: BinaryIO, answered: bool) -> None:
+def _generate(config: Params, cell: Cell, rows: list[dict], file: BinaryIO,
+              answered: bool) -> None:
     """Generate and append the rows; each batch is on the disk before the next one starts.
 
     `answered` says whether the model has already answered other rows.
@@ -146,7 +149,7 @@ def _generate(config: Params, rows: list[dict], file: BinaryIO, answered: bool) 
     if not rows:
         return
     progress = None
-    for finished in _generations(config, rows, answered):
+    for finished in _generations(config, cell, rows, answered):
         if progress is None:  # the engine has started; do not count the time that this took
             progress = _Progress(rows)
             continue
@@ -162,29 +165,28 @@ def _generate(config: Params, rows: list[dict], file: BinaryIO, answered: bool) 
         progress.report([(rows[position], generated) for position, generated in finished])
 
 
-def _generations(config: Params, rows: list[dict],
+def _generations(config: Params, cell: Cell, rows: list[dict],
                  answered: bool) -> Iterator[list[tuple[int, Any]]]:
     """Yield what `engines.generate`, or the server of an API model, yields for these rows."""
-    method, task, seed = (rows[0][key] for key in ("method", "task", "seed"))
     prompts = [row["prompt"] for row in rows]
-    if own := api_settings(config, method):
+    if own := api_settings(config, cell.method):
         yield from api.generate(own, prompts, answered)
         return
     tokenizer = models.load_tokenizer(config.model.name)
-    _check_template(job_of(config, method, task, seed), tokenizer.get_chat_template())
-    with training.weights(config, method, tasks.get(task).base.id, seed) as folder:
+    _check_template(job_of(config, cell), tokenizer.get_chat_template())
+    with training.weights(config, base_of(cell)) as folder:
         yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),
-                                       [row["limit"] for row in rows], config.evaluation.engine,
-                                       config.evaluation.batch_size,
-                                       config.evaluation.tensor_parallel)
+                                    [row["limit"] for row in rows], config.evaluation.engine,
+                                    config.evaluation.batch_size,
+                                    config.evaluation.tensor_parallel)
 
 
 def _check_template(job: training.Job | None, template: str) -> None:
     """Raise ParamsError if a model was trained with another chat template than `template`."""
     trained = files.read_json(job.manifest).get("chat_template") if job else None
     if trained and trained != chat_template.about(template):
-        raise ParamsError(f"{job.folder} was trained in another chat template than that of "
-                          f"{job.config.model.name}: give the model as it was then, or delete that "
+        raise ParamsError(f"{job.folder} was trained with another chat template than that of "
+                          f"{job.config.model.name}: use the model of that time, or delete that "
                           "folder and train again")
 
 
@@ -232,19 +234,19 @@ def launch(config: Params) -> Path:
     """
     parameters = params.open_folder(config) / "params.yaml"
     engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
-    left = [cell for cell in config.cells if not is_finished(config, *cell)]
+    left = [cell for cell in config.cells if not is_finished(config, cell)]
     for check in (header, check_model, plan):
         for cell in left:
-            check(config, *cell)
-    for one in config.evaluation.api:
-        if any(method == one.name for method, *_ in left):
-            api.read_key(one)
+            check(config, cell)
+    for settings in config.evaluation.api:
+        if any(cell.method == settings.name for cell in left):
+            api.read_key(settings)
     commands: dict[bool, list[Command]] = {False: [], True: []}
-    for method, task, seed in left:
-        commands[method not in METHODS].append(Command(
+    for cell in left:
+        commands[cell.method not in METHODS].append(Command(
             [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
-             "--method", method, "--task", task, "--seed", str(seed)],
-            f"evaluation of {method} on {task}"))
+             "--method", cell.method, "--task", cell.task, "--seed", str(cell.seed)],
+            f"evaluation of {cell}"))
     if commands[False]:
         follow_all(commands[False], places(config.evaluation.tensor_parallel,
                                            config.evaluation.workers))
@@ -252,8 +254,8 @@ def launch(config: Params) -> Path:
     folder = config.folder / "evaluation"
     manifest: dict[str, dict] = {}
     for cell in config.cells:
-        results = path(config, *cell)
-        manifest.setdefault(cell[0], {})[results.stem] = \
+        results = path(config, cell)
+        manifest.setdefault(cell.method, {})[results.stem] = \
             files.read_json(results.with_suffix(".json"))
         _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
@@ -283,13 +285,12 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
 
     rows = []
     for cell in config.cells:
-        results = path(config, *cell)
+        results = path(config, cell)
         about = results.with_suffix(".json")
         if not (about.exists() and files.read_json(about)["finished"]):
             if partial:
                 continue
-            raise ParamsError(f"the evaluation of {cell[0]} on {cell[1]} is not finished: "
-                              f"{results}")
+            raise ParamsError(f"the evaluation of {cell} is not finished: {results}")
         if files.read_json(about)["params"] != config.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
@@ -322,10 +323,10 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             params.open_folder(config)
             seed = config.seed if options.seed is None else options.seed
-            cell = (options.method, tasks.id_of(options.task), seed)
+            cell = Cell(options.method, options.task, seed)
             if cell not in config.cells:
-                raise ParamsError("this run does not evaluate {} on {} with seed {}".format(*cell))
-            evaluate(config, *cell)
+                raise ParamsError(f"this run does not evaluate {cell} with seed {cell.seed}")
+            evaluate(config, cell)
     except (ParamsError, api.ServerError, OSError) as error:
         reason = files.explain(error) if isinstance(error, OSError) else error
         print(f"error: {reason}", file=sys.stderr)

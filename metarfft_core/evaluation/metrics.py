@@ -209,10 +209,11 @@ def bootstrap_seeds(tasks: list[Answers], statistic: Statistic, samples: int,
     seed gets the same samples, because all seeds answered the same ones. If every task has one
     seed, this is `bootstrap`.
     """
-    if all(len(one.seeds) == 1 for one in tasks):
-        return bootstrap([one.counts for one in tasks], statistic, samples, confidence, seed)
+    if all(len(answered.seeds) == 1 for answered in tasks):
+        counts = [answered.counts for answered in tasks]
+        return bootstrap(counts, statistic, samples, confidence, seed)
     generator = np.random.default_rng(seed)
-    drawn = [_redraw(generator, [one], samples)[0] for one in tasks]
+    drawn = [_redraw(generator, [answered], samples)[0] for answered in tasks]
     return _interval(statistic(_drawn_grid(tasks, drawn)), confidence)
 
 
@@ -233,11 +234,11 @@ def bootstrap_difference(first: list[Answers], other: list[Answers], statistic: 
         if not paired:
             drawn.append([_redraw(generator, [each], samples)[0] for each in (one, two)])
         elif one.indices != two.indices:
-            raise ValueError("the two did not answer the same samples: there is no pairing them")
+            raise ValueError("the two did not answer the same samples, so they cannot be paired")
         else:
             drawn.append(_redraw(generator, [one, two], samples))
-    values = [statistic(_drawn_grid(tasks, [pair[place] for pair in drawn]))
-              for place, tasks in enumerate((first, other))]
+    values = [statistic(_drawn_grid(tasks, [pair[side] for pair in drawn]))
+              for side, tasks in enumerate((first, other))]
     return _interval(values[0] - values[1], confidence)
 
 
@@ -249,27 +250,28 @@ def _redraw(generator: np.random.Generator, group: list[Answers],
     wrong over all seeds are equivalent, so only their numbers are drawn.
     """
     lengths = group[0].right
-    stacked = {length: np.concatenate([one.right[length] for one in group]) for length in lengths}
+    stacked = {length: np.concatenate([member.right[length] for member in group])
+               for length in lengths}
     totals = np.array([cell.shape[1] for cell in stacked.values()])
     patterns, which = np.unique(np.concatenate(list(stacked.values()), axis=1), axis=1,
                                 return_inverse=True)
     counts = np.array([np.bincount(cell, minlength=patterns.shape[1])
                        for cell in np.split(which.ravel(), np.cumsum(totals)[:-1])])
     drawn = generator.multinomial(totals, counts / totals[:, None], size=(draws, len(totals)))
-    parts = np.split(patterns.astype(np.int64), np.cumsum([len(one.seeds) for one in group])[:-1])
+    ends = np.cumsum([len(member.seeds) for member in group])[:-1]
     right = []
-    for part in parts:
-        times = generator.multinomial(len(part), [1 / len(part)] * len(part), size=draws)
-        right.append(np.einsum("dlp,dp->dl", drawn, times @ part))
+    for seeds in np.split(patterns.astype(np.int64), ends):
+        times = generator.multinomial(len(seeds), [1 / len(seeds)] * len(seeds), size=draws)
+        right.append(np.einsum("dlp,dp->dl", drawn, times @ seeds))
     return right
 
 
 def _drawn_grid(tasks: list[Answers], drawn: list[np.ndarray]) -> Grid:
     """Return the grid of drawn answers; `drawn` has an array (draws, its lengths) for each task."""
-    grid = _grid([one.counts for one in tasks])
+    grid = _grid([answered.counts for answered in tasks])
     right = np.zeros((len(drawn[0]), *grid.total.shape), dtype=np.int64)
-    for place, part in enumerate(drawn):
-        right[:, place, grid.total[place] > 0] = part
+    for task, counts in enumerate(drawn):
+        right[:, task, grid.total[task] > 0] = counts
     return grid._replace(right=right)
 
 
@@ -351,9 +353,9 @@ def _pairs(first: Iterable[Mapping], other: Iterable[Mapping]) -> dict[_Key, tup
 def _sides(pairs: dict[_Key, tuple[bool, bool]]) -> list[list[Answers]]:
     """Return the pairs as the answers of the first method and of the other one, task by task."""
     sides = []
-    for place in (0, 1):
+    for side in (0, 1):
         rows = [{"method": "", "task": task, "length": length, "index": index, "seed": seed,
-                 "outcome": "right" if pair[place] else "wrong"}
+                 "outcome": "right" if pair[side] else "wrong"}
                 for (task, length, index, seed), pair in pairs.items()]
         sides.append([found for _, found in sorted(answers(rows).items())])
     return sides

@@ -1,5 +1,6 @@
 """The parameter files: one YAML file is one run, checked before anything starts.
 
+    cell.py       one method on one task
     schema.py     every key, its type and its bounds
     methods.py    the compared ways to answer a task
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
@@ -8,6 +9,7 @@
     reference.py  makes the page docs/parameters.md from the schema
 """
 
+from metarfft_core.params.cell import Cell
 from metarfft_core.params.folder import open_folder
 from metarfft_core.params.loading import (
     DEFAULT_FILE,
@@ -31,5 +33,5 @@ from metarfft_core.params.schema import (
 from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
-           "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training", "check",
-           "from_notebook", "load", "open_folder", "read"]
+           "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
+           "check", "from_notebook", "load", "open_folder", "read"]

@@ -11,7 +11,7 @@ from metarfft_core.system.places import ROOT
 
 
 def of(config: Params) -> str | None:
-    """The commit of the project's own repository, or None outside git.
+    """Return the commit of the project's own repository, or None outside git.
 
     If files differ from the commit, "-dirty." and a hash of the difference follow it. Untracked
     files in a folder of results do not count.
@@ -31,14 +31,14 @@ def of(config: Params) -> str | None:
 
 
 def _is_result(path: Path, config: Params) -> bool:
-    """Whether a file is in a folder of results; such files did not make the results."""
+    """Return whether a file is in a folder of results; such files did not make the results."""
     outputs = config.folder.parent
     own = config.folder if ROOT.is_relative_to(outputs) else outputs
     return path.is_relative_to(own)
 
 
 def _git(*arguments: str) -> str | None:
-    """The output of git on the project's own repository; None if git fails or is missing."""
+    """Return the output of git on the project's own repository; None if git fails or is missing."""
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("GIT_")}
     try:

@@ -34,7 +34,7 @@ _EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
 
 
 def page() -> str:
-    """The page as Markdown: a table for the file's own keys, then one for each section."""
+    """Return the page as Markdown: a table of the top-level keys, then one for each section."""
     parts = [textwrap.dedent("""\
         # Parameters
 
@@ -61,7 +61,7 @@ def page() -> str:
 
 
 def sections(section: type[Section]) -> list[type[Section]]:
-    """A section and all sections in it, each once, in the order of the file."""
+    """Return a section and all sections in it, each once, in the order of the file."""
     found = [section]
     for field in section.model_fields.values():
         for inner in inside(field.annotation):
@@ -70,7 +70,7 @@ def sections(section: type[Section]) -> list[type[Section]]:
 
 
 def inside(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a type contains, such as the section in a list."""
+    """Yield the sections that a type contains, such as the section in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for part in get_args(annotation):
@@ -78,7 +78,7 @@ def inside(annotation: Any) -> Iterator[type[Section]]:
 
 
 def meanings(section: type[Section]) -> dict[str, str]:
-    """The meaning of each key of a section, by the key's name: the comment at its field."""
+    """Return the meaning of each key of a section, which is the comment at its field."""
     found = {}
     for cls in reversed(section.__mro__):
         if issubclass(cls, Section):
@@ -87,14 +87,14 @@ def meanings(section: type[Section]) -> dict[str, str]:
 
 
 def _summary(field: FieldInfo) -> str:
-    """The summary of the section in a key, for a key without its own comment."""
+    """Return the summary of the section in a key, for a key without its own comment."""
     inner = next(inside(field.annotation), None)
     return inspect.cleandoc(inner.__doc__).partition("\n")[0] if inner else ""
 
 
 @cache
 def _comments(cls: type[Section]) -> dict[str, str]:
-    """The comment above each field of a class or on its lines; "" if there is none."""
+    """Return the comment above each field of a class or on its lines; "" if there is none."""
     source = textwrap.dedent(inspect.getsource(cls))
     comments = {token.start[0]: token.string.lstrip("# ") for token in
                 tokenize.generate_tokens(io.StringIO(source).readline)
@@ -111,7 +111,7 @@ def _comments(cls: type[Section]) -> dict[str, str]:
 
 
 def _type(field: FieldInfo) -> str:
-    """The type of a field and its bounds, in words."""
+    """Describe the type of a field and its bounds."""
     for kind, words in _EXPANDED.items():
         if kind.__metadata__[0] in field.metadata:
             return words
@@ -123,7 +123,8 @@ def _described(annotation: Any, metadata: Any = ()) -> str:
         return " or ".join(f"`{value}`" for value in get_args(annotation))
     if hasattr(annotation, "__metadata__"):
         fields = [item for item in annotation.__metadata__ if isinstance(item, FieldInfo)]
-        return _described(annotation.__origin__, [rule for one in fields for rule in one.metadata])
+        rules = [rule for field in fields for rule in field.metadata]
+        return _described(annotation.__origin__, rules)
     if get_origin(annotation) is list:
         return f"list: {_described(get_args(annotation)[0])}"
     if annotation in _WORDS:

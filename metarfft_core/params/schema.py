@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from pydantic import (
 )
 
 from metarfft_core import tasks
+from metarfft_core.params.cell import Cell
 from metarfft_core.params.methods import METHODS
 from metarfft_core.system import places
 
@@ -283,8 +285,8 @@ class Evaluation(Section):
 
     @model_validator(mode="after")
     def _named_once(self):
-        names = [*self.in_context, *(one.name for one in self.api)]
-        if len(set(names)) < len(names) or set(METHODS) & {one.name for one in self.api}:
+        names = [*self.in_context, *(settings.name for settings in self.api)]
+        if len(set(names)) < len(names) or set(METHODS) & {settings.name for settings in self.api}:
             raise ValueError(f"in_context, api: expected names used once, got {names}")
         return self
 
@@ -328,13 +330,13 @@ class Params(Section):
                                  f"corpus.adaptation.tasks, got {', '.join(sorted(other))}")
         twice = [cell for cell, times in Counter(self.trainings).items() if times > 1]
         if twice:
-            raise ValueError("adaptation.further: task {}, method {}, seed {} is given twice"
-                             .format(*twice[0]))
-        missing = set(self.evaluation.counterfactual) - {method for _, method, _ in self.trainings}
+            raise ValueError(f"adaptation.further: task {twice[0].task}, method {twice[0].method}, "
+                             f"seed {twice[0].seed} is given twice")
+        missing = set(self.evaluation.counterfactual) - {cell.method for cell in self.trainings}
         if missing:
             raise ValueError("evaluation.counterfactual: expected methods that are trained, got "
                              f"{', '.join(sorted(missing))}")
-        trained = {METHODS[method].format for _, method, _ in self.trainings}
+        trained = {METHODS[cell.method].format for cell in self.trainings}
         if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
             raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
                              "samples: it needs vanilla_rfft or meta_rfft among the methods")
@@ -343,28 +345,27 @@ class Params(Section):
                              "missing")
 
     @property
-    def trainings(self) -> list[tuple[str, str, int]]:
-        """(task, method, seed) of every adaptation, in the order of training."""
-        cells = [(task, method, self.seed) for task in self.corpus.adaptation.tasks
+    def trainings(self) -> list[Cell]:
+        """The cell of every adaptation, in the order of training."""
+        cells = [Cell(method, task, self.seed) for task in self.corpus.adaptation.tasks
                  for method in self.adaptation.methods]
-        return cells + [(task, method, seed) for further in self.adaptation.further
+        return cells + [Cell(method, task, seed) for further in self.adaptation.further
                         for task in further.tasks for method in further.methods
                         for seed in further.seeds or [self.seed]]
 
     @property
-    def cells(self) -> list[tuple[str, str, int]]:
-        """(method, task, seed) of everything that is evaluated, in the order of evaluation.
+    def cells(self) -> list[Cell]:
+        """Every cell that is evaluated, in the order of evaluation.
 
         The counterfactual of a task counts as a separate task.
         """
         order = list(METHODS)
-        trained = sorted(((method, task, seed) for task, method, seed in self.trainings),
-                         key=lambda cell: order.index(cell[0]))
-        changed = [(method, other.id, seed) for method, task, seed in trained
-                   if method in self.evaluation.counterfactual
-                   and (other := tasks.get(task).counterfactual)]
-        others = [*self.evaluation.in_context, *(one.name for one in self.evaluation.api)]
-        return trained + changed + [(method, task, self.seed) for method in others
+        trained = sorted(self.trainings, key=lambda cell: order.index(cell.method))
+        changed = [replace(cell, task=other.id) for cell in trained
+                   if cell.method in self.evaluation.counterfactual
+                   and (other := tasks.get(cell.task).counterfactual)]
+        others = [*self.evaluation.in_context, *(settings.name for settings in self.evaluation.api)]
+        return trained + changed + [Cell(method, task, self.seed) for method in others
                                     for task in self.corpus.adaptation.tasks]
 
     @property

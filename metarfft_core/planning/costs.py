@@ -1,4 +1,4 @@
-"""What samples cost: tokens by task and length, for the model of a run."""
+"""Counts the tokens of samples, by task and length, for the model of a run."""
 
 import pandas as pd
 
@@ -53,5 +53,5 @@ def longest_that_fits(config: params.Params, samples: int, upto: int = 31) -> pd
     rows = []
     for task in tasks.select():
         candidates = [length for length in reversed(task.lengths) if length <= upto]
-        rows.append((task.id, next((one for one in candidates if fits(task, one)), 0)))
+        rows.append((task.id, next((length for length in candidates if fits(task, length)), 0)))
     return pd.DataFrame(rows, columns=["task", "longest"])

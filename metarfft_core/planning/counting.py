@@ -1,4 +1,4 @@
-"""Tokens of samples, counted on a few of each task and length before a corpus is built.
+"""Counts the tokens of a few samples of each task and length before a corpus is built.
 
 Samples are drawn as the corpus draws them. If the model's tokenizer is not available, their tokens
 are estimated from the text.
@@ -39,7 +39,7 @@ class Pool(NamedTuple):
     samples: list[Sample]
 
 
-class Look(NamedTuple):
+class Validation(NamedTuple):
     """One validation: all its tokens, and the mean tokens of a sample and of its completion."""
 
     tokens: int
@@ -161,7 +161,7 @@ def _in_context(config: Params, counter: Counter) -> list[Sample]:
     return drawn + counter.of_rules(round(counted * part.synthetic_samples))
 
 
-def validated_on(job: Job, counter: Counter) -> Look:
+def validated_on(job: Job, counter: Counter) -> Validation:
     """Count the tokens of one validation of a training."""
     corpus = job.config.corpus
     if job.stage == "pretrain":
@@ -171,7 +171,7 @@ def validated_on(job: Job, counter: Counter) -> Look:
     _, stream = job.splits
     found = counter.of_tasks(ids, part.lengths, stream, job.format)
     if not found:
-        return Look(0, 0.0, 0.0)
+        return Validation(0, 0.0, 0.0)
     tokens, completions = (sum(column) for column in zip(*found, strict=True))
-    return Look(round(tokens * part.samples_per_length / counter.each(stream)),
-                tokens / len(found), completions / len(found))
+    return Validation(round(tokens * part.samples_per_length / counter.each(stream)),
+                      tokens / len(found), completions / len(found))

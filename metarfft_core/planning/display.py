@@ -15,21 +15,21 @@ def show(made: Plan) -> str:
     config, stages = made.config, made.stages
     adaptations = stages[stages.stage == "adapt"]
     how = ("tokens counted with its tokenizer on a sample" if made.counted else
-           "tokens ESTIMATED from the text of a sample, because its tokenizer is not at hand "
-           f"({counting.TOKENS_PER_PIECE} for a word, a digit, a symbol or a line's end)")
+           "tokens ESTIMATED from the text of a sample, because its tokenizer is not available "
+           f"({counting.TOKENS_PER_PIECE} for a word, a digit, a symbol or a newline)")
     parts = [
         f"Plan of run {config.name}: {config.model.name}, "
         f"{made.shape.parameters / 1e9:.2f} billion parameters; {how}.",
         _table(_costs(stages)),
-        f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (generation's is assumed); "
-        "neither attention nor what gradient checkpointing computes again is in FLOPs or hours. "
-        "RF-pretraining may stop early.",
+        f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (the share of generation is "
+        "assumed). FLOPs and hours include neither attention nor what gradient checkpointing "
+        "recomputes. RF-pretraining may stop early.",
         f"Memory of one GPU in GiB, of which {USABLE:.0%} of {made.gpu_memory_gib:g} can be used, "
-        "at the fullest micro batch (tokens); the longest sample is its floor.",
+        "at the fullest micro batch (tokens), which holds at least the longest sample.",
         _table(_memory(stages)),
-        f"Disk in GB, at the most: {stages.kept.sum():,.1f} for what is kept, {made.starts:,.1f} "
-        f"for PiSSA starts, and while it runs {stages.checkpoints.max():,.1f} for a training's "
-        "checkpoints or a merged model. Memory of a node's host while it loads: "
+        f"Disk in GB, at most: {stages.kept.sum():,.1f} for the results, {made.starts:,.1f} "
+        f"for PiSSA starts, and during the run {stages.checkpoints.max():,.1f} for the checkpoints "
+        "of a training or a merged model. Host memory of a node while a model loads: "
         f"{stages.host.max():,.1f} GB."]
     if len(adaptations):
         parts += ["Each adaptation: tokens, and minutes of a GPU at that share.",
@@ -58,7 +58,7 @@ def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
         name = "adaptation" if stage == "adapt" else stage
         groups += [(f"{name}, {method}", part)
                    for method, part in rows.groupby("method", sort=False)]
-        groups.append((f"{name}, in sum", rows))
+        groups.append((f"{name}, total", rows))
     return groups
 
 
@@ -80,7 +80,7 @@ def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
     """Show, for each group, the training that takes the most memory."""
     lines = []
     for name, rows in _groups(stages):
-        if name.endswith("in sum"):
+        if name.endswith(", total"):
             continue
         row = rows.loc[rows.total.idxmax()]
         lines.append({"stage": name, "micro batch": _number(row.micro_batch, ",.0f"),

@@ -1,4 +1,4 @@
-"""What a run will take, before it starts: tokens, steps, operations, memory, disk, hours.
+"""Plans what a run takes before it starts: tokens, steps, operations, memory, disk, hours.
 
 This needs no GPU, no weights and no network. Tokens are counted on a few samples (`counting`);
 memory follows from the model's shape (`memory`). The paper's own hours (its Table 8) are listed
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from metarfft_core import models, training
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.planning import counting, memory
-from metarfft_core.planning.counting import Counter, Look, Pool, Sample
+from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches, checkpoints
 
@@ -91,7 +91,7 @@ class _Machine:
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
          utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES) -> Plan:
-    """Plan what every training and the evaluation of a run will take.
+    """Plan what every training and the evaluation of a run take.
 
     Args:
         config: The resolved parameters of the run.
@@ -120,7 +120,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
               if job.settings.method == "pissa"}
     disk = sum(2 * shape.parameters + 4 * shape.adapter(rank) for _, rank in starts) / _GB
     worst = {}  # the worst problem of each method's trainings
-    for row, problem in sorted(made, key=lambda one: one[0]["total"]):
+    for row, problem in sorted(made, key=lambda planned: planned[0]["total"]):
         if problem:
             worst[row["stage"], row["method"]] = problem
     return Plan(config, shape, folder is not None, gpu_memory_gib, peak_tflops, disk,
@@ -159,31 +159,32 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter,
     """
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
-    look = counting.validated_on(job, counter)
-    peak = partial(_peak, shape=shape, pools=pools, look=look, usable=machine.usable)
+    held_out = counting.validated_on(job, counter)
+    peak = partial(_peak, shape=shape, pools=pools, held_out=held_out, usable=machine.usable)
     processes = _processes(job, machine, peak)
-    load, parts, validation = peak(job, processes)
+    made = peak(job, processes)
+    load, parts = made.load, made.parts
     steps = _steps(job, pools, held, counter)
-    samples, looks = steps * settings.batch_size, 1 + steps // settings.evaluate_every
-    tokens = samples * counting.mean(pools, lambda one: one.tokens)
+    samples, validations = steps * settings.batch_size, 1 + steps // settings.evaluate_every
+    tokens = samples * counting.mean(pools, lambda sample: sample.tokens)
     frozen = shape.parameters if settings.method == "pissa" else 0
     flops = (6 * load.trainable + 4 * frozen) * tokens
-    validation_flops = 2.0 * (load.trainable + frozen) * look.tokens * looks
+    validation_flops = 2.0 * (load.trainable + frozen) * held_out.tokens * validations
     gpu_hours = machine.hours(flops + validation_flops, machine.utilisation)
     low, high = _paper_hours(job)
     row = {
         "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,
         "processes": processes, "steps": steps, "samples": samples, "tokens": round(tokens),
-        "trained_tokens": round(samples * counting.mean(pools, lambda one: one.completion)),
-        "validation_tokens": look.tokens * looks, "flops": flops,
+        "trained_tokens": round(samples * counting.mean(pools, lambda sample: sample.completion)),
+        "validation_tokens": held_out.tokens * validations, "flops": flops,
         "validation_flops": validation_flops,
         "attention_flops": samples * counting.mean(pools, partial(_attention, shape, 6)),
         "utilisation": machine.utilisation, "gpu_hours": gpu_hours,
         "hours": gpu_hours / processes, "paper_low": low, "paper_high": high,
         "micro_batch": load.tokens, "longest": max(max(pool.samples) for pool in pools).tokens,
         **{name: value / _GIB for name, value in vars(parts).items()},
-        "total": parts.total / _GIB, "validation": validation / _GIB,
-        "fits": max(parts.total, validation) <= machine.usable,
+        "total": parts.total / _GIB, "validation": made.validation / _GIB,
+        "fits": made.most <= machine.usable,
         **_disk(job, shape, processes)}
     return row, _problem(job, row, machine, peak)
 
@@ -199,8 +200,8 @@ def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) ->
     if job.stage == "pretrain" or settings.equal == "samples":
         return steps
     ruled = counter.of_tasks([job.task], job.config.corpus.adaptation.lengths, "adaptation", "rfft")
-    wanted = sum(one.completion for one in ruled) / len(ruled)
-    return math.ceil(steps * wanted / counting.mean(pools, lambda one: one.completion))
+    wanted = sum(sample.completion for sample in ruled) / len(ruled)
+    return math.ceil(steps * wanted / counting.mean(pools, lambda sample: sample.completion))
 
 
 def _attention(shape: memory.Shape, factor: int, sample: Sample) -> float:
@@ -212,9 +213,22 @@ def _attention(shape: memory.Shape, factor: int, sample: Sample) -> float:
     return factor * shape.layers * shape.queries * sample.tokens**2
 
 
-def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Pool], look: Look,
-          usable: float) -> tuple[memory.Load, memory.Memory, float]:
-    """Return what a training puts on a GPU, its memory, and that of a validation, in bytes.
+@dataclass(frozen=True)
+class _Peak:
+    """The most that a training puts on one GPU; memory is in bytes."""
+
+    load: memory.Load
+    parts: memory.Memory
+    validation: float  # memory during a validation
+
+    @property
+    def most(self) -> float:
+        return max(self.parts.total, self.validation)
+
+
+def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Pool],
+          held_out: Validation, usable: float) -> _Peak:
+    """Return what a training puts on a GPU.
 
     Full fine-tuning on several GPUs is sharded over those of a node (FSDP). So is PiSSA if its
     frozen weights would take more than half of a GPU. Otherwise each GPU has the whole model.
@@ -225,9 +239,9 @@ def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Po
     shards = min(processes, memory.NODE) if sharded else 1
     load = memory.Load(shape, settings.rank, *fullest, shards=shards)
     parts = memory.training(load)
-    seen = replace(load, tokens=round(settings.micro_batch_size * look.mean_tokens),
-                   completion_tokens=round(settings.micro_batch_size * look.mean_completion))
-    return load, parts, parts.weights + parts.optimizer + memory.validation(seen)
+    seen = replace(load, tokens=round(settings.micro_batch_size * held_out.mean_tokens),
+                   completion_tokens=round(settings.micro_batch_size * held_out.mean_completion))
+    return _Peak(load, parts, parts.weights + parts.optimizer + memory.validation(seen))
 
 
 def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
@@ -237,8 +251,8 @@ def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sampl
         chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
         drawn = [rng.choice(pool.samples) for pool in chosen]
         bins = max(1, batch_size // micro_batch_size)
-        first = batches.pack([one.tokens for one in drawn], bins)[0]
-        together = zip(*(drawn[place] for place in first), strict=True)
+        first = batches.pack([sample.tokens for sample in drawn], bins)[0]
+        together = zip(*(drawn[position] for position in first), strict=True)
         fullest = max(fullest, Sample(*map(sum, together)))
     return fullest
 
@@ -250,8 +264,7 @@ def _divides(settings, processes: int) -> bool:
 def _fits(peak: Callable, job: training.Job, processes: int, machine: _Machine) -> bool:
     if not _divides(job.settings, processes):
         return False
-    _, parts, validation = peak(job, processes)
-    return max(parts.total, validation) <= machine.usable
+    return peak(job, processes).most <= machine.usable
 
 
 def _processes(job: training.Job, machine: _Machine, peak: Callable) -> int:
@@ -330,9 +343,9 @@ def _changed(job: training.Job, **changes) -> training.Job:
 def _by_method(config: Params) -> dict[str, list[str]]:
     """Return the tasks that each of our methods is evaluated on, one for each evaluated cell."""
     found: dict[str, list[str]] = {}
-    for method, task, _ in config.cells:
-        if method in METHODS:  # an API model computes elsewhere
-            found.setdefault(method, []).append(task)
+    for cell in config.cells:
+        if cell.method in METHODS:  # an API model computes elsewhere
+            found.setdefault(cell.method, []).append(cell.task)
     return found
 
 
@@ -347,7 +360,7 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
     found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
     each = part.samples_per_length / counter.each("evaluation")
-    tokens = each * sum(one.tokens for one in found)
+    tokens = each * sum(sample.tokens for sample in found)
     longest = max(found, default=Sample(0, 0)).tokens
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
     gpu_hours = machine.hours(2 * shape.parameters * tokens, GENERATION)
@@ -355,9 +368,9 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     row = {
         "stage": "evaluation", "method": method, "processes": size,
         "samples": round(each * len(found)), "tokens": round(tokens),
-        "trained_tokens": round(each * sum(one.completion for one in found)),
+        "trained_tokens": round(each * sum(sample.completion for sample in found)),
         "flops": 2 * shape.parameters * tokens,
-        "attention_flops": each * sum(_attention(shape, 2, one) for one in found),
+        "attention_flops": each * sum(_attention(shape, 2, sample) for sample in found),
         "utilisation": GENERATION, "gpu_hours": gpu_hours, "hours": gpu_hours / size,
         "longest": longest, "weights": weights / _GIB, "activations": cached / _GIB,
         "total": (weights + cached) / _GIB, "fits": weights + cached <= machine.usable,

@@ -18,7 +18,6 @@ from metarfft_core.training.job import (
     lost,
     model_folder,
     read_log,
-    stage_folder,
 )
 from metarfft_core.training.launcher import launch, launch_adaptations, launch_all, launch_variable
 from metarfft_core.training.merging import export, weights
@@ -26,4 +25,4 @@ from metarfft_core.training.worker import main, train
 
 __all__ = ["STAGES", "Job", "export", "finished", "jobs", "launch", "launch_adaptations",
            "launch_all", "launch_variable", "lost", "main", "model_folder", "read_log",
-           "stage_folder", "train", "weights"]
+           "train", "weights"]

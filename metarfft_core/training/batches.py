@@ -7,14 +7,18 @@ devices does not matter.
 """
 
 import heapq
+import itertools
 import json
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
 from metarfft_core.params import ParamsError
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from metarfft_core.training.job import Job
 
 GENERAL = "general"
@@ -91,12 +95,10 @@ def sample_order(sizes: list[int], shares: list[float], needed: int, seed: int) 
 
 def _passes(size: int, key: str):
     """Yield the rows 0 to size - 1 in a shuffled order, again and again."""
-    epoch = 0
-    while True:
+    for number in itertools.count():
         rows = list(range(size))
-        random.Random(f"{key}/{epoch}").shuffle(rows)
+        random.Random(f"{key}/{number}").shuffle(rows)
         yield from rows
-        epoch += 1
 
 
 def steps_for_tokens(order_tokens: list[int], batch_size: int, budget: int) -> int:
@@ -126,12 +128,12 @@ def pack(tokens: list[int], bins: int) -> list[list[int]]:
     """
     heap = [(0, number) for number in range(bins)]
     packed: list[list[int]] = [[] for _ in range(bins)]
-    for place in sorted(range(len(tokens)), key=lambda place: -tokens[place]):
+    for position in sorted(range(len(tokens)), key=lambda position: -tokens[position]):
         load, number = heapq.heappop(heap)
-        packed[number].append(place)
-        heapq.heappush(heap, (load + tokens[place], number))
+        packed[number].append(position)
+        heapq.heappush(heap, (load + tokens[position], number))
     loads = {number: load for load, number in heap}
-    return [sorted(packed[number]) for number in sorted(loads, key=lambda one: -loads[one])]
+    return [sorted(packed[number]) for number in sorted(loads, key=lambda number: -loads[number])]
 
 
 def micro_batches(tokens: list[int], batch_size: int, micro_batch_size: int) -> list[list[int]]:
@@ -144,16 +146,27 @@ def micro_batches(tokens: list[int], batch_size: int, micro_batch_size: int) -> 
     for start in range(0, len(tokens), batch_size):
         batch = tokens[start:start + batch_size]
         bins = -(-len(batch) // micro_batch_size)
-        packed += [[start + place for place in places] for places in pack(batch, bins)]
+        packed += [[start + position for position in positions] for positions in pack(batch, bins)]
     return packed
 
 
-def load_training(job: "Job", tokenizer) -> tuple:
-    """Load and check the samples that a training uses.
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads.
 
-    Returns:
-        The encoded samples, the rows of them to train on in order, and the number of steps that one
-        pass over the samples of the tasks takes.
+    Attributes:
+        samples: The encoded samples (a `datasets.Dataset`), each once.
+        order: The rows of `samples` to train on, in order; a row may occur again.
+        steps_per_epoch: The steps that one pass over the samples of the tasks takes.
+    """
+
+    samples: "Dataset"
+    order: list[int]
+    steps_per_epoch: float
+
+
+def load_training(job: "Job", tokenizer) -> TrainingData:
+    """Load and check the samples that a training uses.
 
     Raises:
         ParamsError: If a sample does not fit the model's context or lacks the end token.
@@ -178,16 +191,16 @@ def load_training(job: "Job", tokenizer) -> tuple:
     shares[0] = 1 - extra
     steps = _steps(job, len(pools[0]), extra, tokenizer)
     order = sample_order([len(pool) for pool in pools], shares,
-                                 steps * settings.batch_size, job.order_seed)
+                         steps * settings.batch_size, job.order_seed)
     used = sorted(set(order))
     columns = ["task", "length", "prompt", "completion"]
     together = datasets.concatenate_datasets([pool.select_columns(columns) for pool in pools])
     data = encode(together.select(used), tokenizer)
     check_samples(data, config.model.context, tokenizer.eos_token_id,
-                          f"{job.name}, split {split}")
-    places = {row: place for place, row in enumerate(used)}
-    epoch = len(pools[0]) / shares[0] / settings.batch_size
-    return data, [places[row] for row in order], epoch
+                  f"{job.name}, split {split}")
+    positions = {row: position for position, row in enumerate(used)}
+    return TrainingData(data, [positions[row] for row in order],
+                        steps_per_epoch=len(pools[0]) / shares[0] / settings.batch_size)
 
 
 def _steps(job: "Job", samples: int, extra: float, tokenizer) -> int:
@@ -216,7 +229,7 @@ def load_validation(job: "Job", tokenizer):
     _, split = job.splits
     data = encode(corpus.read(job.config, split, job.format, job.task), tokenizer)
     check_samples(data, job.config.model.context, tokenizer.eos_token_id,
-                          f"{job.name}, split {split}")
+                  f"{job.name}, split {split}")
     return data
 
 
@@ -296,11 +309,11 @@ def packed(data, bins: list[list[int]]):
 
     def lay(batch: dict) -> dict:
         rows = {"input_ids": [], "labels": [], "seq_lengths": []}
-        for places in batch["rows"]:
-            samples = [data[place] for place in places]
-            rows["input_ids"].append([token for one in samples for token in one["input_ids"]])
-            rows["labels"].append([label for one in samples for label in labels(one)])
-            rows["seq_lengths"].append([one["tokens"] for one in samples])
+        for positions in batch["rows"]:
+            samples = [data[position] for position in positions]
+            rows["input_ids"].append([token for sample in samples for token in sample["input_ids"]])
+            rows["labels"].append([label for sample in samples for label in labels(sample)])
+            rows["seq_lengths"].append([sample["tokens"] for sample in samples])
         return rows
 
     return Dataset.from_dict({"rows": bins}).with_transform(lay)
@@ -308,5 +321,5 @@ def packed(data, bins: list[list[int]]):
 
 def labels(sample: dict) -> list[int]:
     """Return the label of each token of a sample: the token itself, or -100 in the prompt."""
-    given = sample["tokens"] - sample["completion_tokens"]
-    return [-100] * given + sample["input_ids"][given:]
+    prompt = sample["tokens"] - sample["completion_tokens"]
+    return [-100] * prompt + sample["input_ids"][prompt:]

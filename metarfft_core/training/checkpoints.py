@@ -62,17 +62,17 @@ def check_kind(checkpoint: Path, sharded: bool) -> None:
 
     The two kinds keep their weights and optimizer states in different files.
     """
-    was = (checkpoint / "pytorch_model_fsdp.bin").exists()
-    if was != sharded:
+    was_sharded = (checkpoint / "pytorch_model_fsdp.bin").exists()
+    if was_sharded != sharded:
         raise ParamsError(f"{checkpoint} was written by a training that was "
-                          f"{'' if was else 'not '}sharded (FSDP), this one is "
-                          f"{'' if sharded else 'not '}: go on as it was begun, or delete "
-                          f"{checkpoint.parent}")
+                          f"{'' if was_sharded else 'not '}sharded (FSDP), this one is "
+                          f"{'' if sharded else 'not '}: resume it as it was started, or "
+                          f"delete {checkpoint.parent}")
 
 
 def _damaged(path: Path) -> ParamsError:
-    return ParamsError(f"{path} is damaged or missing: delete {path.parent} and the training goes "
-                       "on from the checkpoint before it, or starts again")
+    return ParamsError(f"{path} is damaged or missing: delete {path.parent}, and the training "
+                       "resumes from the checkpoint before it, or starts again")
 
 
 def stopped(checkpoint: Path) -> bool:
@@ -83,5 +83,5 @@ def stopped(checkpoint: Path) -> bool:
 
 def best(checkpoint: Path) -> Path:
     """Return the checkpoint with the best validation loss if that is tracked, else this one."""
-    found = state(checkpoint).get("best_model_checkpoint")
-    return checkpoint.with_name(Path(found).name) if found else checkpoint
+    name = state(checkpoint).get("best_model_checkpoint")
+    return checkpoint.with_name(Path(name).name) if name else checkpoint

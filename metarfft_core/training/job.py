@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metarfft_core import models, params, tasks
-from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.system.files import (
     changed,
     read_json,
@@ -25,38 +25,54 @@ class Job:
     Attributes:
         config: The resolved parameters of the run.
         stage: "pretrain" or "adapt".
-        task: A task id; a task's name is also accepted and becomes the id.
-        method: The method of an adaptation.
-        seed: The seed that orders an adaptation's samples; the run's own by default.
+        cell: The method, task and seed of an adaptation; None for RF-pretraining. The seed orders
+            the samples.
     """
 
     config: Params
     stage: str
-    task: str | None = None
-    method: str | None = None
-    seed: int | None = None
+    cell: Cell | None = None
 
     def __post_init__(self):
         if self.stage not in STAGES:
             raise ParamsError(f"stage: expected {' or '.join(STAGES)}, got {self.stage!r}")
-        if self.task is not None:
-            object.__setattr__(self, "task", tasks.id_of(self.task))
-        given = (self.task, self.method, self.seed)
         if self.stage == "pretrain":
-            if given != (None, None, None):
-                raise ParamsError("stage pretrain takes no task, no method and no seed, got "
-                                  f"{', '.join(map(repr, given))}")
+            _check_pretrain(self.task, self.method, self.seed)
             return
-        if self.seed is None:
-            object.__setattr__(self, "seed", self.config.seed)
-        for place, name in enumerate(("task", "method")):
-            allowed = list(dict.fromkeys(cell[place] for cell in self.config.trainings))
-            if given[place] not in allowed:
-                raise ParamsError(f"{name}: expected one of {', '.join(allowed)}, "
-                                  f"got {given[place]!r}")
-        if (self.task, self.method, self.seed) not in self.config.trainings:
-            raise ParamsError(f"seed: this run has no training of {self.method} on {self.task} "
-                              f"with seed {self.seed}")
+        _check_adaptation(self.config, task=self.task, method=self.method)
+        if self.cell not in self.config.trainings:
+            raise ParamsError(f"seed: this run has no training of {self.cell} with seed "
+                              f"{self.seed}")
+
+    @classmethod
+    def named(cls, config: Params, stage: str, *, task: str | None = None,
+              method: str | None = None, seed: int | None = None) -> "Job":
+        """Return the training that the options of a command name; the seed is the run's by default.
+
+        Raises:
+            ParamsError: If the run has no such training; names the option and what is allowed.
+        """
+        if stage == "pretrain":
+            _check_pretrain(task, method, seed)
+            return cls(config, stage)
+        if stage == "adapt":
+            _check_adaptation(config, task=task and tasks.id_of(task), method=method)
+        return cls(config, stage, Cell(method, task, config.seed if seed is None else seed))
+
+    @property
+    def task(self) -> str | None:
+        """The id of the task of an adaptation."""
+        return self.cell and self.cell.task
+
+    @property
+    def method(self) -> str | None:
+        """The method of an adaptation."""
+        return self.cell and self.cell.method
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of an adaptation."""
+        return self.cell and self.cell.seed
 
     @property
     def name(self) -> str:
@@ -66,6 +82,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
+        """The folder with its log, its model or adapter, and its manifest."""
         if self.stage == "pretrain":
             return self.config.folder / "pretrain"
         seed = "" if self.seed == self.config.seed else f"-seed{self.seed}"
@@ -99,10 +116,17 @@ class Job:
         return self.config.seed if self.seed is None else self.seed
 
 
-def stage_folder(config: Params, stage: str, task: str | None = None, method: str | None = None,
-                 seed: int | None = None) -> Path:
-    """Return the folder of one training, with its log, its model or adapter, and its manifest."""
-    return Job(config, stage, task, method, seed).folder
+def _check_pretrain(*given: str | int | None) -> None:
+    if given != (None, None, None):
+        raise ParamsError("stage pretrain takes no task, no method and no seed, got "
+                          f"{', '.join(map(repr, given))}")
+
+
+def _check_adaptation(config: Params, *, task: str | None, method: str | None) -> None:
+    for name, given in (("task", task), ("method", method)):
+        allowed = list(dict.fromkeys(getattr(cell, name) for cell in config.trainings))
+        if given not in allowed:
+            raise ParamsError(f"{name}: expected one of {', '.join(allowed)}, got {given!r}")
 
 
 def model_folder(config: Params) -> Path:
@@ -115,7 +139,7 @@ def model_folder(config: Params) -> Path:
 
 def jobs(config: Params) -> list[Job]:
     """Return every training that a run needs, in order; RF-pretraining is first, if needed."""
-    adaptations = [Job(config, "adapt", *cell) for cell in config.trainings]
+    adaptations = [Job(config, "adapt", cell) for cell in config.trainings]
     used = any(job.after_pretraining for job in adaptations) or \
         "meta_1shot" in config.evaluation.in_context
     return [Job(config, "pretrain")] * used + adaptations
@@ -178,8 +202,7 @@ def _same_start(job: Job, manifest: dict) -> bool:
         return True
     if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.config)):
         raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
-                          f"{model_folder(job.config)}: delete {job.folder}, and it is trained "
-                          "again")
+                          f"{model_folder(job.config)}: delete {job.folder} to train it again")
     return True
 
 

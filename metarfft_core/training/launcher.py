@@ -14,8 +14,7 @@ from metarfft_core.training.job import (
 )
 
 
-def launch(config: Params, stage: str, task: str | None = None, method: str | None = None,
-           seed: int | None = None) -> Path:
+def launch(job: Job) -> Path:
     """Run one training under `accelerate launch` and print its output; see `launch_all`.
 
     Returns:
@@ -25,7 +24,6 @@ def launch(config: Params, stage: str, task: str | None = None, method: str | No
         ParamsError: For a user's error.
         RuntimeError: If the training fails; holds its last lines.
     """
-    job = Job(config, stage, task, method, seed)
     _launch([job])
     return job.folder
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metarfft_core import models
-from metarfft_core.params import METHODS, Params, ParamsError
+from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.system.files import (
     remove_leftovers,
     temporary_name,
@@ -21,17 +21,17 @@ from metarfft_core.training.job import (
 
 
 @contextmanager
-def weights(config: Params, method: str, task: str, seed: int | None = None) -> Iterator[Path]:
-    """Yield a folder with the bfloat16 weights and the tokenizer that a method answers a task with.
+def weights(config: Params, cell: Cell) -> Iterator[Path]:
+    """Yield a folder with the bfloat16 weights and the tokenizer that a cell is answered with.
 
     An adapter is merged into a temporary folder that is deleted after the block, because the merged
     weights of every task and method would fill a disk.
     """
-    if not METHODS[method].adapted:
-        pretrained = METHODS[method].start == "pretrained"
+    if not METHODS[cell.method].adapted:
+        pretrained = METHODS[cell.method].start == "pretrained"
         yield model_folder(config) if pretrained else Path(models.resolve(config.model.name))
         return
-    job = Job(config, "adapt", task, method, seed)
+    job = Job(config, "adapt", cell)
     if (job.folder / "model").exists():  # a full fine-tuning
         yield job.folder / "model"
         return
@@ -45,7 +45,7 @@ def weights(config: Params, method: str, task: str, seed: int | None = None) -> 
         shutil.rmtree(merged, ignore_errors=True)
 
 
-def export(config: Params, method: str, task: str, folder: Path, seed: int | None = None) -> Path:
+def export(job: Job, folder: Path) -> Path:
     """Write the merged bfloat16 weights of a finished adaptation to `folder`, all or nothing.
 
     The plain LoRA is in the training's own folder.
@@ -55,10 +55,9 @@ def export(config: Params, method: str, task: str, folder: Path, seed: int | Non
     """
     if Path(folder).exists():
         raise ParamsError(f"{folder} exists: name a folder that does not")
-    job = Job(config, "adapt", task, method, seed)
     if not finished(job):
         raise ParamsError(f"{job.name} is not finished: there is no {job.manifest}")
-    with weights(config, method, task, seed) as made, whole_folder(Path(folder)) as temporary:
+    with weights(job.config, job.cell) as made, whole_folder(Path(folder)) as temporary:
         shutil.copytree(made, temporary, dirs_exist_ok=True)
     return Path(folder)
 

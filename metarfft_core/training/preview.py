@@ -31,11 +31,12 @@ def pieces(job: Job, number: int = 0) -> list[Piece]:
         ParamsError: If the training uses no sample of that number.
     """
     tokenizer = models.load_tokenizer(job.config.model.name)
-    data, order, _ = batches.load_training(job, tokenizer)
+    data = batches.load_training(job, tokenizer)
+    samples, order = data.samples, data.order
     if not 0 <= number < len(order):
         raise ParamsError(f"number: {job.name} takes {len(order)} samples, numbered from 0 to "
                           f"{len(order) - 1}; got {number}")
-    row = batches.packed(data, [[order[number]]])[0]
+    row = batches.packed(samples, [[order[number]]])[0]
     marked = zip(row["input_ids"], row["labels"], strict=True)
     found = []
     for trained, group in groupby(marked, key=lambda pair: pair[1] != -100):

@@ -67,8 +67,8 @@ class Trainer(SFTTrainer):
         bfloat16.
         """
         if self.accelerator.distributed_type != DistributedType.FSDP:
-            raise ParamsError("accelerate was told to shard the model (FSDP) and would not: on a "
-                              "CPU it gives every process a whole one; leave FSDP out there")
+            raise ParamsError("accelerate was told to shard the model (FSDP), but on a CPU it "
+                              "gives every process a whole model: leave FSDP out there")
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
 
@@ -78,10 +78,10 @@ class Trainer(SFTTrainer):
         They must hold whole samples, each with its own positions, and the loss on completions only.
         """
         first = self.args.gradient_accumulation_steps * self.args.world_size
-        for number, places in enumerate(bins[:first]):
+        for number, positions in enumerate(bins[:first]):
             expected = {"input_ids": [], "labels": [], "position_ids": []}
-            for place in places:
-                row = samples[place]
+            for position in positions:
+                row = samples[position]
                 prompt = models.encode_prompt(tokenizer, row["prompt"])
                 completion = models.encode_completion(tokenizer, row["completion"])
                 expected["input_ids"] += prompt + completion
@@ -152,15 +152,15 @@ class Log(TrainerCallback):
     Args:
         path: The log file.
         batch_size: Samples per step.
-        epoch: The number of steps that one pass over the data takes.
+        steps_per_epoch: The steps that one pass over the data takes.
         tokens: The tokens of each training sample, in order.
         completion_tokens: The completion tokens of each training sample, in order.
         seconds: The time that earlier processes of this training took.
     """
 
-    def __init__(self, path: Path, batch_size: int, epoch: float, tokens: list[int],
-                 completion_tokens: list[int], seconds: float):
-        self.path, self.batch_size, self.epoch = path, batch_size, epoch
+    def __init__(self, path: Path, batch_size: int, steps_per_epoch: float,
+                 tokens: list[int], completion_tokens: list[int], seconds: float):
+        self.path, self.batch_size, self.steps_per_epoch = path, batch_size, steps_per_epoch
         self.tokens, self.completion_tokens = list(tokens), list(completion_tokens)
         self.origin = time.monotonic() - seconds
         self.took = []  # seconds of each step in this process
@@ -191,7 +191,7 @@ class Log(TrainerCallback):
                      state.global_step * self.batch_size)
         tokens = sum(self.tokens[rows])
         rate = tokens / self.took[-1]
-        self._write({"step": state.global_step, "epoch": state.global_step / self.epoch,
+        self._write({"step": state.global_step, "epoch": state.global_step / self.steps_per_epoch,
                      "loss": logs["loss"], "grad_norm": logs["grad_norm"],
                      "learning_rate": logs["learning_rate"],
                      "tokens": tokens, "completion_tokens": sum(self.completion_tokens[rows]),

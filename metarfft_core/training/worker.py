@@ -17,10 +17,12 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
 from metarfft_core.models import chat_template
@@ -43,13 +45,15 @@ from metarfft_core.training.job import (
 )
 from metarfft_core.training.merging import pissa_start_of
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 RECOMPUTE_FROM = 2048  # on a CPU, larger micro batches (in tokens) recompute activations
 WAIT_SECONDS = 12 * 3600  # how long the other processes wait for the first to make the PiSSA start
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-def train(config: Params, stage: str, task: str | None = None, method: str | None = None,
-          seed: int | None = None) -> Path:
+def train(job: Job) -> Path:
     """Run one training in this process.
 
     A finished training is skipped. An interrupted one resumes.
@@ -61,11 +65,10 @@ def train(config: Params, stage: str, task: str | None = None, method: str | Non
         ParamsError: Before the model is loaded, if the batch does not divide over the processes, if
             a sample is longer than the context, or as `finished` does.
     """
-    job = Job(config, stage, task, method, seed)
     if not finished(job):
         world = int(os.environ.get("WORLD_SIZE", 1))
         accumulation = batches.accumulation_steps(job.settings, world)
-        _check_trackers(config)
+        _check_trackers(job.config)
         with processes.alone(job.folder) if _is_main() else nullcontext():
             # Another process may have finished it while this one waited for the folder.
             if not _agreed(finished(job), world):
@@ -105,27 +108,44 @@ def _check_trackers(config: Params) -> None:
             raise ParamsError(f"trackers: the package {name} is not installed")
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """The model that a training starts from."""
+
+    base: str  # the folder of its weights
+    pissa: Path | None  # the PiSSA start; None for a full fine-tuning
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The samples of a training in their order, and how they are packed."""
+
+    samples: "Dataset"
+    bins: list[list[int]]  # the positions of the samples in each micro batch
+    steps_per_epoch: float
+
+
 def _train(job: Job, accumulation: int) -> None:
     base = base_folder(job)
     tokenizer = models.load_tokenizer(base)
-    data, order, epoch = batches.load_training(job, tokenizer)
+    data = batches.load_training(job, tokenizer)
     validation = batches.load_validation(job, tokenizer)
     settings = job.settings
-    tokens = [data["tokens"][row] for row in order]
+    tokens = [data.samples["tokens"][row] for row in data.order]
     bins = batches.micro_batches(tokens, settings.batch_size, settings.micro_batch_size)
-    fullest = max(sum(tokens[place] for place in places) for places in bins)
-    arguments = _arguments(job, len(order) // settings.batch_size, accumulation, fullest)
+    fullest = max(sum(tokens[position] for position in positions) for positions in bins)
+    arguments = _arguments(job, len(data.order) // settings.batch_size, accumulation, fullest)
     checkpoint = checkpoints.last(job.folder / "checkpoints")
     with arguments.main_process_first():
         start = pissa_start_of(job, base)
         if checkpoint and _is_main():
             checkpoints.verify(checkpoint)
-    samples = data.select(order)
+    samples = data.samples.select(data.order)
     if checkpoint:
         checkpoints.check_kind(checkpoint, sharded=_sharded())
     if checkpoint is None or not checkpoints.stopped(checkpoint):
-        _fit(job, arguments, checkpoint, (base, start), tokenizer,
-             (samples, bins, epoch), validation)
+        _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
+             _Course(samples, bins, data.steps_per_epoch), validation)
     if _is_main():
         _finish(job, Path(base), start, samples, arguments)
 
@@ -179,7 +199,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         ddp_backend="gloo" if not gpu and "WORLD_SIZE" in os.environ else None)
 
 
-def _load_model(job: Job, base: str, start: Path | None):
+def _load_model(origin: _Origin):
     """Load the model to train.
 
     The weights of a full fine-tuning stay in float32, because updates at the paper's learning rate
@@ -189,15 +209,15 @@ def _load_model(job: Job, base: str, start: Path | None):
     from transformers import AutoModelForCausalLM
 
     attention = models.attention()
-    if start is None:
-        return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32,
+    if origin.pissa is None:
+        return AutoModelForCausalLM.from_pretrained(origin.base, dtype=torch.float32,
                                                     attn_implementation=attention)
-    return models.load_pissa(start, torch.bfloat16 if _fast_bfloat16() else torch.float32,
+    return models.load_pissa(origin.pissa, torch.bfloat16 if _fast_bfloat16() else torch.float32,
                              attn_implementation=attention)
 
 
-def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path | None],
-         tokenizer, training: tuple, validation) -> None:
+def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenizer,
+         course: _Course, validation: "Dataset") -> None:
     """Train from the start or from a checkpoint; the last checkpoint is kept."""
     import logging
 
@@ -206,17 +226,18 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path |
 
     from metarfft_core.training.trainer import Log, Seal, Trainer
 
-    samples, bins, epoch = training
+    samples = course.samples
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)  # it mistakes our rows for single samples
     log = _resume_log(job.folder, checkpoint)
     arguments.eval_on_start = checkpoint is None
-    looks = batches.micro_batches(validation["tokens"], len(validation),
-                                  job.settings.micro_batch_size)
-    trainer = Trainer(model=_load_model(job, *origin), args=arguments,
-                      train_dataset=batches.packed(samples, bins),
-                      eval_dataset=batches.packed(validation, looks), processing_class=tokenizer)
+    held_out = batches.micro_batches(validation["tokens"], len(validation),
+                                     job.settings.micro_batch_size)
+    trainer = Trainer(model=_load_model(origin), args=arguments,
+                      train_dataset=batches.packed(samples, course.bins),
+                      eval_dataset=batches.packed(validation, held_out),
+                      processing_class=tokenizer)
     if _sharded():
         trainer.check_sharded()
     trainer.remove_callback(PrinterCallback)
@@ -224,10 +245,10 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: tuple[str, Path |
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
     trainer.add_callback(Seal())
-    trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size, epoch,
-                             samples["tokens"], samples["completion_tokens"],
-                             log[-1]["seconds"] if log else 0.0))
-    trainer.check_batches(tokenizer, samples, bins)
+    trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size,
+                             course.steps_per_epoch, samples["tokens"],
+                             samples["completion_tokens"], log[-1]["seconds"] if log else 0.0))
+    trainer.check_batches(tokenizer, samples, course.bins)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
@@ -302,9 +323,9 @@ def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> fl
 
 
 def _summary(log: list[dict]) -> dict:
-    looks = [line["validation_loss"] for line in log if "validation_loss" in line]
-    return {"seconds": log[-1]["seconds"], "first_validation_loss": looks[0],
-            "last_validation_loss": looks[-1]}
+    losses = [line["validation_loss"] for line in log if "validation_loss" in line]
+    return {"seconds": log[-1]["seconds"], "first_validation_loss": losses[0],
+            "last_validation_loss": losses[-1]}
 
 
 def _provenance(job: Job, tokenizer) -> dict:
@@ -355,7 +376,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = params.load(options.params)
         params.open_folder(config)
-        train(config, options.stage, options.task, options.method, options.seed)
+        train(Job.named(config, options.stage, task=options.task, method=options.method,
+                        seed=options.seed))
     except (ParamsError, OSError) as error:
         user = isinstance(error, ParamsError)
         print(f"error: {error if user else explain(error)}", file=sys.stderr)
