@@ -172,7 +172,7 @@ def _next_line(rng: Random, seed: int) -> Exercise:
         BEHIND)[2]]
     place = rng.choice(places)
     return Exercise(1, "write the next line", "The trace below breaks off. Write its next line, "
-                    "with what stands behind ` # `.", trace="\n".join(lines[:place]), **given)
+                    "with what it says behind the sign #.", trace="\n".join(lines[:place]), **given)
 
 
 def _false_line(rng: Random, seed: int) -> Exercise:

@@ -166,7 +166,7 @@ def _next_line(given: Exercise, answer: Any) -> str:
     if found := re.fullmatch(r"wrong copy: the line reads .*, not (.*)", reason):
         return f"a value that the line reads is wrong in: {found[1]}"
     if found := re.fullmatch(r"(.*) gives .*, not (.*)", reason):
-        return f"{found[1]} does not give {found[2]}"
+        return f"{found[1]} is not {found[2]}"
     if found := re.fullmatch(r"expected (\d+) facts, got (\d+)", reason):
         return f"behind ` # ` {_facts(found[1])} needed, got {found[2]}"
     return "what stands behind ` # ` does not have the form that this line has in a trace"

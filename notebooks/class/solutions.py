@@ -78,7 +78,7 @@ def classes(exercise):
             found.append("wrong_branch")
         else:
             left = false[0].text.partition(" # ")[2].partition(" = ")[0]
-            found.append("wrong_copy" if left.isidentifier() else "wrong_arithmetic")
+            found.append("wrong_arithmetic" if " " in left else "wrong_copy")  # as in `2 + 2`
     return found
 
 
