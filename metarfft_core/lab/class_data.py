@@ -122,11 +122,12 @@ class Exercise:
         return "\n\n".join(shown)
 
     def _repr_html_(self) -> str:
-        fold = bool(self.traces)
-        parts = [html.details(heading, html.tag("pre", text), open=not fold)
-                 for heading, text in self.parts]
-        title = html.tag("p", html.tag("strong", f"Exercise {self.number}: {self.title}"))
-        return html.tag("div", title, html.tag("p", self.todo), *parts)
+        title = html.tag("strong", f"Exercise {self.number}: {self.title}")
+        lines = [html.tag("p", text) for text in (title, self.todo, self.question) if text]
+        folded = bool(self.traces)
+        parts = [html.details(heading, html.tag("pre", html.tag("code", text)), open=not folded)
+                 for heading, text in self.parts if text != self.question]
+        return html.tag("div", *lines, *parts)
 
 
 def numbered(text: str) -> str:

@@ -89,7 +89,7 @@ def check(n: int, answer: Any, student: str | None = None) -> Verdict:
         student: Whose instance; the last name that `lab.student` was given, if None.
 
     Returns:
-        One line: "right", or why not.
+        The verdict, which is one line: "right", or why not.
 
     Raises:
         ValueError: There is no such exercise.
