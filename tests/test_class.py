@@ -138,6 +138,7 @@ def wrong_answers() -> list[tuple[int, object, str]]:
         (1, solutions.next_line(one)[:-1] + ", 5]", " is not ["),
         (2, "the fifth", "expected the number of a line"),
         (2, 0, "lines 1 to"),
+        (2, 10 ** 5000, "lines 1 to"),
         (2, false - 1, "is true, and so is all above it"),
         (2, false + 1, "true to what stands above it"),
         (3, ["a"], "expected a trace as text, got list"),
@@ -166,6 +167,7 @@ def wrong_answers() -> list[tuple[int, object, str]]:
         (5, ["cut", *classes[1:]], "9 of 10 are right: look again at 1"),
         (6, 1, "expected two numbers"),
         (6, (float("nan"), 3), "finite"),
+        (6, (10 ** 400, 3), "expected two numbers"),
         (6, (68, least), "a share between 0 and 1"),
         (6, (1, least), "a wrong answer is impossible"),
         (6, (low + .1, least), "begins below"),
@@ -186,6 +188,31 @@ def test_a_wrong_answer_gets_its_reason_in_one_line(number):
         assert reason in repr(verdict)
         assert "\n" not in repr(verdict)
         assert len(repr(verdict)) < 300
+
+
+@pytest.mark.parametrize("text", ["(" * 50_000, "x" * 500_000, "'" * 9, "\\d", "\0",
+                                  "\ud800", "-" * 9999, "1 == " * 20_000 + "1",
+                                  "9 ** 9 ** 9 ** 9", "\r", "\u2028", "# ; ->"])
+def test_any_text_is_judged(text):
+    """Whatever stands in a line of an answer, the reply is one line, without an exception."""
+    for number in (1, 3, 4):
+        exercise = lab.exercise(number, "Ada")
+        whole = exercise.trace if number == 3 else exercise.rule
+        lines = (f"num = {text}", f"num = num[1:] # num = {text}", f"    return {text}", text)
+        for line in lines:
+            answer = line if number == 1 else in_place(whole, 4, line)
+            reply = lab.check(number, answer, student="Ada")
+            assert reply.right is False
+            assert "\n" not in repr(reply)
+
+
+def test_exercises_need_the_standard_library_alone():
+    """Where nothing else is installed, as in a browser, all but the last are drawn and judged."""
+    program = ("from metarfft_core import lab\n"
+               "print([lab.check(n, 'x', 'Bo').right for n in range(1, 6)])")
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True,
+                          check=True, cwd=ROOT)
+    assert done.stdout.strip() == repr([False] * 5)
 
 
 def test_no_answer_is_executed(tmp_path):

@@ -24,12 +24,12 @@ from metarfft_core.tracing.rule import Rule
 
 _CONFIDENCE = 0.95
 _LOST = "the rule executes here: "  # how a reason of the replay begins where a text leaves the rule
-_names = [""]  # of the student whose instances are shown; the last one counts
+_shown = {"student": ""}  # whose instances the functions show and judge without a name
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What `check` says: one line, and whether the answer is right (None: not answered yet)."""
+class Reply:
+    """One line that the kit says, and whether an answer is right (None where nothing is judged)."""
 
     right: bool | None
     text: str
@@ -38,7 +38,7 @@ class Verdict:
         return self.text
 
 
-def student(name: str) -> Verdict:
+def student(name: str) -> Reply:
     """Choose the student whose instances the other functions show and judge.
 
     Raises:
@@ -46,9 +46,9 @@ def student(name: str) -> Verdict:
     """
     if not isinstance(name, str):
         raise ValueError(f"student: a name as text is needed, got {name!r}")
-    _names.append(name)
+    _shown["student"] = name
     whose = f"the instances of {name.strip()}" if name.strip() else "the instances of nobody yet"
-    return Verdict(None, f"The exercises show {whose}.")
+    return Reply(None, f"The exercises show {whose}.")
 
 
 def exercise(n: int, student: str | None = None) -> Exercise:
@@ -61,10 +61,10 @@ def exercise(n: int, student: str | None = None) -> Exercise:
         ValueError: There is no such exercise.
     """
     _allow(n)
-    return draw(n, _names[-1] if student is None else student)
+    return draw(n, _shown["student"] if student is None else student)
 
 
-def hint(n: int, stage: int = 1) -> Verdict:
+def hint(n: int, stage: int = 1) -> Reply:
     """A hint for an exercise.
 
     Args:
@@ -76,10 +76,10 @@ def hint(n: int, stage: int = 1) -> Verdict:
     _allow(n)
     if stage not in (1, 2, 3):
         raise ValueError(f"stage: allowed are 1, 2 and 3; got {stage!r}")
-    return Verdict(None, HINTS[n][stage - 1])
+    return Reply(None, HINTS[n][stage - 1])
 
 
-def check(n: int, answer: Any, student: str | None = None) -> Verdict:
+def check(n: int, answer: Any, student: str | None = None) -> Reply:
     """Judge an answer.
 
     Args:
@@ -89,22 +89,22 @@ def check(n: int, answer: Any, student: str | None = None) -> Verdict:
         student: Whose instance; the last name that `lab.student` was given, if None.
 
     Returns:
-        The verdict, which is one line: "right", or why not.
+        One line that says "right" or why not.
 
     Raises:
         ValueError: There is no such exercise.
     """
     given = exercise(n, student)
     if answer is None or answer is ...:
-        return Verdict(None, "not answered yet")
+        return Reply(None, "not answered yet")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an answer may be text that Python warns about
         wrong = _CHECKS[n](given, answer)
-    return Verdict(not wrong, wrong.replace("\n", " ") or "right")
+    return Reply(not wrong, wrong.replace("\n", " ") or "right")
 
 
 def check_tracer(steps: Sequence[tuple[int, dict[str, str]]], task: str,
-                 inputs: dict[str, Any]) -> Verdict:
+                 inputs: dict[str, Any]) -> Reply:
     """Hold the steps of a student's tracer against the kit's own trace.
 
     Args:
@@ -114,7 +114,7 @@ def check_tracer(steps: Sequence[tuple[int, dict[str, str]]], task: str,
         inputs: The arguments of the rule, by name.
     """
     if steps is None or steps is ...:
-        return Verdict(None, "not answered yet")
+        return Reply(None, "not answered yet")
     expected: list[tuple[int, dict[str, str]]] = []
     variables = {name: repr(value) for name, value in inputs.items()}
     for site, values in tasks.get(task).trace(inputs).records:
@@ -124,14 +124,14 @@ def check_tracer(steps: Sequence[tuple[int, dict[str, str]]], task: str,
         expected.append((site.line, dict(variables)))
     for number, (own, kit) in enumerate(zip(steps, expected, strict=False), start=1):
         if own[0] != kit[0]:
-            return Verdict(False, f"step {number}: your tracer is at line {own[0]}, the kit at "
+            return Reply(False, f"step {number}: your tracer is at line {own[0]}, the kit at "
                                   f"line {kit[0]}")
         if own[1] != kit[1]:
-            return Verdict(False, f"step {number}, line {kit[0]}: after it your tracer has "
+            return Reply(False, f"step {number}, line {kit[0]}: after it your tracer has "
                                   f"{own[1]}, the kit {kit[1]}")
     if len(steps) != len(expected):
-        return Verdict(False, f"your tracer has {len(steps)} steps, the kit {len(expected)}")
-    return Verdict(True, f"right: {len(expected)} steps, each with the same line and variables")
+        return Reply(False, f"your tracer has {len(steps)} steps, the kit {len(expected)}")
+    return Reply(True, f"right: {len(expected)} steps, each with the same line and variables")
 
 
 def _allow(n: Any) -> None:
@@ -183,7 +183,7 @@ def _false_line(given: Exercise, answer: Any) -> str:
         return f"expected the number of a line, got {answer!r:.60}"
     lines = given.trace.split("\n")
     if not 1 <= number <= len(lines):
-        return f"the trace has lines 1 to {len(lines)}, got {number}"
+        return f"the trace has lines 1 to {len(lines)}, and none with this number"
     false, = _judged(given, given.trace)
     if number == false.line:
         return ""
@@ -277,8 +277,8 @@ def _perfect(given: Exercise, answer: Any) -> str:
 
     try:
         own, needed = map(float, answer)
-    except (TypeError, ValueError):
-        return f"expected two numbers, (beginning, answers), got {answer!r:.60}"
+    except (TypeError, ValueError, OverflowError):
+        return "expected two numbers: (beginning, answers)"
     if not (math.isfinite(own) and math.isfinite(needed)):
         return "expected two finite numbers"
     if own > 1:
