@@ -230,7 +230,8 @@ def read(path: Path) -> str:
 
 def test_the_site_builds_without_a_warning(site):
     """Every page, every notebook with its outputs and every room of the package is in it."""
-    for page in (*PAGES, DOCS / "tasks.md", *(ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for page in (*PAGES, DOCS / "tasks.md", *(ROOT / "notebooks").glob("[0-9]*.ipynb"),
+                 *(ROOT / "notebooks" / "class").glob("*.[im]*")):
         assert (site / page.relative_to(ROOT).with_suffix(".html")).exists(), page
     rooms = [path for path in (ROOT / "metarfft_core").iterdir()
              if path.suffix == ".py" or (path / "__init__.py").exists()]
