@@ -76,8 +76,8 @@ def tokens(frame: "DataFrame", context: int) -> str:
     return (f"Tokens of prompt and completion by length, for {frame['task'].nunique()} tasks. At "
             f"length {longest} they go from {means.min():,.0f} ({short_title(means.idxmin(), 60)}) "
             f"to {means.max():,.0f} ({short_title(means.idxmax(), 60)}). "
-            f"{over} {'task has' if over == 1 else 'tasks have'} samples that do not fit the context "
-            f"of {context:,} tokens.")
+            f"{over} {'task has' if over == 1 else 'tasks have'} samples that do not fit the "
+            f"context of {context:,} tokens.")
 
 
 def numbers(title: str, lines: Iterable[Sequence[str]]) -> str:
