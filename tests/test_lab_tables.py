@@ -17,7 +17,8 @@ def _body(frame):
 @pytest.mark.parametrize(("column", "value", "shown"), [
     ("task", "nupa_length", "Integer length"), ("task", "unknown", "unknown"),
     ("method", "meta_rfft", "Meta-RFFT"), ("right", "meta_rfft answers", "Meta-RFFT answers"),
-    ("bias", "x meta_rfft", "x meta_rfft"), ("p", 1.679464e-22, "< 0.001"), ("p", 0.0213, "0.021"),
+    ("format", "direct", "direct"),
+    ("format", "scratchpad", "scratchpad"), ("p", 1.679464e-22, "< 0.001"), ("p", 0.0213, "0.021"),
     ("p", math.nan, "-"), ("p", None, "-"), ("difference", 0.402778, "0.403"),
     ("difference", -0.25, "-0.25"), ("seconds", 1154.42, "1,154"), ("rows", 239739, "239,739"),
     ("learning_rate", 0.0005, "0.0005"), ("share", 1.0, "1"), ("share", 0.0, "0"),
@@ -32,6 +33,11 @@ def test_the_index_is_shown_if_it_says_something():
     frame = pandas.DataFrame({"method": ["direct"], "right_answers": [3]})
     assert tables.show(frame, "c").head == ["method", "right answers"]
     assert tables.show(frame.set_index("method"), "c").body == [["Direct answer", "3"]]
+
+
+def test_a_column_has_decimals_or_none():
+    """Mean tokens of 56.7 and 283.3 are 57 and 283."""
+    assert _body(pandas.DataFrame({"tokens": [56.667, 283.333]})) == [["57"], ["283"]]
 
 
 def test_methods_in_the_head_have_names_too():

@@ -155,6 +155,7 @@ def test_ipython_shows_what_is_returned(drawn):
 
     data, metadata = DisplayFormatter().format(drawn["accuracy"])
     assert set(data) == {"text/html", "image/png", "text/plain"}
+    assert data["text/plain"] == drawn["accuracy"].alt
     assert metadata["image/png"] == {"alt": drawn["accuracy"].alt}
 
 

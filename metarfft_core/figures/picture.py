@@ -12,7 +12,7 @@ exports without HTML, such as PDF.
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,18 +25,30 @@ ALT = "Alternative text"
 _COLORS = 256  # a drawing has few colours and their blends with white
 
 
-class Drawn(dict[str, Path]):
+class Drawn(Mapping[str, Path]):
     """The files of a figure by "pdf", "png" and "csv"; a notebook that shows it shows the picture.
 
-    A table is shown as a table of HTML.
+    A table is shown as a table of HTML. It is no `dict`, because IPython shows those as text too.
 
     Attributes:
         table: The table as HTML; empty for a figure.
     """
 
     def __init__(self, paths: Mapping[str, Path], table: str = "") -> None:
-        super().__init__(paths)
+        self._paths = dict(paths)
         self.table = table
+
+    def __getitem__(self, kind: str) -> Path:
+        return self._paths[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        return f"Drawn({self['png']})"
 
     @property
     def alt(self) -> str:

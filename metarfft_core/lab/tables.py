@@ -12,7 +12,7 @@ from metarfft_core.figures.picture import html_table
 from metarfft_core.params import LABELS
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 NOTHING = "-"
 """What stands for a number that there is none of."""
@@ -42,8 +42,8 @@ class Table:
 def show(frame: "DataFrame", caption: str) -> Table:
     """Return a frame as a table for readers.
 
-    A task in a column or index level of that name, and a method at the start of any text, has its
-    name instead of its id. A number has at most three decimals, a p below 0.001 says so, and a
+    A task or method in a column or index level of that name, and a method that heads a column, has
+    its name instead of its id. A number has at most three decimals, a p below 0.001 says so, and a
     missing value is a dash. The index is shown unless it only numbers the rows.
     """
     from pandas import RangeIndex
@@ -51,21 +51,32 @@ def show(frame: "DataFrame", caption: str) -> Table:
     if not isinstance(frame.index, RangeIndex):
         frame = frame.reset_index(names=[name or "" for name in frame.index.names])
     head = [_named(str(name)).replace("_", " ") for name in frame.columns]
-    columns = [[_cell(name, value) for value in frame[name]] for name in frame.columns]
+    columns = [_column(name, frame[name]) for name in frame.columns]
     return Table(head, [list(row) for row in zip(*columns, strict=True)], caption)
 
 
-def _cell(column: object, value: object) -> str:
+def _column(name: object, values: "Series") -> list[str]:
+    """Return the cells of a column; beside a number of a hundred or more none has decimals."""
+    large = values.dtype.kind == "f" and values.abs().max() >= 100
+    return [_cell(name, value, large) for value in values]
+
+
+def _cell(column: object, value: object, large: bool) -> str:
     if column == "task":
         found = tasks.find(str(value))
         return found.title if found else str(value)
     if value is None or (isinstance(value, Real) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, Real):
-        return _named(str(value))
+        return _named(str(value)) if _tells_methods(str(column)) else str(value)
     if column == "p" and value < _SMALLEST_P:
         return f"< {_SMALLEST_P}"
-    return _number(value)
+    return f"{value:,.0f}" if large else _number(value)
+
+
+def _tells_methods(column: str) -> bool:
+    """Whether texts of a column start with a method; some formats have the ids of methods."""
+    return column in ("method", "right", "less") or column.endswith(" against")
 
 
 def _named(text: str) -> str:
