@@ -149,6 +149,23 @@ def test_nbconvert_keeps_the_alternative_text(drawn):
     assert [image["alt"] for image in images] == [drawn["accuracy"].alt]
 
 
+def test_the_documentation_site_keeps_the_alternative_text(drawn, tmp_path):
+    """MyST-NB, set up as for the site, puts it into the page, and a table stays a table."""
+    outputs = [nbformat.v4.new_output("display_data", data, metadata=metadata)
+               for data, metadata in (drawn[name]._repr_mimebundle_()
+                                      for name in ("accuracy", "table_2"))]
+    cells = [nbformat.v4.new_markdown_cell("# A notebook"),
+             nbformat.v4.new_code_cell("1", outputs=outputs)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "index.ipynb")
+    (tmp_path / "conf.py").write_text('extensions = ["myst_nb"]\nnb_execution_mode = "off"\n')
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-b", "html", str(tmp_path),
+                    str(tmp_path / "site")], check=True)
+    page = Parsed((tmp_path / "site" / "index.html").read_text())
+    assert drawn["accuracy"].alt in [attributes.get("alt") for tag, attributes in page.elements
+                                     if tag == "img"]
+    assert [tag for tag, _ in page.elements if tag in ("table", "caption")] == ["table", "caption"]
+
+
 def test_ipython_shows_what_is_returned(drawn):
     """The last line of a cell is enough: IPython takes the picture rather than the paths."""
     from IPython.core.formatters import DisplayFormatter
