@@ -19,7 +19,7 @@ from PIL import Image
 
 from metarfft_core import evaluation, figures, params
 from metarfft_core.figures import loops, picture, several, single, style
-from metarfft_core.figures.tokens import draw_tokens
+from metarfft_core.figures.tokens import RANGE, draw_tokens
 from metarfft_core.system.places import ROOT
 
 TASKS = ["nupa_length", "lc_3324"]
@@ -251,6 +251,7 @@ def test_the_contrast_is_that_of_wcag_aa():
         filled = style.fill(name)
         assert contrast(filled["edgecolor"], filled["facecolor"]) >= 3, name
     assert contrast(style.SHADE["edgecolor"], style.PAPER) >= 3
+    assert contrast(RANGE, style.PAPER) >= 3
     for color, _ in loops.FILLS.values():
         assert contrast(loops.EDGE, color) >= 3, color
 

@@ -26,6 +26,7 @@ _NOTES = """tokens of prompt and completion, the mean over a few samples
 hollow: a sample does not fit the context; a line goes from the fewest to the most
 no square: the task has no instances of that length"""
 _MARKS = ("o", "^", "s")  # of the shortest, a middle and the longest length
+RANGE = "0.55"  # of the line from the fewest tokens to the most
 _COLUMNS = 2
 _ROW = 0.142  # inches
 
@@ -89,7 +90,7 @@ def _draw_column(axes: "Axes", column: list[tuple[str, list[str]]], frame: "Data
     places = _places(column)
     part = frame[frame["task"].isin(places)]
     ends = part.groupby("task")["mean"].agg(["min", "max"])
-    axes.hlines([places[task] for task in ends.index], ends["min"], ends["max"], color="0.6",
+    axes.hlines([places[task] for task in ends.index], ends["min"], ends["max"], color=RANGE,
                 lw=0.8, zorder=1)
     for length, marker, color in zip(shown, _MARKS, ("blue", "orange", "ink"), strict=False):
         at = part[part["length"] == length]
