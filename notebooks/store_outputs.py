@@ -3,8 +3,7 @@
     python notebooks/store_outputs.py outputs/smoke
 
 What is stored is the notebook as it stands here with the outputs of its executed twin: without
-timings, without the cell that sets the parameters, and with paths relative to the repository. The
-alternative texts of images are kept.
+timings, without the cell that sets the parameters, and with paths relative to the repository.
 """
 
 import json
@@ -33,17 +32,12 @@ def store(run: Path) -> None:
             cell.outputs = [nbformat.from_dict(output) for output in json.loads(text)]
             cell.execution_count = number
             for output in cell.outputs:
-                if output.output_type in ("display_data", "execute_result"):
-                    output.metadata = _alternative_texts(output.metadata)
+                output.metadata = {} if "metadata" in output else output.get("metadata")
                 if output.output_type == "execute_result":
                     output.execution_count = number
+                if output.output_type in ("stream", "error"):
+                    output.pop("metadata", None)
         nbformat.write(notebook, path)
-
-
-def _alternative_texts(metadata: dict) -> dict:
-    """Return what is kept of an output's metadata: what its images show, in words."""
-    return {kind: {"alt": about["alt"]} for kind, about in metadata.items()
-            if isinstance(about, dict) and "alt" in about}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from metarfft_core import evaluation, figures, params, tasks
 from metarfft_core.analysis import diagnoses
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import style
-from metarfft_core.figures import tokens as drawn_tokens
 from metarfft_core.params import ParamsError
 from metarfft_core.system.places import ROOT
 
@@ -287,6 +286,8 @@ def test_the_costs_are_grouped_by_kind_and_named(run):
 
 def test_every_task_has_a_kind():
     """No task of the kit is drawn among the others."""
+    from metarfft_core.figures import tokens as drawn_tokens
+
     kinds = {task.sampler.__module__.rpartition(".")[2] for task in tasks.select()}
     assert kinds == set(drawn_tokens.KINDS)
 

@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import importlib.util
 import io
 import json
 import re
@@ -281,7 +282,7 @@ def test_the_two_tables_have_the_same_intervals(tmp_path, monkeypatch):
         assert (line["low"], line["high"]) == (mine["Max_Len_90%_low"], mine["Max_Len_90%_high"])
 
 
-def test_the_command_that_stores_outputs_keeps_alternative_texts(tmp_path):
+def test_the_command_that_stores_outputs_keeps_alternative_texts(tmp_path, monkeypatch):
     """And nothing else of an output's metadata."""
     code = nbformat.v4.new_code_cell("1", id="one")
     notebook = nbformat.v4.new_notebook(cells=[code])
@@ -293,8 +294,11 @@ def test_the_command_that_stores_outputs_keeps_alternative_texts(tmp_path):
         metadata={"image/png": {"alt": "Accuracy", "width": 3}, "needs_background": "light"})]
     (tmp_path / "run" / "notebooks").mkdir(parents=True)
     nbformat.write(notebook, tmp_path / "run" / "notebooks" / "01_one.ipynb")
-    script = folder / "store_outputs.py"
-    script.write_text((ROOT / "notebooks" / "store_outputs.py").read_text())
-    subprocess.run([sys.executable, str(script), str(tmp_path / "run")], check=True)
+    spec = importlib.util.spec_from_file_location(
+        "store_outputs", ROOT / "notebooks" / "store_outputs.py")
+    command = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(command)
+    monkeypatch.setattr(command, "NOTEBOOKS", folder)
+    command.store(tmp_path / "run")
     stored = json.loads((folder / "01_one.ipynb").read_text())
     assert stored["cells"][0]["outputs"][0]["metadata"] == {"image/png": {"alt": "Accuracy"}}
