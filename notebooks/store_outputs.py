@@ -15,6 +15,12 @@ import nbformat
 NOTEBOOKS = Path(__file__).resolve().parent
 
 
+def _alternative_texts(metadata: dict) -> dict:
+    """Return what is kept of an output's metadata: what its images show, in words."""
+    return {kind: {"alt": about["alt"]} for kind, about in metadata.items()
+            if isinstance(about, dict) and "alt" in about}
+
+
 def store(run: Path) -> None:
     """Store the outputs of every notebook of the run; refuse a twin whose code differs."""
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
@@ -37,12 +43,6 @@ def store(run: Path) -> None:
                 if output.output_type == "execute_result":
                     output.execution_count = number
         nbformat.write(notebook, path)
-
-
-def _alternative_texts(metadata: dict) -> dict:
-    """Return what is kept of an output's metadata: what its images show, in words."""
-    return {kind: {"alt": about["alt"]} for kind, about in metadata.items()
-            if isinstance(about, dict) and "alt" in about}
 
 
 if __name__ == "__main__":
