@@ -15,6 +15,12 @@ import nbformat
 NOTEBOOKS = Path(__file__).resolve().parent
 
 
+def _alternative_texts(metadata: dict) -> dict:
+    """Return what is kept of an output's metadata: what its images show, in words."""
+    return {kind: {"alt": about["alt"]} for kind, about in metadata.items()
+            if isinstance(about, dict) and "alt" in about}
+
+
 def store(run: Path) -> None:
     """Store the outputs of every notebook of the run; refuse a twin whose code differs."""
     for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
@@ -32,11 +38,10 @@ def store(run: Path) -> None:
             cell.outputs = [nbformat.from_dict(output) for output in json.loads(text)]
             cell.execution_count = number
             for output in cell.outputs:
-                output.metadata = {} if "metadata" in output else output.get("metadata")
+                if output.output_type in ("display_data", "execute_result"):
+                    output.metadata = _alternative_texts(output.metadata)
                 if output.output_type == "execute_result":
                     output.execution_count = number
-                if output.output_type in ("stream", "error"):
-                    output.pop("metadata", None)
         nbformat.write(notebook, path)
 
 
