@@ -4,6 +4,7 @@
     chat.py           turns prompts and completions into tokens
     chat_template.py  fixes the date that a chat template sees
     pissa.py          makes PiSSA starts, adapters and merged weights
+    qwen.py           counts Qwen2.5's tokens without its folder
 """
 
 from metarfft_core.models.chat import (
@@ -31,8 +32,9 @@ from metarfft_core.models.pissa import (
     save,
     save_adapter,
 )
+from metarfft_core.models.qwen import is_qwen, qwen_counter
 
 __all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
            "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
-           "load_pissa", "load_tokenizer", "merge_pissa", "pissa_start", "resolve", "save",
-           "save_adapter", "token_counter", "weights_hash"]
+           "is_qwen", "load_pissa", "load_tokenizer", "merge_pissa", "pissa_start", "qwen_counter",
+           "resolve", "save", "save_adapter", "token_counter", "weights_hash"]

@@ -1,7 +1,8 @@
 """Counts the tokens of a few samples of each task and length before a corpus is built.
 
-Samples are drawn as the corpus draws them. If the model's tokenizer is not available, their tokens
-are estimated from the text.
+Samples are drawn as the corpus draws them. If the folder of the model's tokenizer is not available,
+the tokens of Qwen2.5's instruction models are counted without it (`models.qwen_counter`), and those
+of other models are estimated from the text.
 """
 
 import re
@@ -57,6 +58,13 @@ def mean(pools: list[Pool], value: Callable[[Sample], float]) -> float:
     return sum(pool.share * sum(map(value, pool.samples)) / len(pool.samples) for pool in pools)
 
 
+def _exact(name: str, folder: str | None) -> Callable[[str, str], int] | None:
+    """Return a counter of the model's own tokens, or None if there is none."""
+    if folder:
+        return models.token_counter(folder)
+    return models.qwen_counter() if models.is_qwen(name) else None
+
+
 class Counter:
     """Draws samples of each task and length of a run, and counts their tokens once.
 
@@ -69,7 +77,12 @@ class Counter:
     def __init__(self, config: Params, samples: int, folder: str | None):
         self.config, self.samples = config, samples
         self._kept: dict[tuple, list[Sample]] = {}
-        self._count = models.token_counter(folder) if folder else None
+        self._count = _exact(config.model.name, folder)
+
+    @property
+    def exact(self) -> bool:
+        """Whether tokens are counted by the model's tokenizer; otherwise they are estimated."""
+        return self._count is not None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""

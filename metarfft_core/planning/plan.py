@@ -123,7 +123,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     for row, problem in sorted(made, key=lambda planned: planned[0]["total"]):
         if problem:
             worst[row["stage"], row["method"]] = problem
-    return Plan(config, shape, folder is not None, gpu_memory_gib, peak_tflops, disk,
+    return Plan(config, shape, counter.exact, gpu_memory_gib, peak_tflops, disk,
                 pd.DataFrame([row for row, _ in made]).convert_dtypes(), tuple(worst.values()))
 
 
