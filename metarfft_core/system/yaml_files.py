@@ -22,7 +22,7 @@ _PLAIN = {kind: re.compile(form) for kind, form in {
     "tag:yaml.org,2002:float": r"([-+]?(0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?",
     "tag:yaml.org,2002:merge": "<<"}.items()}
 """The plain forms of a value that all readers and all versions of YAML read alike."""
-_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
+_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
                      r"|0[oO][0-7_]+|0[xX][0-9a-fA-F_]+|0[bB][01_]+)")
 """Text that looks like a number, whether YAML 1.1 reads it as a number or as a text."""
 _TEXT, _DOUBTFUL = "tag:yaml.org,2002:str", "!doubtful"
