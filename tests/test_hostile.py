@@ -1,19 +1,14 @@
 """Texts that no rule writes: every one is judged, diagnosed and scored within a bound."""
 
-import importlib
-import pkgutil
 import re
 import time
-import tracemalloc
 from random import Random
 
 import pytest
 
-import metarfft_core
 from metarfft_core import errors, formats, scoring, tasks
 from metarfft_core.authoring import checks
-from metarfft_core.tracing.judge import evaluator, parse, replay
-from metarfft_core.tracing.judge.claims import UNREADABLE
+from metarfft_core.tracing.judge import parse, replay
 from metarfft_core.tracing.steps import ANSWER
 
 TEXTS = ("rfft", "rfft_nl", "rfft_paper", "scratchpad")

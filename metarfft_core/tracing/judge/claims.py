@@ -17,7 +17,8 @@ LINE_LIMIT = 50_000
 """The most executed lines that the judge follows in one text."""
 COMPLETION_LIMIT = 5_000_000
 """The most characters of a text that is judged, and of all that the rule states along it."""
-UNREADABLE = f"unreadable: the text or what it leads to has more than {COMPLETION_LIMIT:,} characters"
+UNREADABLE = (f"unreadable: the text, or what it leads to, has more than {COMPLETION_LIMIT:,} "
+              "characters")
 
 
 class FalseLine(NamedTuple):
