@@ -11,6 +11,7 @@ from metarfft_core import tasks
 from metarfft_core.analysis.stored import NOT_RUN, commit
 from metarfft_core.params import Params
 from metarfft_core.system import files
+from metarfft_core.system.markdown import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -225,7 +226,7 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
     with files.whole(paths["png"]) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI,
                        metadata={"Title": name, "Description": made})
-    files.write_whole(paths["csv"], _with_provenance(frame, runs).to_csv(index=False))
+    files.write_whole(paths["csv"], _with_provenance(frame, runs).map(csv_cell).to_csv(index=False))
     return paths
 
 
