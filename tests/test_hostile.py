@@ -184,7 +184,7 @@ def patterns():
     for path in sorted(places.ROOT.glob("metarfft_core/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
-                yield from ((path.name, text) for text in _texts(node.args[0]))
+                yield from ((path.name, text) for one in node.args[:1] for text in _texts(one))
         if path.name == "yaml_files.py":
             yield from ((path.name, one.pattern) for one in yaml_files._PLAIN.values())
 
