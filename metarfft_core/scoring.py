@@ -1,10 +1,10 @@
 """The one way to read and score an answer, for evaluation, error analysis and rewards."""
 
-import ast
 import warnings
 from collections.abc import Iterable, Mapping
 
 from metarfft_core import formats
+from metarfft_core.tracing.judge.evaluator import Unclear, literal
 
 OUTCOMES = ("right", "wrong", "no_answer", "cut")
 
@@ -14,7 +14,7 @@ def same_answer(answer: str, gold: str) -> bool:
 
     Two answers are equal if they are the same text apart from surrounding white space, or if both
     are Python literals with the same repr: "[1,2]" equals "[1, 2]", but "1" does not equal "1.0",
-    "True" or "'1'".
+    "True" or "'1'", and "7 # or 8" is no literal.
     """
     if answer.strip() == gold.strip():
         return True
@@ -27,8 +27,8 @@ def _literal(text: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model may write text that Python warns about
-            return repr(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return repr(literal(text))
+    except (Unclear, ValueError, RecursionError):  # a huge number has no decimal digits
         return None
 
 

@@ -24,7 +24,7 @@ from metarfft_core.analysis.stored import (
 )
 from metarfft_core.params import Params
 from metarfft_core.system import files
-from metarfft_core.system.markdown import table
+from metarfft_core.system.markdown import csv_cell, table
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
     "reproduced", "in line", "undecided", "differs", "not run")
@@ -89,7 +89,8 @@ def write(runs: Sequence[Params], folder: Path) -> Path:
     about = {config.name: {"params_digest": config.digest, "commit": commit(config)}
              for config in runs}
     files.write_whole(path.with_suffix(".csv"), DataFrame(
-        [asdict(claim) | about.get(claim.run, {}) for claim in claims]).to_csv(index=False))
+        [asdict(claim) | about.get(claim.run, {}) for claim in claims]
+    ).map(csv_cell).to_csv(index=False))
     files.write_whole(path, page(claims, runs))
     return path
 

@@ -12,6 +12,7 @@ from metarfft_core.analysis.stored import NOT_RUN, commit
 from metarfft_core.figures.picture import ALT, Drawn, write_png
 from metarfft_core.params import Params
 from metarfft_core.system import files
+from metarfft_core.system.markdown import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -267,7 +268,7 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
                        metadata={"CreationDate": None, "Title": name, "Subject": made})
     with files.whole(paths["png"]) as temporary:
         write_png(figure, temporary, _DPI, {"Title": name, "Description": made, ALT: alt})
-    files.write_whole(paths["csv"], _with_provenance(frame, runs).to_csv(index=False))
+    files.write_whole(paths["csv"], _with_provenance(frame, runs).map(csv_cell).to_csv(index=False))
     return Drawn(paths, table)
 
 

@@ -22,10 +22,12 @@ _PLAIN = {kind: re.compile(form) for kind, form in {
     "tag:yaml.org,2002:float": r"([-+]?(0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?",
     "tag:yaml.org,2002:merge": "<<"}.items()}
 """The plain forms of a value that all readers and all versions of YAML read alike."""
-_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
+_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
                      r"|0[oO][0-7_]+|0[xX][0-9a-fA-F_]+|0[bB][01_]+)")
 """Text that looks like a number, whether YAML 1.1 reads it as a number or as a text."""
 _TEXT, _DOUBTFUL = "tag:yaml.org,2002:str", "!doubtful"
+NODES, CHARACTERS = 20_000, 1_000_000
+"""The most values of a file, with every alias in full, and the most characters of its text."""
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 """Characters that end a line, and thus a comment, in YAML 1.1 but nowhere else."""
 
@@ -82,6 +84,30 @@ class _Loader(_Careful, yaml.SafeLoader):
                                  f"{before.start_mark.line + 1}")
         return node
 
+    def get_single_node(self):
+        node = super().get_single_node()
+        if node is not None:
+            self.measure(node, {})
+        return node
+
+    def measure(self, node, sizes: dict[int, int | None]) -> int:
+        """The values in a node, with every alias in full; refuses too many, and endless ones."""
+        if id(node) in sizes:
+            size = sizes[id(node)]
+            if size is None:
+                self.refuse(node, "this value holds an alias of itself")
+            return size
+        sizes[id(node)] = None
+        size = 1
+        if not isinstance(node, yaml.ScalarNode):
+            for part in node.value:
+                size += sum(self.measure(one, sizes)
+                            for one in (part if isinstance(part, tuple) else (part,)))
+                if size > NODES:
+                    self.refuse(node, f"with its aliases this has more than {NODES:,} values")
+        sizes[id(node)] = size
+        return size
+
     def refuse(self, found, what: str) -> None:
         where = "".join(f"{key}." for key in self.keys)[:-1]
         raise _Refused(f"line {found.start_mark.line + 1}: " + (f"{where}: " if where else "")
@@ -117,8 +143,8 @@ def read(path: str | os.PathLike) -> Any:
             key is a duplicate. The message names the file and, if known, the line and the key.
     """
     try:
-        text = absolute(path).read_text(encoding="utf-8")
-        return _parse(text)
+        with open(absolute(path), encoding="utf-8") as file:
+            return _parse(file.read(CHARACTERS + 1))
     except OSError as error:
         raise ParamsError(f"{path}: {error.strerror}") from None
     except _Refused as error:
@@ -130,6 +156,8 @@ def read(path: str | os.PathLike) -> Any:
 
 
 def _parse(text: str) -> Any:
+    if len(text) > CHARACTERS:
+        raise _Refused(f"line 1: the file has more than {CHARACTERS:,} characters")
     if found := _LINE_ENDS.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} ends a line in YAML "
