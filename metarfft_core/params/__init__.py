@@ -12,6 +12,7 @@ from metarfft_core.params.folder import open_folder
 from metarfft_core.params.loading import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
+    base_file,
     check,
     from_notebook,
     load,
@@ -31,5 +32,5 @@ from metarfft_core.params.schema import (
 from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
-           "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training", "check",
-           "from_notebook", "load", "open_folder", "read"]
+           "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
+           "base_file", "check", "from_notebook", "load", "open_folder", "read"]

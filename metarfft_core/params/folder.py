@@ -1,9 +1,8 @@
 """The folder of a run: each folder holds one result."""
 
 from pathlib import Path
-from typing import Any
 
-from metarfft_core.params.loading import read
+from metarfft_core.params.loading import leaves, read
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params
 from metarfft_core.system import places, yaml_files
 from metarfft_core.system.places import ParamsError
@@ -27,8 +26,8 @@ def open_folder(config: Params) -> Path:
     values = config.model_dump()
     if path.exists() and _holds_results(config.folder):
         other = read(path)
-        differing = [key for key in _leaves(values) | _leaves(other)
-                     if _leaves(values).get(key) != _leaves(other).get(key)
+        differing = [key for key in leaves(values) | leaves(other)
+                     if leaves(values).get(key) != leaves(other).get(key)
                      and key not in WITHOUT_EFFECT]
         if differing:
             raise ParamsError(f"{config.folder} was made with other parameters "
@@ -49,14 +48,3 @@ def _holds_results(folder: Path) -> bool:
     """Whether the folder holds results; a refused run leaves only the names listed here."""
     return any(entry.name not in ("params.yaml", "notebooks", "reports")
                and not entry.name.startswith(".") for entry in folder.iterdir())
-
-
-def _leaves(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings into one, whose keys are joined by dots."""
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _leaves(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
