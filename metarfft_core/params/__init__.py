@@ -5,6 +5,7 @@
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
     commit.py     the state of the code that made a result
+    fields.py     the keys of a file one by one, for a form
     reference.py  makes the page docs/parameters.md from the schema
 """
 
