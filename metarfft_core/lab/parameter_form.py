@@ -265,8 +265,8 @@ def _sections(known) -> list[dict]:
             "key": field.section, "title": field.section or "the run",
             "help": section_help(field.section), "fields": []})
         section["fields"].append({
-            "key": field.key, "label": field.key.rpartition(".")[2], "help": field.help,
-            "type": field.type, "kind": field.kind, "options": list(field.options),
-            "default": "" if field.required or field.default is None else field.text(field.default),
-            "required": field.required})
+            "key": field.key, "label": field.key.rpartition(".")[2],
+            "help": field.help.replace("`", ""), "type": field.type, "kind": field.kind,
+            "options": list(field.options), "required": field.required,
+            "default": "" if field.default is None else field.text(field.default)})
     return list(found.values())

@@ -108,8 +108,10 @@ function render({ model, el }) {
       controls[0].focus();
     });
     const message = make("p", { class: "mrf-message", id: id(field.key, "message"), role: "status" });
-    const help = make("p", { class: "mrf-help", id: id(field.key, "help") },
-      `${field.help} `, make("span", { class: "mrf-type" }, field.type));
+    const help = make("p", { class: "mrf-help", id: id(field.key, "help") }, `${field.help} `);
+    if (field.kind === "text" || field.kind === "value") {
+      help.append(make("span", { class: "mrf-type" }, field.type));
+    }
     const row = make("div", { class: "mrf-row", "data-key": field.key },
       make("div", { class: "mrf-label" }, label),
       make("div", { class: "mrf-side" },
@@ -146,12 +148,12 @@ function render({ model, el }) {
       make("strong", {}, "Parameters"), make("span", {}, ` from ${model.get("base")}`)),
     make("div", { class: "mrf-body" },
       make("div", { class: "mrf-fields" }, ...sections.map((one) => one.block)),
-      make("div", { class: "mrf-aside" },
+      make("div", { class: "mrf-aside" }, make("div", { class: "mrf-stay" },
         make("section", { "aria-label": "What the run costs" },
           make("div", { class: "mrf-caption" }, "What it costs"), status, cost),
         make("section", { "aria-label": "What differs" },
           make("div", { class: "mrf-caption" }, "What differs"), difference),
-        make("section", { "aria-label": "Saving" }, save, outcome))));
+        make("section", { "aria-label": "Saving" }, save, outcome)))));
 
   function showFields() {
     const texts = model.get("texts");
