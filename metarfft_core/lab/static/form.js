@@ -155,6 +155,10 @@ function render({ model, el }) {
           make("div", { class: "mrf-caption" }, "What differs"), difference),
         make("section", { "aria-label": "Saving" }, save, outcome)))));
 
+  // JupyterLab matches `d d` on the focused element itself, before it looks at the root above it.
+  root.querySelectorAll("input, select, textarea, button, summary").forEach(
+    (node) => node.setAttribute("data-lm-suppress-shortcuts", "true"));
+
   function showFields() {
     const texts = model.get("texts");
     const messages = model.get("messages");
