@@ -9,7 +9,10 @@ values and all its comments.
 """
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+import signal
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import traitlets
@@ -70,8 +73,6 @@ class Form(Widget):
         self._fields = {field.key: field for field in fields()}
         self.config: params.Params | None = self._original
         self._changes: dict = {}
-        self._counted: dict = {}  # the samples that the plans have counted
-        self._planner = ThreadPoolExecutor(1, "plan")
         self._planned: Future | None = None
         given = _given(self._values, self._fields)
         original = {key: field.text(given[key]) if key in given else ""
@@ -122,34 +123,34 @@ class Form(Widget):
         return key, f"{inside}: {what}" if inside else what
 
     def _plan(self) -> None:
-        """Plan the run beside the caller; a newer plan replaces one that has not begun."""
-        config = self.config
-        if config is None:
+        """Plan the run in another process; a newer plan replaces one that has not begun."""
+        before, self._planned = self._planned, None
+        if before:
+            before.cancel()
+        if self.config is None:
             self.status = "Not planned: mend what is marked first."
             return
         self.status = "Planning ..."
-        if self._planned:
-            self._planned.cancel()
-        self._planned = self._planner.submit(self._cost_of, config)
+        self._planned = _planner().submit(_cost_of, self.config)
+        self._planned.add_done_callback(self._take)
 
-    def _cost_of(self, config: params.Params) -> None:
-        if config is not self.config:
+    def _take(self, planned: Future) -> None:
+        """Show a plan, unless a newer one is under way."""
+        if planned is not self._planned:
             return
-        try:
-            cost, status = display.summary(plan.plan(config, counted=self._counted)), ""
-        except ParamsError as error:
-            cost, status = [], str(error)
-        if config is self.config:
-            self.cost = [list(line) for line in cost]
-            self.status = status
+        error = planned.exception()
+        self.cost = [] if error else [list(line) for line in planned.result()]
+        self.status = str(error) if error else ""
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the plan; returns whether it is there."""
-        if self._planned and not self._planned.cancelled():
+        planned = self._planned
+        if planned:
             try:
-                self._planned.result(seconds)
+                planned.exception(seconds)
             except TimeoutError:
                 return False
+            self._take(planned)
         return True
 
     def set(self, **texts: str) -> None:
@@ -222,6 +223,25 @@ class Form(Widget):
     def plain(self) -> str:
         keys = ", ".join(key for key, *_ in self.difference)
         return f"Parameters from {self.base}" + (f", with another {keys}" if keys else "")
+
+
+_COUNTED: dict = {}
+"""The samples that the plans have counted, in the process that plans."""
+
+
+@cache
+def _planner() -> ProcessPoolExecutor:
+    """The process that plans, so that neither the fields nor the notebook wait for it.
+
+    A thread would not do: Python 3.11 cannot parse in two threads at once (the planned tasks' rules
+    in one, a notebook's cell in the other). An interrupt of the notebook is not the process's.
+    """
+    return ProcessPoolExecutor(1, get_context("spawn"), signal.signal,
+                               (signal.SIGINT, signal.SIG_IGN))
+
+
+def _cost_of(config: params.Params) -> list[display.Line]:
+    return display.summary(plan.plan(config, counted=_COUNTED))
 
 
 def _place_of(config: params.Params) -> Path:
