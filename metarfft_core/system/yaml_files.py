@@ -172,3 +172,78 @@ def _parse(text: str) -> Any:
 def dump(values: Any) -> str:
     """Write values as YAML, with keys in their order; `read` returns the same values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+def dump_inline(value: Any) -> str:
+    """Write a value as YAML in one line, as it can stand behind a key."""
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False,
+                     width=math.inf, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def parse_inline(text: str) -> Any:
+    """Read a value that stands behind a key, as `read` reads it in a file.
+
+    Raises:
+        ParamsError: It is not YAML, or not read as it looks.
+    """
+    try:
+        return _parse(text)
+    except _Refused as error:
+        raise ParamsError(str(error).removeprefix("line 1: ")) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ParamsError(f"expected a value as in YAML, got {text!r}") from None
+
+
+def replaced(text: str, changes: dict[str, Any]) -> str:
+    """A YAML file's text with other values, and all else as it was: order, spaces, comments.
+
+    Args:
+        text: The text of a file of nested mappings.
+        changes: The new values by their keys, joined by dots. A key that the file does not have
+            is added at the end of its section.
+    """
+    for keys, value in changes.items():
+        start, end, new = _edit(yaml.compose(text), text, keys.split("."), value)
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _edit(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tuple[int, int, str]:
+    """The piece of a text that changes with one value, and what takes its place."""
+    found = next(((key, inner) for key, inner in node.value if key.value == keys[0]), None)
+    if found is None:
+        return _added(node, text, keys, value)
+    key, inner = found
+    if len(keys) > 1 and isinstance(inner, yaml.MappingNode):
+        return _edit(inner, text, keys[1:], value)
+    for outer in reversed(keys[1:]):
+        value = {outer: value}
+    start, new = inner.start_mark.index, dump_inline(value)
+    on_lines = isinstance(inner, yaml.CollectionNode) and not inner.flow_style
+    if on_lines and inner.start_mark.column <= key.start_mark.column:
+        new = f"  {new}"
+    if start == inner.end_mark.index and text[start - 1:start] == ":":  # an empty value
+        new = f" {new}"
+    return start, _end(inner), new
+
+
+def _added(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tuple[int, int, str]:
+    """A key at the end of its section, on a line of its own or within the braces."""
+    for outer in reversed(keys[1:]):
+        value = {outer: value}
+    new = f"{dump_inline(keys[0])}: {dump_inline(value)}"
+    end = _end(node)
+    if node.flow_style:
+        return end - 1, end - 1, f", {new}" if node.value else new
+    line_end = text.find("\n", end)
+    place = len(text) if line_end < 0 else line_end
+    return place, place, "\n" + " " * node.start_mark.column + new
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a value ends; that of lines ends with its last line's value, before any comment."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+        return node.end_mark.index
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)
