@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metarfft_core import params
-from metarfft_core.analysis import archive
+from metarfft_core.evaluation.kept import prompt_hash
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files, places
 
@@ -58,7 +58,7 @@ class RunFolder:
         rows = []
         with open(path, encoding="utf-8", newline="\n") as file:
             for row in map(json.loads, file):
-                rows.append({"seed": self.seed, "prompt": archive.prompt_hash(row), **{
+                rows.append({"seed": self.seed, "prompt": prompt_hash(row), **{
                     key: row[key] for key in ("method", "task", "seed", "length", "index",
                                               "gold_answer", "answer", "outcome") if key in row}})
         return rows

@@ -22,7 +22,7 @@ def path(config: Params, method: str, task: str, seed: int | None = None) -> Pat
     return config.folder / "evaluation" / method / f"{tasks.id_of(task)}{suffix}.jsonl"
 
 
-def _asked(config: Params, method: str, task: str) -> tuple[str, str, str]:
+def asked(config: Params, method: str, task: str) -> tuple[str, str, str]:
     """Return the split and format of a cell's samples in the corpus, and their task."""
     if method not in METHODS:  # an API model gets the question alone
         return "evaluation", "direct", task
@@ -44,10 +44,10 @@ def plan(config: Params, method: str, task: str, seed: int | None = None) -> lis
         ParamsError: If a prompt and its gold completion do not fit the model's context.
     """
     task = tasks.id_of(task)
-    asked, own = _asked(config, method, task), api_settings(config, method)
+    samples, own = asked(config, method, task), api_settings(config, method)
     count = models.token_counter(config.model.name)
     rows = []
-    for sample in corpus.read(config, *asked):
+    for sample in corpus.read(config, *samples):
         prompt = api.question(sample["prompt"]) if own else sample["prompt"]
         prompt_tokens = count(prompt, "") - 1  # without the end token
         gold_tokens = count(prompt, sample["completion"]) - prompt_tokens
@@ -72,7 +72,7 @@ def header(config: Params, method: str, task: str, seed: int | None = None) -> d
     Raises:
         ParamsError: If a required file or a finished training is missing.
     """
-    [samples] = corpus.files(config, *_asked(config, method, task))
+    [samples] = corpus.files(config, *asked(config, method, task))
     about = {"params": config.digest, "corpus": files.sha256(samples)}
     if own := api_settings(config, method):
         return {**about, "training": None, "engine": own.base_url, "versions": {}}

@@ -35,7 +35,7 @@ from metarfft_core.figures.single import (
     token_figure,
 )
 from metarfft_core.figures.style import SMOKE_MARK
-from metarfft_core.params import LABELS, Params, ParamsError
+from metarfft_core.params import LABELS, Params, ParamsError, written
 
 __all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages",
            "draw_accuracy", "draw_loss", "draw_table_2", "draw_tokens", "error_figure",
@@ -58,4 +58,4 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, dict[
     """
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")
-    return several.write(runs, Path(folder or runs[0].folder.parent / "paper"))
+    return several.write(runs, written(folder or written(runs[0].folder).parent / "paper"))

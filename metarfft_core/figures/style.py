@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core import tasks
 from metarfft_core.analysis.stored import NOT_RUN, commit
-from metarfft_core.params import Params
+from metarfft_core.params import Params, written
 from metarfft_core.system import files
 
 if TYPE_CHECKING:
@@ -213,8 +213,10 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
 
     The files name the runs shown, the digests of their parameters and the commits that made them:
     the PNG and PDF in their metadata, the CSV in the columns run, params_digest and commit. Returns
-    the paths by "pdf", "png" and "csv".
+    the paths by "pdf", "png" and "csv"; they are elsewhere if the folder is in an archive (see
+    `params.written`).
     """
+    folder = written(folder)
     paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
     made = "; ".join(f"run {config.name}, parameters {config.digest}, commit {commit(config)}"
                      for config in runs) or NOT_RUN

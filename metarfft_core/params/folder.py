@@ -45,6 +45,35 @@ def open_folder(config: Params) -> Path:
     return config.folder
 
 
+def is_archive(folder: Path) -> bool:
+    """Whether a folder holds a run's stored results without its weights, and with few texts.
+
+    `metarfft export --as results` makes such a folder. Nothing in it is made anew, because what it
+    would be made from is not kept.
+    """
+    from metarfft_core.system.files import read_json
+
+    about = next((folder / "evaluation").glob("*/*.json"), None)
+    return about is not None and "whole_sha256" in read_json(about)
+
+
+def written(folder: Path) -> Path:
+    """Where files that belong into `folder` are written.
+
+    An archive (see `is_archive`) stays as it is. What is made from outputs/reference/laptop, or
+    belongs into a folder of it, goes to outputs/from_reference/laptop.
+
+    Returns:
+        `folder` itself, unless it is an archive or in one.
+    """
+    folder = Path(folder)
+    for run in (folder, *folder.parents):
+        if (run / "params.yaml").exists() and is_archive(run):
+            kept = run.parent
+            return kept.parent / f"from_{kept.name}" / folder.relative_to(kept)
+    return folder
+
+
 def _holds_results(folder: Path) -> bool:
     """Whether the folder holds results; a refused run leaves only the names listed here."""
     return any(entry.name not in ("params.yaml", "notebooks", "reports")
