@@ -8,7 +8,7 @@
     reference.py  makes the page docs/parameters.md from the schema
 """
 
-from metarfft_core.params.folder import is_archive, open_folder, written
+from metarfft_core.params.folder import is_archive, of_folder, open_folder, written
 from metarfft_core.params.loading import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
@@ -32,4 +32,5 @@ from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
            "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training", "check",
-           "from_notebook", "is_archive", "load", "open_folder", "read", "written"]
+           "from_notebook", "is_archive", "load", "of_folder", "open_folder", "read",
+           "written"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from metarfft_core.params.loading import read
+from metarfft_core.params.loading import load, read
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params
 from metarfft_core.system import places, yaml_files
 from metarfft_core.system.places import ParamsError
@@ -43,6 +43,23 @@ def open_folder(config: Params) -> Path:
     except OSError as error:
         raise ParamsError(f"{config.folder} cannot be written: {error.strerror}") from None
     return config.folder
+
+
+def of_folder(folder: Path) -> Params:
+    """The parameters of the run in a folder, which may be at any place and have any name.
+
+    They are for reading: a process that is started with their parameter file does not know the
+    place.
+
+    Raises:
+        ParamsError: The folder is not that of a run, or this version cannot read its parameters.
+    """
+    path = places.absolute(folder).resolve() / "params.yaml"
+    if not path.exists():
+        raise ParamsError(f"{folder}: expected the folder of a run, but there is no params.yaml")
+    config = load(path)
+    config._folder = path.parent
+    return config
 
 
 def is_archive(folder: Path) -> bool:
