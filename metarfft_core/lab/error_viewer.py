@@ -210,9 +210,9 @@ def _label(name: str, value: Any) -> str:
 def _said(kept: int, total: int) -> str:
     if not total:
         return "No trace is chosen."
-    if kept == total:
-        return f"{total:,} traces are chosen."
-    return f"{total:,} traces are chosen; the texts of {kept:,} are kept and can be shown."
+    chosen = "1 trace is chosen" if total == 1 else f"{total:,} traces are chosen"
+    return f"{chosen}." if kept == total else (f"{chosen}; the texts of {kept:,} are kept and can "
+                                               "be shown.")
 
 
 def _example(config: Params, row: "Series") -> dict[str, Any]:
@@ -226,7 +226,10 @@ def _example(config: Params, row: "Series") -> dict[str, Any]:
     name, reason = CLASSES[found.kind]
     steps = list(_steps(config, row, found))
     at = next((step for step in steps if step.where == "at"), None)
-    where = f" at step {found.step} of {found.steps + 1}" if found.step else ""
+    where = ""
+    if found.step:
+        where = (f" at step {found.step} of {found.steps}" if found.step <= found.steps
+                 else " at the answer")
     seed = f", seed {row.seed}" if row.seed != config.seed else ""
     luck = ", although the trace is wrong" if found.answer_right and found.kind != "right" else ""
     return {
@@ -311,7 +314,7 @@ def _folded(example: dict[str, Any]) -> Html:
     for step in around:
         sides = [_code(text) for text in (step.model, step.rule)]
         if step.where == "at":
-            sides = [html.join([tag("strong", said), tag("br"), _marked(parts)]) for said, parts
+            sides = [html.join([tag("strong", said), tag("div", _marked(parts))]) for said, parts
                      in zip(("first divergence", "right"), example["differs"], strict=True)]
         rows.append(("" if step.number is None else step.number, *sides))
     return html.details(
@@ -329,4 +332,4 @@ def _marked(parts: list[str]) -> Html:
     before, differing, behind = parts
     if not "".join(parts):
         return tag("em", "nothing")
-    return tag("code", before, tag("mark", differing), behind)
+    return tag("code", before, tag("mark", differing) if differing else "", behind)

@@ -14,7 +14,7 @@ function make(name, attributes = {}, ...children) {
 let serial = 0; // ids stay apart where a page has several viewers
 
 function render({ model, el }) {
-  const own = `mr-errors-${(serial += 1)}`;
+  const own = `me-errors-${(serial += 1)}`;
   const number = new Intl.NumberFormat("en");
   const filters = new Map(); // by name: how its counts and its choice are shown
 
@@ -47,7 +47,7 @@ function render({ model, el }) {
       labels.forEach((label, place) => { box.options[place].textContent = label; });
       box.selectedIndex = Math.max(0, options.indexOf(chosen ?? null));
     });
-    return make("div", { class: "mr-field" }, make("label", { for: id }, filter.label), box);
+    return make("div", { class: "me-field" }, make("label", { for: id }, filter.label), box);
   }
 
   function classes(filter) {
@@ -56,22 +56,22 @@ function render({ model, el }) {
         type: "radio", name: `${own}-kind`, value: value ?? "all",
         onchange: () => choose(filter.name, value),
       });
-      const [label, bar, count] = ["mr-label", "mr-bar", "mr-count"].map(
+      const [label, bar, count] = ["me-label", "me-bar", "me-count"].map(
         (name) => make("span", { class: name }));
       bar.setAttribute("aria-hidden", "true");
       return { value, input, label, bar, count,
-        row: make("label", { class: "mr-class" }, input, label, count, bar) };
+        row: make("label", { class: "me-class" }, input, label, count, bar) };
     });
     filters.set(filter.name, (now, chosen) => {
       const all = [{ label: "all classes", count: now.all }, ...now.options];
       rows.forEach((one, place) => {
         one.label.textContent = all[place].label;
         one.count.textContent = number.format(all[place].count);
-        one.bar.style.setProperty("--mr-share", now.all ? all[place].count / now.all : 0);
+        one.bar.style.setProperty("--me-share", now.all ? all[place].count / now.all : 0);
         one.input.checked = one.value === (chosen ?? null);
       });
     });
-    return make("fieldset", { class: "mr-classes" },
+    return make("fieldset", { class: "me-classes" },
       make("legend", {}, "Class of the first divergence"), ...rows.map((one) => one.row));
   }
 
@@ -84,12 +84,12 @@ function render({ model, el }) {
       text.textContent = `only right by luck (${number.format(now.count)})`;
       input.checked = Boolean(chosen);
     });
-    return make("label", { class: "mr-luck", title: "the answer is right, the trace is wrong" },
+    return make("label", { class: "me-luck", title: "the answer is right, the trace is wrong" },
       input, text);
   }
 
   const all = model.get("view").filters;
-  const bar = make("div", { class: "mr-filters" },
+  const bar = make("div", { class: "me-filters" },
     ...all.filter((one) => !["kind", "luck"].includes(one.name)).map(select),
     luck(all.find((one) => one.name === "luck")),
     make("button", { type: "button", onclick: () => {
@@ -97,12 +97,12 @@ function render({ model, el }) {
       model.set("number", 0);
       model.save_changes();
     } }, "Clear filters"));
-  const status = make("p", { class: "mr-status", role: "status" });
+  const status = make("p", { class: "me-status", role: "status" });
   const [earlier, later] = [["Previous trace", -1], ["Next trace", 1]].map(([label, step]) =>
     make("button", { type: "button", onclick: () => turn(step) }, label));
-  const about = make("div", { class: "mr-about" });
+  const about = make("div", { class: "me-about" });
   const trace = make("div", {
-    class: "mr-trace", tabindex: "0", role: "group",
+    class: "me-trace", tabindex: "0", role: "group",
     "aria-label": "The trace; arrow left and right show the previous and the next one",
     onkeydown: (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -111,13 +111,13 @@ function render({ model, el }) {
       turn(step);
     },
   });
-  const note = make("p", { class: "mr-note" });
+  const note = make("p", { class: "me-note" });
   el.append(make("div", {
-    class: "mr-errors", role: "region", "aria-label": "Errors of a run",
+    class: "me-errors", role: "region", "aria-label": "Errors of a run",
     "data-lm-suppress-shortcuts": "true",
-  }, bar, make("div", { class: "mr-main" }, classes(all.find((one) => one.name === "kind")),
-    make("div", { class: "mr-example" },
-      make("div", { class: "mr-turn" }, earlier, later, status), about, trace)), note));
+  }, bar, make("div", { class: "me-main" }, classes(all.find((one) => one.name === "kind")),
+    make("div", { class: "me-example" },
+      make("div", { class: "me-turn" }, earlier, later, status), about, trace)), note));
 
   function show() {
     const view = model.get("view");
@@ -132,11 +132,11 @@ function render({ model, el }) {
     trace.hidden = about.hidden = !view.example;
     if (!view.example) return;
     about.replaceChildren(
-      make("p", { class: "mr-which" }, view.example.about),
-      make("p", { class: "mr-named" }, make("strong", {}, view.example.named),
+      make("p", { class: "me-which" }, view.example.about),
+      make("p", { class: "me-named" }, make("strong", {}, view.example.named),
         `: ${view.example.reason}. ${view.example.answer}`));
     trace.replaceChildren(table(view.example));
-    const at = trace.querySelector(".mr-at");
+    const at = trace.querySelector(".me-at");
     trace.scrollTop = at ? at.offsetTop - (trace.clientHeight - at.offsetHeight) / 2 : 0;
   }
 
@@ -151,18 +151,18 @@ function table(example) {
     make("th", { colspan: "3", scope: "colgroup" }, text)));
   let before = "before";
   for (const [step, model, rule, where] of example.steps) {
-    if (where === "at") said(`First divergence: ${example.named}`, "mr-said");
+    if (where === "at") said(`First divergence: ${example.named}`, "me-said");
     if (where === "after" && before !== "after") {
-      said("What follows is not judged: it may follow from the first divergence", "mr-rest");
+      said("What follows is not judged: it may follow from the first divergence", "me-rest");
     }
     before = where;
     const cells = where === "at"
       ? example.differs.map((parts) => marked(parts))
       : [model, rule].map((text) => make("td", {}, text === null ? nothing() : code(text)));
-    body.append(make("tr", { class: `mr-${where}` },
-      make("td", { class: "mr-step" }, where === "at" ? "\u25b6 " : "", step ?? ""), ...cells));
+    body.append(make("tr", { class: `me-${where}` },
+      make("td", { class: "me-step" }, where === "at" ? "\u25b6 " : "", step ?? ""), ...cells));
   }
-  if (example.left_out) said(`${example.left_out} more steps are not shown`, "mr-rest");
+  if (example.left_out) said(`${example.left_out} more steps are not shown`, "me-rest");
   const head = ["Step", "The model's trace", "The right trace"].map(
     (text) => make("th", { scope: "col" }, text));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), body);
@@ -173,13 +173,13 @@ function code(...parts) {
 }
 
 function nothing() {
-  return make("span", { class: "mr-nothing" }, "\u2013",
-    make("span", { class: "mr-hidden" }, " nothing"));
+  return make("span", { class: "me-nothing" }, "\u2013",
+    make("span", { class: "me-hidden" }, " nothing"));
 }
 
 function marked([same, differing, rest]) {
   if (!(same || differing || rest)) return make("td", {}, nothing());
-  return make("td", {}, code(same, make("mark", {}, differing), rest));
+  return make("td", {}, code(same, differing && make("mark", {}, differing), rest));
 }
 
 export default { render };
