@@ -205,6 +205,8 @@ def test_a_run_is_named_by_folder_parameters_or_what_opens_it(viewer, tmp_path, 
                 params.load(ROOT / "params" / "laptop.yaml")):
         assert lab.errors(run).counts() == viewer.counts()
     monkeypatch.delenv("METARFFT_OUTPUTS")
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert lab.errors("outputs/reference/laptop").counts() == viewer.counts()
     (tmp_path / "elsewhere").symlink_to(LAPTOP)
     assert lab.errors(tmp_path / "elsewhere").counts() == viewer.counts()
     with pytest.raises(ParamsError, match=r"there is no params\.yaml"):

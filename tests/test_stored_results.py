@@ -1,6 +1,7 @@
 """Results that are kept without weights and with few texts: shown as they are, never made anew."""
 
 import hashlib
+import re
 import shutil
 from csv import DictReader, DictWriter
 
@@ -145,6 +146,12 @@ def test_a_report_is_written_elsewhere(kept):
         "laptop_seed100"
     assert (written / "report.md").exists()
     assert content(kept.folder) == before
+
+
+def test_a_summary_says_how_many_texts_are_kept(kept):
+    """The line is there for stored results, named by their folder or by their parameters."""
+    for run in (kept, kept.folder):
+        assert re.search(r"\| texts +\| 324 of 1,944 kept", report.summary(run))
 
 
 def test_where_files_are_written(kept, tmp_path):

@@ -47,7 +47,10 @@ def summary(source: Params | str | os.PathLike) -> str:
     `source` is what `open_run` accepts.
     """
     run = open_run(source)
-    lines = [("folder", str(run.folder)), *_parts(run).items(), *facts(run).items()]
+    lines = [("folder", str(run.folder)), *_parts(run).items()]
+    if params.is_archive(run.folder):
+        lines.append(("texts", "{:,} of {:,} kept".format(*run.texts)))
+    lines += facts(run).items()
     return f"# {run.name}\n\n{_smoke(run)}{table(['', 'this run'], lines)}"
 
 

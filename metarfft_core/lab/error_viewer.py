@@ -74,7 +74,8 @@ def errors(run: Params | RunFolder | str | os.PathLike) -> "ErrorViewer":
     """A widget that shows where the traces of a run leave their rules.
 
     Args:
-        run: The folder of a run, its parameter file, its parameters, or what `open_run` returns.
+        run: The folder of a run, its parameter file, its parameters, or what `open_run` returns. A
+            path that does not exist in the current folder is looked for in the project.
 
     Raises:
         ParamsError: There is no such run, or it has no diagnosed traces.
@@ -82,7 +83,9 @@ def errors(run: Params | RunFolder | str | os.PathLike) -> "ErrorViewer":
     if isinstance(run, RunFolder):
         run = run.folder
     if not isinstance(run, Params):
-        run = params.of_folder(run) if places.absolute(run).is_dir() else params.load(run)
+        path = places.absolute(run)
+        path = path if path.exists() else places.absolute(run, places.project())
+        run = params.of_folder(path) if path.is_dir() else params.load(path)
     return ErrorViewer(run)
 
 
