@@ -180,6 +180,21 @@ def test_the_first_divergence_is_centred_and_named(page, viewer):
     assert [model, right] == at[1:3]
 
 
+def test_shortcuts_of_jupyterlab_are_kept_away(page):
+    """The root and whatever Tab reaches have the attribute; at the root alone, `b` adds a cell."""
+    keeps = "(element) => element.dataset.lmSuppressShortcuts === 'true'"
+    assert page.locator("main > *").evaluate(keeps)
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        focused = page.evaluate_handle("document.activeElement").as_element()
+        if focused.evaluate("(element) => element === document.body"):
+            break
+        assert focused.evaluate(keeps)
+        reached.add(focused.evaluate("(element) => element.className || element.localName"))
+    assert reached == {"select", "input", "button", "me-trace"}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible_and_needs_no_network(browser, viewer, theme):
     """axe finds no serious violation in either theme, and nothing is requested."""
@@ -187,4 +202,3 @@ def test_it_is_accessible_and_needs_no_network(browser, viewer, theme):
         found = axe.Axe().run(page).response["violations"]
         assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
         assert all(url.startswith(("blob:", "about:", "data:")) for url in page.requests)
-        assert page.locator("[data-lm-suppress-shortcuts='true']").count() == 1

@@ -1,7 +1,14 @@
 // Shows what error_viewer.py puts into `view`, and tells it what a reader chooses.
 
+const FOCUSED = new Set(["button", "input", "select"]);
+
+// An element. JupyterLab looks at the focused element itself first for the attribute that keeps its
+// shortcuts (`b`, `d d`) away, so each element that can have the focus needs it.
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
+  if (FOCUSED.has(name) || "tabindex" in attributes) {
+    element.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else if (value === true) element.setAttribute(key, "");
