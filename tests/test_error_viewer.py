@@ -152,23 +152,51 @@ def test_the_alignment_loses_no_step(viewer, kept):
                    for step in steps if step.where == "before")
 
 
-@pytest.mark.parametrize("wording", formats.WORDINGS)
-def test_a_planted_slip_is_marked_in_every_wording(wording):
-    """One digit of a right trace is changed; a step may take several lines of the text."""
+def planted(old, new, wording="kit"):
+    """What the viewer shows of a right trace in which one text is exchanged for another."""
     config = params.check(made_up_run.preset(corpus__wording=wording))
     instance = tasks.get("lc_283").sample(length=3, seed=0, index=7)
     right = formats.render(tasks.get("lc_283"), instance, "rfft", wording).completion
-    planted = right.replace("result = [4]", "result = [6]", 1)
-    assert planted != right
+    assert old in right
     row = pd.Series({"method": "vanilla_rfft", "task": "lc_283", "seed": 0, "length": 3, "index": 7,
-                     "inputs": repr(instance.inputs), "text": planted, "finish_reason": "stop"})
-    example = error_viewer._example(config, row)
+                     "inputs": repr(instance.inputs), "text": right.replace(old, new, 1),
+                     "finish_reason": "stop"})
+    return error_viewer._example(config, row)
+
+
+def test_behind_the_divergence_the_same_lines_stand_beside_each_other():
+    """Whatever is wrong before, the answer of the model is beside the right one."""
+    right = "result.append(num) # result = [4, 3]\n"
+    steps = planted(right, "zeros += 1 # 1 + 1 = 2\n")["steps"]
+    assert steps[-1][1:] == ["So the answer is [4, 3, 0]", "So the answer is [4, 3, 0]", "after"]
+    example = planted("return result # result = [4, 3, 0]\nSo the answer is [4, 3, 0]",
+                      "zeros = 0\nSo the answer is 7")
+    assert [step[1:] for step in example["steps"][-2:]] == [
+        ["zeros = 0", "return result # result = [4, 3, 0]", "at"],
+        ["So the answer is 7", "So the answer is [4, 3, 0]", "after"]]
+
+
+@pytest.mark.parametrize("wording", formats.WORDINGS)
+def test_a_planted_slip_is_marked_in_every_wording(wording):
+    """One digit of a right trace is changed; a step may take several lines of the text."""
+    example = planted("result = [4]", "result = [6]", wording)
     [at] = [step for step in example["steps"] if step[3] == "at"]
     assert [parts[1] for parts in example["differs"]] == ["6", "4"]
     assert "result = [6]" in at[1]
     assert "result = [4]" in at[2]
     assert example["answer"] == "The answer is right, although the trace is wrong."
     assert all(step[1] == step[2] for step in example["steps"] if step[3] != "at")
+
+
+@pytest.mark.parametrize(("model", "rule", "parts"), [
+    ("'1' == '0' -> True", "'1' == '0' -> False", [["'1' == '0' -> ", "True", ""],
+                                                   ["'1' == '0' -> ", "False", ""]]),
+    ("x = [12, 4]", "x = [132, 4]", [["x = [", "12", ", 4]"], ["x = [", "132", ", 4]"]]),
+    ("x = ''", "x = '01'", [["x = '", "", "'"], ["x = '", "01", "'"]]),
+    ("", "return x", [["", "", ""], ["", "return x", ""]])])
+def test_what_differs_is_marked_by_whole_words(model, rule, parts):
+    """A verdict or a number is marked as a whole, not by the letters that happen to differ."""
+    assert error_viewer._differs(model, rule) == parts
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from metarfft_core.lab.html import Html, tag
 from metarfft_core.lab.widget import Widget
 from metarfft_core.params import LABELS, METHODS, Params, ParamsError
 from metarfft_core.system import places
+from metarfft_core.tracing.steps import ANSWER
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -263,8 +264,7 @@ def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[Step]:
         yield Step(found.step, *(side[first] if first < len(side) else None
                                  for side in (model, rule)), "at")
     model, rule, numbers = model[first + 1:], rule[first + 1:], count(first + 2)
-    matcher = SequenceMatcher(None, *([text.partition(" # ")[0] for text in side]
-                                      for side in (model, rule)), autojunk=False)
+    matcher = SequenceMatcher(None, *map(_recited, (model, rule)), autojunk=False)
     for kind, start, end, low, high in matcher.get_opcodes():
         if kind == "equal":
             pairs = zip(model[start:end], rule[low:high], strict=True)
@@ -274,16 +274,28 @@ def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[Step]:
             yield from (Step(next(numbers), None, text, "after") for text in rule[low:high])
 
 
+def _recited(steps: list[str]) -> list[str]:
+    """What each step recites, without its values."""
+    return [ANSWER if text.startswith(ANSWER) else text.partition(" # ")[0] for text in steps]
+
+
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _differs(model: str, rule: str) -> list[list[str]]:
-    """Split two texts into what both begin with, what differs, and what both end with."""
+    """Split two texts into what both begin with, what differs, and what both end with.
+
+    Words and numbers are not split.
+    """
     shorter = min(len(model), len(rule))
     start = next((at for at in range(shorter) if model[at] != rule[at]), shorter)
     end = next((at for at in range(shorter - start) if model[-1 - at] != rule[-1 - at]),
                shorter - start)
+    while start and model[start - 1].isalnum():
+        start -= 1
+    while end and model[len(model) - end].isalnum():
+        end -= 1
     return [[text[:start], text[start:len(text) - end], text[len(text) - end:]]
             for text in (model, rule)]
 
