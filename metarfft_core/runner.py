@@ -48,10 +48,14 @@ def run(config: params.Params) -> Path:
         The folder of the figures.
 
     Raises:
-        ParamsError: The run's folder holds another run.
+        ParamsError: The run's folder holds another run, or stored results without weights.
         NotebookError: A notebook failed or left out a cell.
     """
     folder = params.open_folder(config)
+    if params.is_archive(folder):
+        raise params.ParamsError(
+            f"{folder} holds stored results without weights, so no stage can run there; notebooks "
+            "4 to 8, `metarfft figures` and `metarfft report` show them")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for noisy in ("papermill.translators", "traitlets", "blib2to3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

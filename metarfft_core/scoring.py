@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from metarfft_core import formats
 from metarfft_core.tracing.judge.evaluator import Unclear, literal
+from metarfft_core.tracing.steps import ANSWER
 
 OUTCOMES = ("right", "wrong", "no_answer", "cut")
 
@@ -54,5 +55,14 @@ def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
 
 
 def recompute(rows: Iterable[Mapping]) -> list[str]:
-    """Recompute the outcomes of stored rows from text, finish reason and stored answer alone."""
-    return [score(row["text"], row["finish_reason"], row["gold_answer"])[1] for row in rows]
+    """Recompute the outcomes of stored rows from text, finish reason and right answer alone.
+
+    Where a text is not kept, as in most rows of an archive, the parsed answer stands in for it.
+    """
+    return [score(_text(row), row["finish_reason"], row["gold_answer"])[1] for row in rows]
+
+
+def _text(row: Mapping) -> str:
+    if isinstance(row.get("text"), str):
+        return row["text"]
+    return f"{ANSWER}{row['answer']}" if isinstance(row["answer"], str) else ""

@@ -28,9 +28,10 @@ FLIP_COLUMNS = ("method", "task", "seed", "length", "index", "flip", "gold_answe
 def write(comparison: Comparison) -> Path:
     """Write report.md and flips.csv into reports/<name of the other> in the first run's folder.
 
-    An earlier report on the same two runs is replaced. Returns the folder of the report.
+    An earlier report on the same two runs is replaced. Returns the folder of the report; an archive
+    has it elsewhere (see `params.written`).
     """
-    folder = comparison.first.folder / "reports" / comparison.other.folder.name
+    folder = params.written(comparison.first.folder / "reports" / comparison.other.folder.name)
     text = io.StringIO()
     writer = csv.DictWriter(text, FLIP_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -47,7 +48,10 @@ def summary(source: Params | str | os.PathLike) -> str:
     `source` is what `open_run` accepts.
     """
     run = open_run(source)
-    lines = [("folder", str(run.folder)), *_parts(run).items(), *facts(run).items()]
+    lines = [("folder", str(run.folder)), *_parts(run).items()]
+    if params.is_archive(run.folder):
+        lines.append(("texts", "{:,} of {:,} kept".format(*run.texts)))
+    lines += facts(run).items()
     return f"# {plain(run.name)}\n\n{_smoke(run)}{table(['', 'this run'], lines)}"
 
 

@@ -22,7 +22,7 @@ from metarfft_core.analysis.stored import (
     other_models,
     paper,
 )
-from metarfft_core.params import Params
+from metarfft_core.params import Params, written
 from metarfft_core.system import files
 from metarfft_core.system.markdown import csv_cell, table
 
@@ -78,14 +78,15 @@ class Claim:
 def write(runs: Sequence[Params], folder: Path) -> Path:
     """Write claims.md and claims.csv into a folder, from the stored results of some runs.
 
-    Returns the path of claims.md.
+    Returns the path of claims.md, which is elsewhere if the folder is in an archive (see
+    `params.written`).
 
     Raises:
         ParamsError: If results were made with other parameters.
     """
     from pandas import DataFrame
 
-    claims, path = judge(runs), Path(folder) / "claims.md"
+    claims, path = judge(runs), written(folder) / "claims.md"
     about = {config.name: {"params_digest": config.digest, "commit": commit(config)}
              for config in runs}
     files.write_whole(path.with_suffix(".csv"), DataFrame(

@@ -41,7 +41,7 @@ from metarfft_core.corpus.splits import (
     all_splits,
     shard_path,
 )
-from metarfft_core.params import Params, ParamsError, open_folder
+from metarfft_core.params import Params, ParamsError, is_archive, open_folder
 from metarfft_core.system.files import (
     read_json,
     remove_leftovers,
@@ -58,7 +58,8 @@ _REPORT_SECONDS = 5
 def build(config: Params) -> Path:
     """Write the corpus of a run, in `config.corpus.workers` processes.
 
-    A finished corpus stays as it is; an interrupted build resumes with the missing shards. Because
+    A finished corpus stays as it is; an interrupted build resumes with the missing shards. For an
+    archive (see `params.is_archive`), which has the manifest alone, nothing is made. Because
     the processes are spawned, a script that calls this needs the usual `__name__` guard.
 
     Returns:
@@ -101,6 +102,8 @@ def _finished(config: Params, folder: Path) -> bool:
     if read_json(path)["params_digest"] != config.digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
                           f"or delete {config.folder}")
+    if is_archive(config.folder):
+        return True
     return (folder / "README.md").exists() and lost_files(folder) == []
 
 

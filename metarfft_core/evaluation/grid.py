@@ -36,6 +36,7 @@ from metarfft_core.evaluation.cells import (
     plan,
     sample_key,
 )
+from metarfft_core.evaluation.kept import note, with_prompt
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, score
@@ -226,13 +227,17 @@ def launch(config: Params) -> Path:
 
     On GPUs, as many cells run at once as there are groups of evaluation.tensor_parallel GPUs; on a
     CPU, evaluation.workers of them. Finished cells are skipped. All others are checked before the
-    first engine starts.
+    first engine starts. For an archive (see `params.is_archive`) nothing is evaluated.
 
     Raises:
         ParamsError: If a cell cannot be evaluated.
         RuntimeError: If a process fails; holds its last lines.
     """
     parameters = params.open_folder(config) / "params.yaml"
+    folder = config.folder / "evaluation"
+    if params.is_archive(config.folder):
+        print(note(config), flush=True)
+        return folder
     engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
     left = [cell for cell in config.cells if not is_finished(config, cell)]
     for check in (header, check_model, plan):
@@ -251,7 +256,6 @@ def launch(config: Params) -> Path:
         follow_all(commands[False], places(config.evaluation.tensor_parallel,
                                            config.evaluation.workers))
     follow_all(commands[True], [])  # a server's rate limit applies to one process
-    folder = config.folder / "evaluation"
     manifest: dict[str, dict] = {}
     for cell in config.cells:
         results = path(config, cell)
@@ -275,7 +279,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
         The columns method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
             prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome. An API
             model also has reasoning and refusal (why its server refused the prompt, else ""), and
-            its counts of tokens may be missing.
+            its counts of tokens may be missing. In an archive (see `params.is_archive`) the prompts
+            are made again, and a text that is not kept is missing.
 
     Raises:
         ParamsError: If a cell is unfinished and `partial` is false, or if stored rows were changed
@@ -296,7 +301,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
                               "or delete that file and the .json beside it")
         check_rows(results, files.read_json(about))
         with open(results, encoding="utf-8", newline="\n") as file:
-            rows += sorted(map(json.loads, file), key=sample_key)
+            rows += [with_prompt(config, row)
+                     for row in sorted(map(json.loads, file), key=sample_key)]
     return pandas.DataFrame(rows)
 
 

@@ -11,7 +11,7 @@
 """
 
 from metarfft_core.params.cell import Cell
-from metarfft_core.params.folder import open_folder
+from metarfft_core.params.folder import is_archive, of_folder, open_folder, written
 from metarfft_core.params.loading import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
@@ -36,4 +36,5 @@ from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
            "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
-           "base_file", "check", "from_notebook", "load", "open_folder", "read"]
+           "base_file", "check", "from_notebook", "is_archive", "load", "of_folder", "open_folder",
+           "read", "written"]

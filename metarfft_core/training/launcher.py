@@ -52,6 +52,10 @@ def launch_adaptations(config: Params) -> None:
 
 def _launch(every: list[Job]) -> None:
     left = []
+    if every and params.is_archive(params.open_folder(every[0].config)):
+        print(f"{every[0].stage}: stored results, in {every[0].config.folder}; their weights are "
+              "not kept, and nothing is trained")
+        return
     for job in every:
         params.open_folder(job.config)
         if finished(job):
