@@ -38,7 +38,7 @@ from metarfft_core.evaluation.cells import (
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, score
-from metarfft_core.system import files
+from metarfft_core.system import files, progress
 from metarfft_core.system.processes import Command, alone, follow_all, places
 
 if TYPE_CHECKING:
@@ -244,11 +244,14 @@ def launch(config: Params) -> Path:
         commands[method not in METHODS].append(Command(
             [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
              "--method", method, "--task", task, "--seed", str(seed)],
-            f"evaluation of {method} on {task}"))
-    if commands[False]:
-        follow_all(commands[False], places(config.evaluation.tensor_parallel,
-                                           config.evaluation.workers))
-    follow_all(commands[True], [])  # a server's rate limit applies to one process
+            f"evaluation of {method} on {task}"
+            + ("" if seed == config.seed else f" with seed {seed}")))
+    if left:
+        with progress.work("evaluation", config.folder / "logs" / "evaluation.log"):
+            if commands[False]:
+                follow_all(commands[False], places(config.evaluation.tensor_parallel,
+                                                   config.evaluation.workers))
+            follow_all(commands[True], [])  # a server's rate limit applies to one process
     folder = config.folder / "evaluation"
     manifest: dict[str, dict] = {}
     for cell in config.cells:
