@@ -185,6 +185,6 @@ def test_a_terminal_gets_every_line(tmp_path, capsys):
 ])
 def test_the_numbers_of_a_line(line, numbers):
     """Each kind of line that the kit prints gives its numbers, and other lines give none."""
-    job = progress.Job()
+    job = progress.Status()
     job.read(line)
     assert (job.done, job.total, job.loss, job.held_out, job.rate, job.left) == numbers

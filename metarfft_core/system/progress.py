@@ -41,7 +41,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @dataclass
-class Job:
+class Status:
     """One command or stage, and the numbers of its newest lines, as these state them."""
 
     state: str = "waiting"  # then running; at last finished (before), failed or stopped
@@ -143,7 +143,7 @@ class _Display:
 
     def __init__(self, what: str, log: Path, file):
         self.what, self.log, self.file = what, log, file
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, Status] = {}
         self.lines: deque[str] = deque(maxlen=_KEPT)
         self.state = "running"
         self.lock = threading.RLock()
@@ -166,11 +166,11 @@ class _Display:
             self.file.flush()
             self.heard, self.changed = time.monotonic(), True
             if job:
-                self.jobs.setdefault(job, Job("running")).read(line)
+                self.jobs.setdefault(job, Status("running")).read(line)
 
     def enter(self, job: str, state: str) -> None:
         with self.lock:
-            self.jobs.setdefault(job, Job()).enter(state)
+            self.jobs.setdefault(job, Status()).enter(state)
             self.changed = True
 
     def end(self, state: str) -> None:
@@ -240,7 +240,7 @@ def _html(headline: str, shown: _Display) -> str:
     return "\n".join(parts)
 
 
-def _table(what: str, jobs: dict[str, Job], bars: bool = False) -> str:
+def _table(what: str, jobs: dict[str, Status], bars: bool = False) -> str:
     """A row for each job; a column that is empty in all rows is left out."""
     rows = []
     for name, job in jobs.items():
@@ -260,7 +260,7 @@ def _table(what: str, jobs: dict[str, Job], bars: bool = False) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _bar(job: Job, label: str) -> str:
+def _bar(job: Status, label: str) -> str:
     if not job.total:
         return ""
     return (f'<progress value="{job.done}" max="{job.total}" aria-label="{escape(label)}">'
