@@ -67,8 +67,18 @@ class Rule:
     def trace(self, inputs: dict[str, Any]) -> Execution:
         """Execute the rule on `inputs`, which stay unchanged, and record every line."""
         records: list = []
-        answer = self._recording(records, records.append, *self._arguments(inputs))
-        return Execution(records, answer)
+        return Execution(records, self.watch(inputs, records.append))
+
+    def watch(self, inputs: dict[str, Any], note: Callable[[tuple[Site, tuple[str, ...]]], Any]):
+        """Execute the rule and hand every record to `note` as soon as its line is executed.
+
+        The frame that calls `note` is the one of the rule or helper that executed the line, so its
+        variables can be looked at there; names with an underscore are the tracer's own.
+
+        Returns:
+            The answer.
+        """
+        return self._recording([], note, *self._arguments(inputs))
 
     def recite(self, inputs: dict[str, Any]) -> str:
         """The text that `kit.code` makes of the records of `trace`, in half the time."""
