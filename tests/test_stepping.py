@@ -99,6 +99,8 @@ def hold_against_python(task: Task, inputs: dict, watched: Watched) -> None:
     for state, (frame, _, after) in zip(states, watched.lines, strict=True):
         assert {*state.changed} == {name for name, value in after.items()
                                     if last.get(frame, {}).get(name) != value}
+        assert state.was == {name: last[frame][name] for name in state.changed
+                             if name in last.get(frame, {})}
         last[frame] = after
     if len(states) <= LINES:  # the count back is quadratic
         assert [state.passes for state in states] == passes(task.rule_source, watched)
@@ -174,7 +176,7 @@ def test_a_task_is_found_by_name_and_by_id():
 
 @pytest.mark.parametrize(("body", "reason"), [
     ("    while True:\n        x = 1\n", f"more than {stepping.LINES:,} lines"),
-    ("    x = 'ab'\n    while True:\n        x += x\n", "line 4: the value of x takes more than"),
+    ("    x = 'ab'\n    while True:\n        x += x\n", "line 4: the values of the variables take"),
 ])
 def test_a_rule_without_an_end_is_named(body, reason):
     """A rule that goes on for too long, or builds too much, is refused with the reason."""
@@ -195,6 +197,8 @@ def test_an_edited_rule_is_traced():
 @pytest.mark.parametrize(("old", "new", "reason"), [
     ("zeros = 0", "zeros = {1}", "line 3: Set is not in the subset"),
     ("zeros = 0", "zeros = ", "line 3: not Python"),
+    ("zeros = 0", "break", "line 3: not Python: 'break' outside loop"),
+    ("zeros = 0", f"zeros = {'-' * 5000}1", "nested too deeply"),
     ("(nums)", "(nums, n)", "the rule takes nums; got nums, n"),
 ])
 def test_an_edited_rule_may_be_refused(old, new, reason):

@@ -19,8 +19,8 @@ from metarfft_core.tracing.sites import Site
 
 LINES = 20_000
 """The most lines that a rule may execute; no task of the kit reaches a tenth of it."""
-SIZE = 100_000
-"""The most characters that the value of a variable may take."""
+CHARACTERS = 20_000_000
+"""The most characters that the values of all states may take; the kit's tasks need a quarter."""
 
 
 class TooLong(ValueError):
@@ -40,6 +40,8 @@ class State(NamedTuple):
     """The variables of that function (of this call of it) by name, each as `repr` writes it."""
     changed: tuple[str, ...]
     """The names whose values differ from those after the previous line of the same call."""
+    was: dict[str, str]
+    """The earlier values of those of the changed names that had one."""
     passes: dict[int, int]
     """The number of the pass, from 1, by the line of each loop around the line, outermost first.
 
@@ -58,7 +60,7 @@ def states(task: Task | str, inputs: dict[str, Any]) -> list[State]:
         inputs: The arguments of the rule by name; they stay unchanged.
 
     Raises:
-        TooLong: The rule executes more than LINES lines, or a value takes more than SIZE
+        TooLong: The rule executes more than LINES lines, or the values take more than CHARACTERS
             characters.
         StepLimit: A loop seems endless.
     """
@@ -78,9 +80,16 @@ def edited(task: Task, source: str) -> Task:
     lines = {line.strip() for line in source.split("\n")}
     wording = {line: words for line, words in task.wording.items() if line in lines}
     changed = replace(task, rule_source=source, wording=wording, counterfactual=None)
-    if changed.rule.arguments != task.rule.arguments:
+    try:
+        arguments = changed.rule.arguments
+        compile(source, "<rule>", "exec")  # the subset lets `break` pass outside of a loop
+    except SyntaxError as error:
+        raise RuleError(f"line {error.lineno}: not Python: {error.msg}") from None
+    except RecursionError:
+        raise RuleError("an expression of the rule is nested too deeply") from None
+    if arguments != task.rule.arguments:
         raise RuleError(f"the rule takes {', '.join(task.rule.arguments)}; "
-                        f"got {', '.join(changed.rule.arguments) or 'nothing'}")
+                        f"got {', '.join(arguments) or 'nothing'}")
     return changed
 
 
@@ -89,6 +98,7 @@ class _Watcher:
 
     def __init__(self, source: str):
         self.states: list[State] = []
+        self.characters = 0
         self.functions: dict[int, str] = {}  # by the line of a statement
         self.loops: dict[int, tuple[int, ...]] = {}  # around a line, and at it; outermost first
         self.before: dict[FrameType, dict[str, str]] = {}
@@ -115,15 +125,16 @@ class _Watcher:
                      if not name.startswith("_")}
         if len(self.states) == LINES:
             raise TooLong(f"the rule executes more than {LINES:,} lines")
-        for name, value in variables.items():
-            if len(value) > SIZE:
-                raise TooLong(f"line {site.line}: the value of {name} takes more than {SIZE:,} "
-                              "characters")
+        self.characters += sum(map(len, variables.values()))
+        if self.characters > CHARACTERS:
+            raise TooLong(f"line {site.line}: the values of the variables take more than "
+                          f"{CHARACTERS:,} characters")
         before = self.before.get(frame, {})
         changed = tuple(name for name, value in variables.items() if before.get(name) != value)
+        was = {name: before[name] for name in changed if name in before}
         self.before[frame] = variables
         self.states.append(State(site.line, site.template % values, self.functions[site.line],
-                                 variables, changed, self._passes(frame, site)))
+                                 variables, changed, was, self._passes(frame, site)))
 
     def _passes(self, frame: FrameType, site: Site) -> dict[int, int]:
         """The passes that a line belongs to; a loop that was left begins anew."""
