@@ -9,6 +9,7 @@ import time
 from itertools import pairwise
 
 import nbformat
+import papermill
 import psutil
 import pytest
 from nbclient import NotebookClient
@@ -154,6 +155,21 @@ def test_an_interrupt_gives_one_line_and_leaves_no_process(tmp_path):
     started = [int(pid) for pid in pids.read_text().split()]
     assert started
     assert not any(psutil.pid_exists(pid) for pid in started)
+
+
+def test_papermill_logs_and_stores_a_few_lines(tmp_path, caplog):
+    """Its console gets the first state alone, and the executed notebook holds the last one."""
+    source = CELL.format(log=str(tmp_path / "log"), commands=replays(0.02))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    with caplog.at_level("INFO", logger="papermill"):
+        papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", cwd=str(ROOT),
+                                   kernel_name="python3", kernel_manager_class=ThisPython,
+                                   log_output=True, progress_bar=False)
+    assert "training: 0 s so far, starting" in caplog.text
+    assert len(caplog.text.splitlines()) <= 15
+    output, = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1].outputs
+    assert output.data["text/plain"].startswith("training: finished after ")
 
 
 def test_a_failed_command_is_named_in_the_display(tmp_path):
