@@ -139,12 +139,13 @@ def test_a_silent_child_has_a_heartbeat(tmp_path):
     assert "10 s so far" in client.seen[-2][1]["text/plain"]
 
 
-def test_an_interrupt_gives_one_line_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize("names", [["one"], ["one", "two"]])
+def test_an_interrupt_gives_one_line_and_leaves_no_process(tmp_path, names):
     """The children end, the kernel lives, and running the cell again shows a new display."""
     pids = tmp_path / "pids"
     wait = f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}} ')\n" \
            "print('step 3/9  loss 0.5000  1 tokens/s  9.0 min left', flush=True); time.sleep(60)"
-    commands = [([sys.executable, "-c", wait], f"training {name}") for name in ("one", "two")]
+    commands = [([sys.executable, "-c", wait], f"training {name}") for name in names]
     cell = CELL.format(log=str(tmp_path / "log"), commands=commands)
     after = "import psutil; [p.pid for p in psutil.Process().children(recursive=True)]"
     cells, _ = execute(cell, after, interrupt_at='<progress value="3"', allow_errors=True)
