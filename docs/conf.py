@@ -22,6 +22,7 @@ exclude_patterns = [".*", "benchmarks", "docs/_build", "metarfft_core", "outputs
 
 nb_execution_mode = "off"
 myst_heading_anchors = 3
+myst_enable_extensions = ["html_image"]  # <img>, whose width Markdown cannot say
 highlight_language = "text"
 
 autodoc_default_options = {"ignore-module-all": True}

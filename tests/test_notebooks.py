@@ -17,7 +17,8 @@ from metarfft_core import params
 from metarfft_core.runner import NOTEBOOKS, ThisPython
 from metarfft_core.system.places import ROOT
 
-PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+PATHS = sorted(NOTEBOOKS.glob("0[1-9]*.ipynb"))
+START = NOTEBOOKS / "00_start_here.ipynb"
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 COMPARED = "nbval-check-output"
 

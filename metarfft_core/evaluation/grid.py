@@ -40,7 +40,7 @@ from metarfft_core.evaluation.kept import note, with_prompt
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, score
-from metarfft_core.system import files
+from metarfft_core.system import files, progress
 from metarfft_core.system.processes import Command, alone, follow_all, places
 
 if TYPE_CHECKING:
@@ -251,11 +251,14 @@ def launch(config: Params) -> Path:
         commands[cell.method not in METHODS].append(Command(
             [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
              "--method", cell.method, "--task", cell.task, "--seed", str(cell.seed)],
-            f"evaluation of {cell}"))
-    if commands[False]:
-        follow_all(commands[False], places(config.evaluation.tensor_parallel,
-                                           config.evaluation.workers))
-    follow_all(commands[True], [])  # a server's rate limit applies to one process
+            f"evaluation of {cell}"
+            + ("" if cell.seed == config.seed else f" with seed {cell.seed}")))
+    if left:
+        with progress.work("evaluation", config.folder / "logs" / "evaluation.log"):
+            if commands[False]:
+                follow_all(commands[False], places(config.evaluation.tensor_parallel,
+                                                   config.evaluation.workers))
+            follow_all(commands[True], [])  # a server's rate limit applies to one process
     manifest: dict[str, dict] = {}
     for cell in config.cells:
         results = path(config, cell)

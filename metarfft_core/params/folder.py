@@ -92,5 +92,5 @@ def written(folder: Path) -> Path:
 
 def _holds_results(folder: Path) -> bool:
     """Whether the folder holds results; a refused run leaves only the names listed here."""
-    return any(entry.name not in ("params.yaml", "notebooks", "reports")
+    return any(entry.name not in ("params.yaml", "notebooks", "reports", "logs")
                and not entry.name.startswith(".") for entry in folder.iterdir())
