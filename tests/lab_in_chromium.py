@@ -87,13 +87,13 @@ def server(folder: Path, **variables: str) -> Iterator[Lab]:
     news = own / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false"}')
-    environment = os.environ | places | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(own / "ipython")}
+    places |= {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(own / "ipython")}
     log = (own / "log.txt").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--ip=127.0.0.1",
          "--allow-root", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
          "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-        cwd=folder, env=environment | variables, stdout=log, stderr=subprocess.STDOUT)
+        cwd=folder, env=os.environ | places | variables, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield Lab(_address(process, own / "runtime", token), token, folder)
     finally:
@@ -165,7 +165,8 @@ CONTRASTS = """(selector) => {
     const found = [];
     for (const element of document.querySelector(selector).querySelectorAll("*")) {
         const text = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE)
-            .map((node) => node.data.trim()).join("") || (element.matches("textarea, [type=number]") && element.value);
+            .map((node) => node.data.trim()).join("")
+            || (element.matches("textarea, [type=number]") && element.value);
         if (!text || !element.checkVisibility()) continue;
         const behind = back(element);
         const pair = [light(behind), light(over(behind, getComputedStyle(element).color))];

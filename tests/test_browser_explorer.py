@@ -86,16 +86,21 @@ def test_keys(page, explorer, keys, wanted):
     assert step(explorer) == wanted
 
 
-@pytest.mark.parametrize("place", ["input[type=range]", "ol", ".mr-buttons button", "summary", "",
-                                   "pre"])
-def test_shortcuts_of_jupyterlab_stay_outside(page, explorer, place):
-    """`b` and `d d` leave the cells as they are in the explorer; outside of it they do not."""
+def test_shortcuts_of_jupyterlab(page, explorer):
+    """Outside of the explorer, `b` adds a cell and `d d` deletes it: what must not happen in it."""
     before = cells(page)
     page.locator(".jp-Notebook .jp-InputPrompt").last.click()
     press(page, "b")
     assert len(cells(page)) == 4
     press(page, "d", "d")
     assert cells(page) == before
+
+
+@pytest.mark.parametrize("place", ["input[type=range]", "ol", ".mr-buttons button", "summary",
+                                   "pre", ""])
+def test_shortcuts_of_jupyterlab_stay_outside(page, explorer, place):
+    """`b`, `d d`, `a` and `x` in any part of the explorer leave the cells as they are."""
+    before = cells(page)
     explorer.locator("details").evaluate("(details) => { details.open = true; }")
     (explorer.locator(place).first if place else explorer).focus()
     for keys in ("b", "dd", "a", "x"):
@@ -107,7 +112,7 @@ def press(page, *keys: str) -> None:
     """Press keys one after another, and leave JupyterLab the time to act on them."""
     for key in keys:
         page.keyboard.press(key)
-    page.wait_for_timeout(250)
+    page.wait_for_timeout(150)
 
 
 def test_keyboard_alone(page, explorer):
@@ -147,9 +152,26 @@ def test_a_rule_is_edited(page, explorer):
     page.keyboard.type("2")
     explorer.locator("li", has_text="3 > 0 -> True").wait_for()
     assert refused.inner_text() == ""
+    page.keyboard.type("{")
+    refused.filter(has_text="line 3").wait_for()
+    page.keyboard.press("Backspace")
+    refused.filter(has_text="line 3").wait_for(state="detached")
     page.keyboard.press("Escape")
     page.keyboard.press("End")
     assert variables(explorer)["result"] == "[4, 3, 0, 0, 0]"
+
+
+def test_the_task_s_rule_comes_back(page, explorer):
+    """After a refused text, the button brings back the task's rule, and the message goes."""
+    editor = explorer.locator("textarea")
+    before = editor.input_value()
+    editor.press("End")
+    page.keyboard.type("!")
+    explorer.locator(".mr-problem", has_text="not Python").wait_for()
+    explorer.locator(".mr-reset").click()
+    explorer.locator(".mr-problem", has_text="not Python").wait_for(state="detached")
+    assert editor.input_value() == before
+    assert not explorer.locator(".mr-reset").is_visible()
 
 
 def test_length_30_answers_quickly(page, explorer):
