@@ -83,7 +83,7 @@ def answer(request: dict[str, Any], own: Iterable[Task] = (), position: int = 0,
         position: The step that is shown now.
 
     Returns:
-        What changes: `view`, `problem` and `position`. A refused request leaves the view as it is.
+        What changes, by name (`view`, `problem`, `position`); a refused request changes no view.
     """
     task = next((task for task in own if task.id == request["task"]), None) or tasks.get(
         request["task"])
