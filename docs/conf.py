@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 project = "metarfft"
-extensions = ["sphinx.ext.autodoc", "api_pages", "docstrings", "myst_nb"]
+extensions = ["sphinx.ext.autodoc", "api_pages", "docstrings", "explorer_files", "myst_nb"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb",
                     "notebooks/class/*"]

@@ -20,7 +20,8 @@ def characters(monkeypatch, tmp_path):
 
 def ask(widget, **changes) -> None:
     """A request as the browser makes it."""
-    widget.request = {**widget.view["request"], **changes}
+    again = widget.request.get("again", 0) + 1
+    widget.request = {**widget.view["request"], "again": again, **changes}
 
 
 def rule_with(old: str, new: str) -> str:

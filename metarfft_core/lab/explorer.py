@@ -11,7 +11,7 @@ import traitlets
 from metarfft_core import models, tasks
 from metarfft_core.lab import html
 from metarfft_core.lab.html import Html
-from metarfft_core.lab.view import Count, options, view
+from metarfft_core.lab.view import Count, answer, options, view
 from metarfft_core.lab.widget import Widget
 from metarfft_core.tasks import Task
 
@@ -59,7 +59,7 @@ class Explorer(Widget):
     position = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, task: Task, length: int, seed: int, index: int, count: Count | None = None):
-        self._own = {task.id: task}
+        self._own = task
         self._count = count
         groups = options()
         if task not in tasks.select():
@@ -70,19 +70,10 @@ class Explorer(Widget):
     @traitlets.observe("request")
     def _asked(self, change) -> None:
         """Show what the browser asks for; where it is refused, say why and keep what is shown."""
-        asked = change["new"]
-        task = self._own.get(asked["task"]) or tasks.get(asked["task"])
-        length = min(max(asked["length"], task.lengths[0]), task.lengths[-1])
         with self.hold_sync():
-            try:
-                self.view = view(task, length, asked["seed"], asked["index"], asked["rule"],
-                                 self._count)
-            except ValueError as error:
-                self.problem = {"text": str(error)}
-                return
-            self.problem = {}
-            same = asked["rule"] is not None  # an edited rule keeps the place
-            self.position = min(self.position, len(self.view["states"]) - 1) if same else 0
+            for name, value in answer(change["new"], [self._own], self.position,
+                                      self._count).items():
+                setattr(self, name, value)
 
     def plain(self) -> str:
         asked, states = self.view["request"], self.view["states"]

@@ -4,7 +4,7 @@ The widget in JupyterLab and the page of the documentation site show the same da
 alone, so that it is also made in a browser.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from metarfft_core import formats, tasks
@@ -12,6 +12,7 @@ from metarfft_core.lab import stepping
 from metarfft_core.lab.stepping import State, TooLong
 from metarfft_core.tasks import Instance, Task
 from metarfft_core.tracing.expressions import RuleError
+from metarfft_core.tracing.judge import replay
 from metarfft_core.tracing.sites import StepLimit
 
 SOURCES = {"leetcode": "LeetCode", "nupa": "NUPA", "bbh": "BIG-Bench Hard",
@@ -70,6 +71,43 @@ def view(task: Task, length: int, seed: int, index: int, rule: str | None = None
         "unit": "tokens" if count else "characters",
         **_compact(states),
     }
+
+
+def answer(request: dict[str, Any], own: Iterable[Task] = (), position: int = 0,
+           count: Count | None = None) -> dict[str, Any]:
+    """The answer to what a reader asks for in the browser.
+
+    Args:
+        request: The arguments of `view`, the task by its id; `again` is the number of the request.
+        own: Tasks that the registry need not have.
+        position: The step that is shown now.
+
+    Returns:
+        What changes, by name (`view`, `problem`, `position`); a refused request changes no view.
+    """
+    task = next((task for task in own if task.id == request["task"]), None) or tasks.get(
+        request["task"])
+    length = min(max(request["length"], task.lengths[0]), task.lengths[-1])
+    edited = request["rule"] is not None
+    try:
+        shown = view(task, length, request["seed"], request["index"], request["rule"], count)
+    except ValueError as error:
+        return {"problem": {"text": str(error)}}
+    shown["request"]["again"] = request["again"]  # so that the same view is shown anew
+    last = len(shown["states"]) - 1
+    return {"view": shown, "problem": {}, "position": min(position, last) if edited else 0}
+
+
+def judged(request: dict[str, Any], text: str) -> list[dict[str, Any]]:
+    """The false lines of what a reader writes as the trace of a request's rule and instance.
+
+    The independent judge finds them; a text that ends too early is false at its last line.
+    """
+    task = tasks.get(request["task"])
+    instance = task.sample(length=request["length"], seed=request["seed"], index=request["index"])
+    rule = task.rule_source if request["rule"] is None else request["rule"]
+    return [false._asdict() for false in replay.judge_trace(
+        rule, task.ask(instance.inputs), text, task.question)]
 
 
 def _formats(task: Task, instance: Instance, count: Count | None) -> list[dict[str, Any]]:

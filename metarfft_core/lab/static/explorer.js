@@ -25,8 +25,16 @@ const PAUSE = 150; // milliseconds after the last key before an edited rule is t
 
 let count = 0; // of explorers in this document, for unique ids
 
+const FOCUSED = new Set(["button", "input", "select", "summary", "textarea"]);
+
+/** An element; where it can have the focus, JupyterLab's shortcuts (`b`, `d d`) stay away from it.
+ * Lumino looks for the attribute at the focused element itself before it looks at those around it.
+ */
 function node(name, attributes = {}, ...children) {
   const made = document.createElement(name);
+  if (FOCUSED.has(name) || "tabindex" in attributes) {
+    made.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
   for (const [key, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined) made.setAttribute(key, value);
   }
@@ -61,7 +69,7 @@ class Explorer {
     this.model = model;
     this.id = `mr-explorer-${++count}`;
     this.root = node("div", {
-      class: "mr-explorer", "data-lm-suppress-shortcuts": "true", role: "group",
+      class: "mr-explorer", tabindex: -1, role: "group",
       "aria-label": "Explorer: step through a rule",
     });
     this.root.append(this.choice(), this.controls(), this.main(), this.traceBox(),
