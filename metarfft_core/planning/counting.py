@@ -7,6 +7,7 @@ of other models are estimated from the text.
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NamedTuple
 
 from metarfft_core import formats, models, tasks
@@ -58,13 +59,6 @@ def mean(pools: list[Pool], value: Callable[[Sample], float]) -> float:
     return sum(pool.share * sum(map(value, pool.samples)) / len(pool.samples) for pool in pools)
 
 
-def _exact(name: str, folder: str | None) -> Callable[[str, str], int] | None:
-    """Return a counter of the model's own tokens, or None if there is none."""
-    if folder:
-        return models.token_counter(folder)
-    return models.qwen_counter() if models.is_qwen(name) else None
-
-
 class Counter:
     """Draws samples of each task and length of a run, and counts their tokens once.
 
@@ -72,17 +66,25 @@ class Counter:
         config: The resolved parameters of the run.
         samples: How many samples of each task and length to draw.
         folder: The folder of the model's tokenizer; None if it is not available.
+        counted: What other counters have counted, to be used and added to.
     """
 
-    def __init__(self, config: Params, samples: int, folder: str | None):
-        self.config, self.samples = config, samples
-        self._kept: dict[tuple, list[Sample]] = {}
-        self._count = _exact(config.model.name, folder)
+    def __init__(self, config: Params, samples: int, folder: str | None,
+                 counted: dict[tuple, list[Sample]] | None = None):
+        self.config, self.samples, self.folder = config, samples, folder
+        self._qwen = not folder and models.is_qwen(config.model.name)
+        self._counted = {} if counted is None else counted
 
     @property
     def exact(self) -> bool:
         """Whether tokens are counted by the model's tokenizer; otherwise they are estimated."""
-        return self._count is not None
+        return bool(self.folder) or self._qwen
+
+    @cached_property
+    def _count(self) -> Callable[[str, str], int] | None:
+        if self._qwen:
+            return models.qwen_counter()
+        return models.token_counter(self.folder) if self.folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""
@@ -102,11 +104,18 @@ class Counter:
         found = []
         for task in ids:
             for length in lengths:
-                key = (task, length, stream, format, exemplar)
-                if key not in self._kept:
-                    self._kept[key] = self._draw(*key)
-                found += self._kept[key]
+                drawn = self._once(self._draw, task, length, stream, format, exemplar)
+                if drawn and max(drawn).tokens <= self.config.model.context:
+                    found += drawn
         return found
+
+    def _once(self, draw: Callable[..., list[Sample]], *key: object) -> list[Sample]:
+        """Draw and count samples, or return them if they were counted before."""
+        config = self.config
+        whole = (self.folder, self._qwen, config.seed, config.corpus.wording, self.samples, *key)
+        if whole not in self._counted:
+            self._counted[whole] = draw(*key)
+        return self._counted[whole]
 
     def _draw(self, task_id: str, length: int, stream: str, format: str,
               exemplar: bool) -> list[Sample]:
@@ -119,7 +128,7 @@ class Counter:
             example = (formats.render_in_context(task, instance, format, seed, wording) if exemplar
                        else formats.render(task, instance, format, wording))
             drawn.append(self.of_text(*example))
-        return drawn if max(drawn).tokens <= self.config.model.context else []
+        return drawn
 
     def each(self, stream: str) -> int:
         """Return how many samples of a task and length are counted."""
@@ -127,6 +136,9 @@ class Counter:
 
     def of_rules(self, count: int) -> list[Sample]:
         """Count samples of `count` synthetic rules, one of each, with an exemplar."""
+        return self._once(self._draw_of_rules, count)
+
+    def _draw_of_rules(self, count: int) -> list[Sample]:
         found = []
         for number in range(count):
             rule = synthetic.rule(self.config.seed, number)
