@@ -171,11 +171,17 @@ def _check(options: argparse.Namespace) -> None:
     _PARAMS,
     _option("--processes", type=_whole(1), help="GPUs of the RF-pretraining"),
     _option("--gpu-memory", type=float, default=80.0, metavar="GIB",
-            help="of each GPU (%(default)s)"))
+            help="of each GPU (%(default)s)"),
+    _option("--measured", action="store_true", help="the plan beside what the run took; --params "
+            "can then be the folder of a run"))
 def _plan(options: argparse.Namespace) -> None:
     from metarfft_core import params
+    from metarfft_core.analysis import planned
     from metarfft_core.planning import display, plan
 
+    if options.measured:
+        print(planned.show(planned.compare(options.params)))
+        return
     made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
     print(display.show(made), flush=True)
     if made.problems:

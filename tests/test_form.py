@@ -54,9 +54,9 @@ def test_the_total_is_that_of_the_command(path, capsys):
     cli.main(["plan", "--params", str(path)])
     told = capsys.readouterr().out
     shown = {what: value for what, value, _ in made.cost}
-    assert f"The whole run: {shown['GPU hours']} GPU hours." in told
+    assert told.startswith(f"Total: {shown['GPU hours']} GPU hours: ")
     assert shown["Fits"] == ("yes" if "Everything fits." in told else "no")
-    rows = re.findall(r"^ *(?:RF-pretraining|(?:adaptation|evaluation), in sum).*% +([\d.,e-]+)",
+    rows = re.findall(r"^ *(?:RF-pretraining|(?:adapt|eval), all) .*% +\S+ +\S+ +([\d.,e-]+)",
                       told, re.MULTILINE)
     assert len(rows) == 3
     total = sum(float(row.replace(",", "")) for row in rows)

@@ -78,11 +78,14 @@ def evaluate(config: Params, cell: Cell) -> Path:
             missing = [row for row in rows if sample_key(row) not in done]
             print(f"{cell}: {len(missing)} of {len(rows)} samples to generate",
                   flush=True)
+            began = time.monotonic()
             _generate(config, cell, missing, file,
                       any(row["finish_reason"] != "refused" for row in stored))
         files.write_json(results.with_suffix(".json"), {
             **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-            "gpu": _gpu(), **_counts(results, len(rows))})
+            "gpu": _gpu(), **_counts(results, len(rows)),
+            # with the engine's start; what interrupted processes took is not known
+            "seconds": None if stored else round(time.monotonic() - began, 2)})
     return results
 
 

@@ -42,9 +42,12 @@ class Pool(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """One validation: all its tokens, and the mean tokens of a sample and of its completion."""
+    """One validation: all its tokens, the scored ones and the sum of squared lengths, and the mean
+    tokens of a sample and of its completion."""
 
     tokens: int
+    scored: float
+    squares: float
     mean_tokens: float
     mean_completion: float
 
@@ -196,7 +199,9 @@ def validated_on(job: Job, counter: Counter) -> Validation:
     _, stream = job.splits
     found = counter.of_tasks(ids, part.lengths, stream, job.format)
     if not found:
-        return Validation(0, 0.0, 0.0)
+        return Validation(0, 0.0, 0.0, 0.0, 0.0)
     tokens, completions = (sum(column) for column in zip(*found, strict=True))
-    return Validation(round(tokens * part.samples_per_length / counter.each(stream)),
+    each = part.samples_per_length / counter.each(stream)
+    return Validation(round(each * tokens), each * completions,
+                      each * sum(sample.tokens**2 for sample in found),
                       tokens / len(found), completions / len(found))

@@ -1,10 +1,11 @@
-"""Formats a plan as text."""
+"""Formats a plan as text of at most 100 columns."""
 
+import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
-from metarfft_core import tasks
-from metarfft_core.planning import counting, memory
-from metarfft_core.planning.plan import GENERATION, USABLE, Plan
+from metarfft_core.planning import assumptions, counting, memory
+from metarfft_core.planning.assumptions import GENERATION
+from metarfft_core.planning.plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +25,15 @@ class Line(NamedTuple):
 def summary(made: Plan) -> list[Line]:
     """The figures of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
     stages = made.stages
+    # A CPU recomputes nothing.
     seconds = (stages.flops.sum() + stages.validation_flops.sum()) / (CPU_GFLOPS * 1e9)
     share = stages.utilisation.max()
     running = made.starts + stages.checkpoints.max()
     return [
         Line("GPU hours", total(made),
              f"Operations at an assumed {share:.0%} of {made.peak_tflops:g} TFLOP/s in training, "
-             f"{GENERATION:.0%} in generation. "
+             f"{GENERATION:.0%} in generation; {stages.waiting_hours.sum():,.3g} hours are assumed "
+             "for starts, loading, merges and checkpoints. "
              + ("Tokens are counted on a sample." if made.counted else
                 "Tokens are estimated from texts: the model's tokenizer is not at hand.")),
         Line("Fits", "no" if made.problems else "yes",
@@ -58,9 +61,8 @@ def _paper(made: Plan) -> Line:
         return Line("The paper's GPU hours", "none", "The paper does not train this model.")
     return Line("The paper's GPU hours", _range(hours.round()),
                 f"For the trainings, which the plan puts at {trained.gpu_hours.sum():,.3g}. The "
-                "paper's are measured, on H800 GPUs (Table 8). The plan counts operations alone: "
-                "no attention, no recomputation, no loading, no waiting. The share of the peak is "
-                "assumed.")
+                "paper's are measured, on H800 GPUs (Table 8). The plan's share of the peak is "
+                "assumed, and so are its times for starts, loading and checkpoints.")
 
 
 def _duration(seconds: float) -> str:
@@ -73,30 +75,72 @@ def _duration(seconds: float) -> str:
 
 def show(made: Plan) -> str:
     """Format a plan for the terminal."""
-    config, stages = made.config, made.stages
+    stages = made.stages
     adaptations = stages[stages.stage == "adapt"]
+    parts = [
+        _totals(made), _about(made), _table(_tokens(stages)),
+        "RF-pretraining may stop early. What the tokens take, in GPU hours:",
+        _table(_costs(stages)), _reading(made),
+        f"Memory of one GPU in GiB, of which {assumptions.USABLE:.0%} of {made.gpu_memory_gib:g} "
+        "can be used, at the fullest micro batch (tokens), which holds at least the longest sample "
+        "(tokens):",
+        _table(_memory(stages)), _storage(made)]
+    if len(adaptations):
+        parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
+                  _by_task(adaptations)]
+    parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
+    return "\n\n".join(part if "\n" in part else textwrap.fill(
+        part, _WIDTH, break_on_hyphens=False) for part in parts) + "\n"
+
+
+def _totals(made: Plan) -> str:
+    stages = made.stages
+    hours = {name: f"{stages[stages.stage.isin(which)].gpu_hours.sum():,.3g}" for name, which in
+             (("training", ("pretrain", "adapt")), ("evaluation", ("evaluation",)))}
+    return (f"Total: {total(made)} GPU hours: training {hours['training']}, evaluation "
+            f"{hours['evaluation']}. On nodes of {memory.NODE} GPUs: {node_hours(made):,.3g} "
+            "hours.")
+
+
+def node_hours(made: Plan) -> float:
+    """Return the hours of a run: RF-pretraining on its GPUs, all else on one node's at once."""
+    alone = made.stages.stage == "pretrain"
+    return float(made.stages[alone].hours.sum()
+                 + made.stages[~alone].gpu_hours.sum() / memory.NODE)
+
+
+def _about(made: Plan) -> str:
     how = ("tokens counted with its tokenizer on a sample" if made.counted else
            "tokens ESTIMATED from the text of a sample, because its tokenizer is not available "
            f"({counting.TOKENS_PER_PIECE} for a word, a digit, a symbol or a newline)")
-    parts = [
-        f"Plan of run {config.name}: {config.model.name}, "
-        f"{made.shape.parameters / 1e9:.2f} billion parameters; {how}.",
-        _table(_costs(stages)),
-        f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (the share of generation is "
-        "assumed). FLOPs and hours include neither attention nor what gradient checkpointing "
-        f"recomputes. RF-pretraining may stop early. The whole run: {total(made)} GPU hours.",
-        f"Memory of one GPU in GiB, of which {USABLE:.0%} of {made.gpu_memory_gib:g} can be used, "
-        "at the fullest micro batch (tokens), which holds at least the longest sample.",
-        _table(_memory(stages)),
-        f"Disk in GB, at most: {stages.kept.sum():,.1f} for the results, {made.starts:,.1f} "
-        f"for PiSSA starts, and during the run {stages.checkpoints.max():,.1f} for the checkpoints "
-        "of a training or a merged model. Host memory of a node while a model loads: "
-        f"{stages.host.max():,.1f} GB."]
-    if len(adaptations):
-        parts += ["Each adaptation: tokens, and minutes of a GPU at that share.",
-                  _by_task(adaptations)]
-    parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
-    return "\n\n".join(parts) + "\n"
+    return (f"Plan of run {made.config.name}: {made.config.model.name}, "
+            f"{made.shape.parameters / 1e9:.2f} billion parameters; {how}.")
+
+
+def _reading(made: Plan) -> str:
+    return (
+        f"FLOPs hold layers, output head and attention (its share beside them), as MFU does. "
+        "Recomputed: what gradient checkpointing adds to them. Computing: both and the validations "
+        f"at that share of {made.peak_tflops:g} TFLOP/s. Waiting: starts, loading, checkpoints, "
+        f"merges, decompositions, at {assumptions.TRAINING_START:g} s for a training, "
+        f"{assumptions.ENGINE_START:g} s for an engine, {assumptions.READ / 1e9:g} GB/s read, "
+        f"{assumptions.WRITE / 1e9:g} GB/s written, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
+        "in decompositions. Shares, times and rates are assumed "
+        "(metarfft_core/planning/assumptions.py).")
+
+
+def _storage(made: Plan) -> str:
+    stages = made.stages
+    return (
+        f"Disk in GB, at most: {stages.kept.sum():,.1f} for the results, {made.starts:,.1f} for "
+        f"PiSSA starts, and during the run {stages.checkpoints.max():,.1f} for the checkpoints of "
+        "a training or the merged weights of the cells that a node evaluates at once. Host memory "
+        f"of a node in GB: {_most(stages[stages.stage != 'evaluation'].host)} while trainings "
+        f"load, {_most(stages[stages.stage == 'evaluation'].host)} while cells merge and load.")
+
+
+def _most(values: "pd.Series") -> str:
+    return f"{values.max():,.1f}" if len(values) else "0"
 
 
 def _table(rows: list[dict[str, str]]) -> str:
@@ -116,48 +160,59 @@ def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
         if stage == "pretrain":
             groups.append(("RF-pretraining", rows))
             continue
-        name = "adaptation" if stage == "adapt" else stage
-        groups += [(f"{name}, {method}", part)
+        name = {"adapt": "adapt", "evaluation": "eval"}[stage]
+        groups += [(f"{name} {method}", part)
                    for method, part in rows.groupby("method", sort=False)]
-        groups.append((f"{name}, total", rows))
+        groups.append((f"{name}, all", rows))
     return groups
 
 
-def _costs(stages: "pd.DataFrame") -> list[dict[str, str]]:
+def _tokens(stages: "pd.DataFrame") -> list[dict[str, str]]:
     return [{"stage": name if len(rows) == 1 else f"{name} ({len(rows)})",
              "GPUs": _range(rows.processes), "steps": _range(rows.steps),
              "samples": f"{rows.samples.sum():,}", "tokens": _short(rows.tokens.sum()),
              "trained on": _short(rows.trained_tokens.sum()),
-             "validated on": _short(rows.validation_tokens.sum(min_count=1)),
-             "FLOPs": f"{rows.flops.sum() + rows.validation_flops.sum():.2e}",
-             "attention": f"{rows.attention_flops.sum():.1e}",
-             "share": f"{rows.utilisation.iloc[0]:.0%}",
-             "GPU hours": f"{rows.gpu_hours.sum():,.3g}",
-             "the paper's": _range(rows[["paper_low", "paper_high"]].sum(min_count=1))}
+             "validated on": _short(rows.validation_tokens.sum(min_count=1))}
             for name, rows in _groups(stages)]
+
+
+def _costs(stages: "pd.DataFrame") -> list[dict[str, str]]:
+    lines = []
+    for name, rows in _groups(stages):
+        flops = rows.flops.sum()
+        lines.append({
+            "stage": name, "FLOPs": f"{flops:.2e}",
+            "attention": f"{rows.attention_flops.sum() / flops:.0%}",
+            "recomputed": f"{rows.recomputed_flops.sum() / flops:.0%}",
+            "share": f"{rows.utilisation.iloc[0]:.0%}",
+            "computing": f"{rows.compute_hours.sum():,.3g}",
+            "waiting": f"{rows.waiting_hours.sum():,.3g}",
+            "GPU hours": f"{rows.gpu_hours.sum():,.3g}",
+            "paper's": _range(rows[["paper_low", "paper_high"]].sum(min_count=1))})
+    return lines
 
 
 def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
     """Show, for each group, the training that takes the most memory."""
     lines = []
     for name, rows in _groups(stages):
-        if name.endswith(", total"):
+        if name.endswith(", all"):
             continue
         row = rows.loc[rows.total.idxmax()]
-        lines.append({"stage": name, "micro batch": _number(row.micro_batch, ",.0f"),
+        lines.append({"stage": name, "batch": _number(row.micro_batch, ",.0f"),
                       "longest": _number(row.longest, ",.0f"),
-                      **{part: _number(row[part], ".2f") for part in _MEMORY},
+                      **{short: _number(row[part], ".2f") for part, short in _MEMORY.items()},
                       "fits": "yes" if rows.fits.all() else "NO"})
     return lines
 
 
 def _by_task(adaptations: "pd.DataFrame") -> str:
     first = adaptations.drop_duplicates(["task", "method"])  # other seeds cost the same
-    cells = first.assign(cell=[f"{_short(tokens)} / {60 * hours:.2g}" for tokens, hours
-                               in zip(first.tokens, first.gpu_hours, strict=True)])
+    cells = first.assign(cell=[f"{tokens / 1e6:.2g} / {60 * hours:.2g}" for tokens, hours
+                               in zip(first.tokens, first.compute_hours, strict=True)])
     table = cells.pivot(index="task", columns="method", values="cell").fillna("")
-    table.index = table.index.map(tasks.label)
-    return table[list(first.method.unique())].rename_axis(index=None, columns=None).to_string()
+    return table[list(first.method.unique())].rename_axis(index=None, columns=None).to_string(
+        line_width=_WIDTH)
 
 
 def _number(value, form: str) -> str:
@@ -181,4 +236,8 @@ def _range(values: "pd.Series") -> str:
     return "-".join(dict.fromkeys(f"{end:,g}" for end in ends))
 
 
-_MEMORY = (*memory.PARTS, "total", "validation")
+_WIDTH = 100
+_MEMORY = dict(zip((*memory.PARTS, "total", "validation"),
+                   ("weights", "grads", "AdamW", "activ.", "loss", "FSDP", "total", "valid."),
+                   strict=True))
+"""The columns of memory, and their short names."""

@@ -1,8 +1,9 @@
 """Plans what a run takes before it starts: tokens, steps, operations, memory, disk, hours.
 
 This needs no GPU, no weights and no network. Tokens are counted on a few samples (`counting`);
-memory follows from the model's shape (`memory`). The paper's own hours (its Table 8) are listed
-beside ours.
+memory follows from the model's shape (`memory`); starts, merges and checkpoints from bytes
+(`overheads`). What is assumed of a machine stands in `assumptions`. The paper's own hours (its
+Table 8) are listed beside ours.
 """
 
 import math
@@ -15,21 +16,17 @@ from typing import TYPE_CHECKING
 
 from metarfft_core import models, training
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.planning import counting, memory
+from metarfft_core.planning import assumptions, counting, memory, overheads
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
-from metarfft_core.training import batches, checkpoints
+from metarfft_core.training import batches
+from metarfft_core.training.operations import Operations
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLES = 2
 """How many samples of each task and length are counted."""
-USABLE = 0.92
-"""Share of a GPU's memory that a training may take: our assumption. CUDA, NCCL and fragmentation
-take the rest."""
-GENERATION = 0.10
-"""Share of the peak that generation reaches: our assumption. Memory limits it, not arithmetic."""
 PROCESSES = (1, 2, 4, 8, 16, 32)
 """The numbers of GPUs that are tried if none is given, and to find what would fit."""
 
@@ -48,9 +45,11 @@ class Plan:
         tokens (with template and end tokens)
         trained_tokens (those in completions; for an evaluation, the generated ones)
         validation_tokens (of all validations)
-        flops (of training or generation), validation_flops
-        attention_flops (counted in neither of the two, nor in the hours)
-        utilisation, gpu_hours, hours
+        flops (of training or generation, with head and attention: those of the log's MFU)
+        attention_flops (of these), recomputed_flops (by gradient checkpointing), validation_flops
+        utilisation, compute_hours (GPU hours of all these operations at that share of the peak)
+        waiting_hours (GPU hours of starts, loading, checkpoints, merges, decompositions)
+        gpu_hours (both), hours (from start to end)
         paper_low, paper_high (GPU hours in the paper)
         micro_batch (tokens of the fullest)
         longest (tokens of the longest counted sample; no micro batch can be smaller)
@@ -58,8 +57,8 @@ class Plan:
         activations (GiB; for an evaluation, the keys and values of the longest sequence)
         total (GiB, the sum of these), validation (GiB of weights, optimizer and one validation)
         fits
-        host (GB that the processes of a node take while they load)
-        checkpoints, kept (GB on disk during the run and after it)
+        host (GB of a node's memory while its processes load or merge)
+        checkpoints, kept (GB on disk during the run and after it; merged weights are in the first)
     """
 
     config: Params
@@ -82,7 +81,7 @@ class _Machine:
     @property
     def usable(self) -> float:
         """The bytes of a GPU's memory that a training may take."""
-        return USABLE * self.gpu_memory_gib * _GIB
+        return assumptions.USABLE * self.gpu_memory_gib * _GIB
 
     def hours(self, flops: float, utilisation: float) -> float:
         """Return GPU hours: operations / (utilisation x peak operations per second) / 3600."""
@@ -90,8 +89,8 @@ class _Machine:
 
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
-         utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES,
-         counted: dict[tuple, list[Sample]] | None = None) -> Plan:
+         utilisation: float = assumptions.TRAINING, peak_tflops: float = assumptions.PEAK_TFLOPS,
+         samples: int = SAMPLES, counted: dict[tuple, list[Sample]] | None = None) -> Plan:
     """Plan what every training and the evaluation of a run take.
 
     Args:
@@ -99,7 +98,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         processes: The GPUs of RF-pretraining. By default, the paper's number for this model, or the
             fewest of `PROCESSES` that fit. An adaptation takes the fewest that fit.
         gpu_memory_gib: The memory of one GPU in GiB.
-        utilisation: The share of the peak that training reaches.
+        utilisation: The share of the peak that training reaches, recomputed operations included.
         peak_tflops: The bfloat16 peak of one GPU in TFLOP/s.
         samples: How many samples of each task and length to count.
         counted: The samples that earlier plans have counted; this plan uses them and adds its own.
@@ -115,11 +114,11 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     counter = Counter(config, samples, folder, counted)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
     jobs = training.jobs(config)
-    made = [_training(job, shape, counter, machine) for job in jobs]
+    made = [_training(job, shape, counter, machine, first)
+            for job, first in zip(jobs, _first(jobs), strict=True)]
     made += [_evaluation(config, method, asked, shape, counter, machine)
              for method, asked in _by_method(config).items()]
-    starts = {(job.after_pretraining, job.settings.rank) for job in jobs
-              if job.settings.method == "pissa"}
+    starts = {_start(job) for job in jobs} - {None}
     disk = sum(2 * shape.parameters + 4 * shape.adapter(rank) for _, rank in starts) / _GB
     worst = {}  # the worst problem of each method's trainings
     for row, problem in sorted(made, key=lambda planned: planned[0]["total"]):
@@ -152,12 +151,34 @@ def _model(name: str) -> tuple[str | None, memory.Shape]:
     return folder, memory.shape(folder)
 
 
-def _training(job: training.Job, shape: memory.Shape, counter: Counter,
-              machine: _Machine) -> tuple[dict, str | None]:
+def _start(job: training.Job) -> tuple[bool, int] | None:
+    """Return what a PiSSA start is shared by: whether after RF-pretraining, and the rank."""
+    return (job.after_pretraining, job.settings.rank) if job.settings.method == "pissa" else None
+
+
+def _first(jobs: list[training.Job]) -> list[bool]:
+    """Return, for each training, whether it is the first with its PiSSA start and computes it."""
+    starts = [_start(job) for job in jobs]
+    return [start is not None and starts.index(start) == place
+            for place, start in enumerate(starts)]
+
+
+def _operations(shape: memory.Shape, settings=None) -> Operations:
+    """Return the sizes that operations follow from; without settings nothing is trained."""
+    layers = shape.parameters - shape.embedding * (1 if shape.tied else 2)
+    width = shape.layers * shape.queries
+    if settings is None:
+        return Operations(0, layers, shape.embedding, False, width)
+    if settings.method == "full":
+        return Operations(layers, 0, shape.embedding, True, width)
+    return Operations(shape.adapter(settings.rank), layers, shape.embedding, False, width)
+
+
+def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine: _Machine,
+              first: bool) -> tuple[dict, str | None]:
     """Return the row of a training, and the reason why it cannot run as it is, or None.
 
-    Operations per token are 6 for a trained weight, 4 for a frozen one (its own gradient is not
-    computed), and 2 during validation. What gradient checkpointing recomputes is not counted.
+    On a GPU, gradient checkpointing is always on, so the layers' forward pass counts twice.
     """
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
@@ -168,27 +189,37 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter,
     load, parts = made.load, made.parts
     steps = _steps(job, pools, held, counter)
     samples, validations = steps * settings.batch_size, 1 + steps // settings.evaluate_every
-    tokens = samples * counting.mean(pools, lambda sample: sample.tokens)
-    frozen = shape.parameters if settings.method == "pissa" else 0
-    flops = (6 * load.trainable + 4 * frozen) * tokens
-    validation_flops = 2.0 * (load.trainable + frozen) * held_out.tokens * validations
-    gpu_hours = machine.hours(flops + validation_flops, machine.utilisation)
+    tokens, scored, squares = (samples * counting.mean(pools, value) for value in (
+        lambda sample: sample.tokens, lambda sample: sample.completion,
+        lambda sample: sample.tokens**2))
+    operations = _operations(shape, settings)
+    flops = {"flops": operations.training(tokens, scored, squares),
+             "recomputed_flops": operations.recomputed(tokens, squares),
+             "validation_flops": validations * operations.forward(
+                 held_out.tokens, held_out.scored, held_out.squares)}
+    waiting = overheads.trained(job, shape, steps, load.shards > 1)
+    waiting += overheads.decomposition(shape) if first else 0.0
     low, high = _paper_hours(job)
     row = {
         "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,
         "processes": processes, "steps": steps, "samples": samples, "tokens": round(tokens),
-        "trained_tokens": round(samples * counting.mean(pools, lambda sample: sample.completion)),
-        "validation_tokens": held_out.tokens * validations, "flops": flops,
-        "validation_flops": validation_flops,
-        "attention_flops": samples * counting.mean(pools, partial(_attention, shape, 6)),
-        "utilisation": machine.utilisation, "gpu_hours": gpu_hours,
-        "hours": gpu_hours / processes, "paper_low": low, "paper_high": high,
+        "trained_tokens": round(scored), "validation_tokens": held_out.tokens * validations,
+        **flops, "attention_flops": operations.training(0, 0, squares),
+        **_hours(machine.hours(sum(flops.values()), machine.utilisation), waiting, processes),
+        "utilisation": machine.utilisation, "paper_low": low, "paper_high": high,
         "micro_batch": load.tokens, "longest": max(max(pool.samples) for pool in pools).tokens,
         **{name: value / _GIB for name, value in vars(parts).items()},
         "total": parts.total / _GIB, "validation": made.validation / _GIB,
         "fits": made.most <= machine.usable,
-        **_disk(job, shape, processes)}
+        **overheads.of_training(job, shape, processes, load.shards > 1)}
     return row, _problem(job, row, machine, peak)
+
+
+def _hours(compute: float, waiting: float, processes: int) -> dict[str, float]:
+    """Return the columns of time: `compute` in GPU hours, `waiting` in seconds of all processes."""
+    waited = waiting * processes / 3600
+    return {"compute_hours": compute, "waiting_hours": waited, "gpu_hours": compute + waited,
+            "hours": (compute + waited) / processes}
 
 
 def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) -> int:
@@ -204,15 +235,6 @@ def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) ->
     ruled = counter.of_tasks([job.task], job.config.corpus.adaptation.lengths, "adaptation", "rfft")
     wanted = sum(sample.completion for sample in ruled) / len(ruled)
     return math.ceil(steps * wanted / counting.mean(pools, lambda sample: sample.completion))
-
-
-def _attention(shape: memory.Shape, factor: int, sample: Sample) -> float:
-    """Return the operations of causal attention on a sample of T tokens, without the weights.
-
-    They are `factor` x layers x width of the queries x T². The factor is 2 for a forward pass
-    (scores and values, half of the square each) and 6 in training.
-    """
-    return factor * shape.layers * shape.queries * sample.tokens**2
 
 
 @dataclass(frozen=True)
@@ -247,8 +269,11 @@ def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Po
 
 
 def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
-    """Return the fullest micro batch of some random batches: all tokens, completion tokens."""
-    rng, fullest = random.Random("plan"), Sample(0, 0)
+    """Return the fullest micro batch of some random batches: all tokens, completion tokens.
+
+    It is at least the longest sample, which a training draws sooner or later.
+    """
+    rng, fullest = random.Random("plan"), max(max(pool.samples) for pool in pools)
     for _ in range(_STEPS):
         chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
         drawn = [rng.choice(pool.samples) for pool in chosen]
@@ -293,24 +318,6 @@ def _paper_hours(job: training.Job) -> tuple[float, float]:
     return tuple(hours) if isinstance(hours, list) else (hours, hours)
 
 
-def _disk(job: training.Job, shape: memory.Shape, processes: int) -> dict[str, float]:
-    """Return the GB on the disk and in the host's memory.
-
-    A checkpoint holds the trained float32 weights and AdamW's two averages: 12 bytes per weight.
-    While a checkpoint is written, the disk holds one more than are kept. Full fine-tuning and
-    RF-pretraining leave the plain bfloat16 model. PiSSA leaves the float32 adapter and its plain
-    LoRA of twice the rank. In a full fine-tuning each process of a node loads float32 weights; in
-    PiSSA they share one mapped file.
-    """
-    full = job.settings.method == "full"
-    trained = shape.parameters if full else shape.adapter(job.settings.rank)
-    model = 2 * shape.parameters if full or job.stage == "pretrain" else 0
-    loaded = 4 * min(processes, memory.NODE) if full else 2
-    return {"host": loaded * shape.parameters / _GB,
-            "checkpoints": 12 * trained * (checkpoints.KEPT + 1) / _GB,
-            "kept": (model + (0 if full else 12 * trained)) / _GB}
-
-
 def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) -> str | None:
     """Return why a training would be refused or run out of memory, and what would work."""
     settings, processes = job.settings, row["processes"]
@@ -329,7 +336,8 @@ def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) ->
     if settings.method == "full" and fits(_changed(job, method="pissa", rank=32), processes):
         works.append("method pissa of rank 32")
     return (f"{name} does not fit: training takes {row['total']:.1f} GiB of a GPU and validation "
-            f"{row['validation']:.1f}, and {USABLE:.0%} of {machine.gpu_memory_gib:g} can be used; "
+            f"{row['validation']:.1f}, and {assumptions.USABLE:.0%} of {machine.gpu_memory_gib:g} "
+            "can be used; "
             + (f"it would fit with {' or with '.join(works)}" if works else
                "it needs larger GPUs, or several of these changes: more processes, a smaller "
                "micro_batch_size, method pissa"))
@@ -355,28 +363,32 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
                 counter: Counter, machine: _Machine) -> tuple[dict, str | None]:
     """Return the row of a method's evaluation, over all tasks and seeds, and why it cannot run.
 
-    A token, read or written, takes 2 N operations; the gold completions represent what is written.
-    Memory is the weights and one sequence, because the engine runs as many sequences at once as
-    fit. An adapter is merged on the disk while it is evaluated.
+    The gold completions represent what is written. Memory is the weights and one sequence, because
+    the engine runs as many sequences at once as fit. Each cell starts an engine of its own, and an
+    adapter is merged on the disk before.
     """
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
     found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
     each = part.samples_per_length / counter.each("evaluation")
-    tokens = each * sum(sample.tokens for sample in found)
+    tokens, scored, squares = (each * sum(map(value, found)) for value in (
+        lambda sample: sample.tokens, lambda sample: sample.completion,
+        lambda sample: sample.tokens**2))
     longest = max(found, default=Sample(0, 0)).tokens
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
-    gpu_hours = machine.hours(2 * shape.parameters * tokens, GENERATION)
+    operations = _operations(shape)
+    flops = operations.forward(tokens, scored, squares)
     merged = about.adapted and config.adaptation.method == "pissa"
     row = {
         "stage": "evaluation", "method": method, "processes": size,
         "samples": round(each * len(found)), "tokens": round(tokens),
-        "trained_tokens": round(each * sum(sample.completion for sample in found)),
-        "flops": 2 * shape.parameters * tokens,
-        "attention_flops": each * sum(_attention(shape, 2, sample) for sample in found),
-        "utilisation": GENERATION, "gpu_hours": gpu_hours, "hours": gpu_hours / size,
+        "trained_tokens": round(scored), "flops": flops, "recomputed_flops": 0.0,
+        "attention_flops": operations.forward(0, 0, squares),
+        **_hours(machine.hours(flops, assumptions.GENERATION),
+                 overheads.engines(shape, len(asked), merged), size),
+        "utilisation": assumptions.GENERATION,
         "longest": longest, "weights": weights / _GIB, "activations": cached / _GIB,
         "total": (weights + cached) / _GIB, "fits": weights + cached <= machine.usable,
-        "checkpoints": 2 * shape.parameters / _GB if merged else 0.0}
+        **overheads.of_evaluation(shape, len(asked), size, merged)}
     if row["fits"]:
         return row, None
     return row, (f"evaluation, {method}, does not fit: the weights and one sequence take "

@@ -3,6 +3,7 @@
     job.py          what a training is, where its results are, whether it is finished
     batches.py      its samples as token ids, and the micro batches of a step
     trainer.py      its loss and its log
+    operations.py   the floating-point operations that it takes
     checkpoints.py  what a killed training resumes from
     worker.py       the process that runs one training
     launcher.py     starts these processes under accelerate

@@ -152,7 +152,7 @@ def read_log(folder: Path) -> list[dict]:
         step, epoch (passes over the data), learning_rate, grad_norm,
         loss (mean over the completion tokens of the batch),
         tokens, completion_tokens, tokens_per_second,
-        mfu (share of the GPUs' peak, counted as in `trainer.flops`; null on a CPU),
+        mfu (share of the GPUs' peak, counted as in `operations`; null on a CPU),
         memory_gib (the most so far in the first process),
         seconds (since the training began, without the time between a kill and its resume).
 

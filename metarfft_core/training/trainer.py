@@ -20,7 +20,7 @@ from metarfft_core import models
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import naming
-from metarfft_core.training import checkpoints
+from metarfft_core.training import checkpoints, operations
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}
@@ -119,16 +119,6 @@ def _summed_loss(model, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
     return loss, torch.tensor(float(len(trained)))
 
 
-def flops(model) -> int:
-    """Return the operations that training takes per token, without attention.
-
-    A trained weight takes 6 and a frozen one 4: forward 2, gradient of the inputs 2, gradient of
-    the weights 2.
-    """
-    return sum((6 if weight.requires_grad else 4) * weight.numel()
-               for weight in model.parameters())
-
-
 def peak_flops() -> float | None:
     """Return the bfloat16 peak of this process's GPU in operations per second; None if unknown."""
     if not torch.cuda.is_available():
@@ -167,7 +157,8 @@ class Log(TrainerCallback):
 
     def on_train_begin(self, args, state, control, model=None, **_):
         peak = peak_flops()
-        self.share = flops(model) / peak / args.world_size if peak else None
+        self.peak = peak and peak * args.world_size
+        self.operations = operations.of_model(model) if peak else None
 
     def on_step_begin(self, args, state, control, **_):
         self.began = time.monotonic()
@@ -189,18 +180,26 @@ class Log(TrainerCallback):
         self.took.append(time.monotonic() - self.began)
         rows = slice((state.global_step - 1) * self.batch_size,
                      state.global_step * self.batch_size)
-        tokens = sum(self.tokens[rows])
+        lengths, scored = self.tokens[rows], sum(self.completion_tokens[rows])
+        tokens = sum(lengths)
         rate = tokens / self.took[-1]
         self._write({"step": state.global_step, "epoch": state.global_step / self.steps_per_epoch,
                      "loss": logs["loss"], "grad_norm": logs["grad_norm"],
                      "learning_rate": logs["learning_rate"],
-                     "tokens": tokens, "completion_tokens": sum(self.completion_tokens[rows]),
+                     "tokens": tokens, "completion_tokens": scored,
                      "tokens_per_second": round(rate, 1),
-                     "mfu": round(rate * self.share, 4) if self.share else None,
+                     "mfu": self._mfu(lengths, scored),
                      "memory_gib": round(_memory(), 2)})
         left = (state.max_steps - state.global_step) * sum(self.took) / len(self.took)
         print(f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
               f"{rate:.0f} tokens/s  {left / 60:.1f} min left", flush=True)
+
+    def _mfu(self, lengths: list[int], scored: int) -> float | None:
+        """Return the share of the GPUs' peak in the last step, without what is recomputed."""
+        if not self.peak:
+            return None
+        done = self.operations.training(sum(lengths), scored, sum(one**2 for one in lengths))
+        return round(done / self.took[-1] / self.peak, 4)
 
     def _write(self, line: dict) -> None:
         line["seconds"] = round(time.monotonic() - self.origin, 2)

@@ -1,0 +1,131 @@
+"""A plan beside what the run took: tokens, hours and memory of each stage.
+
+Measured values come from the manifests of the trainings and the rows of the evaluation. On a GPU,
+hours are compared in GPU hours; on a CPU, where a plan has none, in hours at the speed that the
+parameter form assumes (`display.CPU_GFLOPS`). There the planned memory is of a GPU and not
+compared.
+"""
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from metarfft_core import params
+from metarfft_core.analysis.run_folder import RunFolder, open_run
+from metarfft_core.planning import display, plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def compare(source: params.Params | str | os.PathLike) -> "pd.DataFrame":
+    """Compare a plan with a run that is finished, or as far as it is.
+
+    Args:
+        source: What `open_run` accepts.
+
+    Returns:
+        A row for each stage and method that has finished parts, with the columns stage, method,
+        parts (finished), tokens, took_tokens, trained, took_trained (tokens trained on or
+        generated), hours, took_hours, memory, took_memory (GiB of one GPU). Only finished parts are
+        counted, in the plan too. A value that is not known is NaN: a cell whose answers were made
+        in more than one process has no hours, and a CPU no GPU memory.
+    """
+    import pandas as pd
+
+    run = open_run(source)
+    stages = plan.plan(params.check(run.parameters)).stages
+    rows = [*_trainings(run, stages), *_evaluations(run, stages)]
+    return pd.DataFrame(rows, columns=["stage", "method", "parts", *_COLUMNS])
+
+
+def show(compared: "pd.DataFrame") -> str:
+    """Format what `compare` returns, in at most 100 columns; columns without a value are left out.
+
+    Each column of the plan is followed by one of what the run took.
+    """
+    import pandas as pd
+
+    names = {name: title for name, title in _COLUMNS.items() if compared[name].notna().any()}
+    lines = [[f"{row.stage} {row.method}".rstrip(), row.parts,
+              *(_number(getattr(row, name)) for name in names)] for row in compared.itertuples()]
+    return (pd.DataFrame(lines, columns=["stage", "parts", *names.values()]).to_string(index=False)
+            + "\n\nPlan, then what it took. Tokens in thousands; trained: trained on or written.\n"
+            "Hours of GPUs, or of two CPU cores if there was no GPU. Memory: GiB of one GPU.")
+
+
+_COLUMNS = {"tokens": "tokens", "took_tokens": "took", "trained": "trained", "took_trained": "took",
+            "hours": "hours", "took_hours": "took", "memory": "memory", "took_memory": "took"}
+_NONE = float("nan")
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:,.4g}"
+
+
+def _hours(planned: "pd.DataFrame", on_gpu: bool) -> float:
+    if on_gpu:
+        return float(planned.gpu_hours.sum())
+    operations = planned.flops.sum() + planned.validation_flops.fillna(0).sum()
+    return float(operations) / (display.CPU_GFLOPS * 1e9) / 3600
+
+
+def _trainings(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
+    seeded = stages.assign(name=[_name(run, row) for row in stages.itertuples()])
+    rows = []
+    for (stage, method), planned in seeded[seeded.stage != "evaluation"].groupby(
+            ["stage", "method"], sort=False, dropna=False):
+        planned = planned[planned.name.isin(run.manifests)]
+        took = [run.manifests[name] for name in planned.name]
+        if not took:
+            continue
+        on_gpu = took[0]["device"] != "cpu"
+        rows.append({
+            "stage": stage, "method": "" if stage == "pretrain" else method, "parts": len(took),
+            "tokens": planned.tokens.sum() / 1e3,
+            "took_tokens": sum(one["tokens"] for one in took) / 1e3,
+            "trained": planned.trained_tokens.sum() / 1e3,
+            "took_trained": sum(one["completion_tokens"] for one in took) / 1e3,
+            "hours": _hours(planned, on_gpu),
+            "took_hours": sum(one["seconds"] * one["processes"] for one in took) / 3600,
+            "memory": planned.total.max() if on_gpu else _NONE,
+            "took_memory": max(one["peak_memory_gib"].get("gpu", _NONE) for one in took)})
+    return rows
+
+
+def _name(run: RunFolder, row) -> str:
+    """Return the name of a planned training among the manifests."""
+    if row.stage != "adapt":
+        return row.stage
+    seed = "" if row.seed == run.seed else f"-seed{row.seed}"
+    return f"adapt/{row.task}/{row.method}{seed}"
+
+
+def _evaluations(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
+    rows = []
+    for planned in stages[stages.stage == "evaluation"].itertuples():
+        cells = {name: about for name, about in run.cells.items()
+                 if name.startswith(f"{planned.method}/") and about["finished"]}
+        if not cells:
+            continue
+        whole = stages[(stages.stage == "evaluation") & (stages.method == planned.method)]
+        read, written = map(sum, zip(*(_tokens(run, name) for name in cells), strict=True))
+        share = sum(about["rows"] for about in cells.values()) / planned.samples
+        on_gpu = any(about["gpu"] for about in cells.values())
+        seconds = [about.get("seconds") or _NONE for about in cells.values()]
+        rows.append({
+            "stage": "evaluation", "method": planned.method, "parts": len(cells),
+            "tokens": share * planned.tokens / 1e3, "took_tokens": (read + written) / 1e3,
+            "trained": share * planned.trained_tokens / 1e3, "took_trained": written / 1e3,
+            "hours": share * _hours(whole, on_gpu),
+            "took_hours": sum(seconds) * (planned.processes if on_gpu else 1) / 3600,
+            "memory": _NONE, "took_memory": _NONE})
+    return rows
+
+
+def _tokens(run: RunFolder, name: str) -> tuple[int, int]:
+    """Return the tokens that a cell's prompts and answers have."""
+    with open(run.folder / "evaluation" / f"{name}.jsonl", encoding="utf-8", newline="\n") as file:
+        rows = [json.loads(line) for line in file]
+    return (sum(row["prompt_tokens"] for row in rows),
+            sum(row["completion_tokens"] for row in rows))

@@ -1,0 +1,91 @@
+"""The plan of a run beside what it took."""
+
+import json
+import shutil
+
+import pytest
+
+from metarfft_core import cli, params
+from metarfft_core.analysis import planned
+from metarfft_core.planning import plan
+from metarfft_core.system.places import ROOT
+
+STORED = ROOT / "outputs" / "reference" / "laptop"
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """The stored laptop run."""
+    return planned.compare(STORED)
+
+
+def row(compared, stage, method=""):
+    return compared[(compared.stage == stage) & (compared.method == method)].iloc[0]
+
+
+def logged(pattern):
+    """The tokens of all steps of the logs of a kind."""
+    lines = [json.loads(line) for path in STORED.glob(pattern)
+             for line in path.read_text().splitlines()]
+    return sum(line.get("tokens", 0) for line in lines), len(lines)
+
+
+def test_what_was_trained_is_what_the_logs_hold(compared):
+    """The measured tokens of each method are those of its steps; the plan is within 5% of them."""
+    for stage, method, pattern in (("pretrain", "", "pretrain/log.jsonl"),
+                                   ("adapt", "direct", "adapt/*/direct/log.jsonl"),
+                                   ("adapt", "meta_rfft", "adapt/*/meta_rfft*/log.jsonl")):
+        tokens, lines = logged(pattern)
+        assert lines
+        one = row(compared, stage, method)
+        assert one.took_tokens == pytest.approx(tokens / 1e3)
+        assert one.tokens == pytest.approx(one.took_tokens, rel=0.05)
+        assert one.trained == pytest.approx(one.took_trained, rel=0.05)
+
+
+def test_answers_are_those_of_the_rows(compared):
+    """The generated tokens of an evaluated method are the sum over all of its stored rows."""
+    rows = [json.loads(line) for path in (STORED / "evaluation" / "vanilla_rfft").glob("*.jsonl")
+            for line in path.read_text().splitlines()]
+    one = row(compared, "evaluation", "vanilla_rfft")
+    assert one.took_trained == pytest.approx(sum(line["completion_tokens"] for line in rows) / 1e3)
+    assert one.parts == len(list((STORED / "evaluation" / "vanilla_rfft").glob("*.jsonl")))
+
+
+def test_every_finished_part_is_compared(compared):
+    """All trainings and cells of the stored run are in the table."""
+    assert compared[compared.stage != "evaluation"].parts.sum() == len(
+        list(STORED.glob("adapt/*/*/manifest.json"))) + 1
+    assert compared[compared.stage == "evaluation"].parts.sum() == len(
+        list(STORED.glob("evaluation/*/*.json")))
+
+
+def test_hours_and_memory_of_a_gpu(tmp_path):
+    """A run on two GPUs is compared in GPU hours, with its memory; what is missing is left out."""
+    run = shutil.copytree(STORED, tmp_path / "laptop")
+    shutil.rmtree(run / "adapt" / "lc_461" / "direct")
+    for path in [run / "pretrain" / "manifest.json", *run.glob("adapt/*/direct/manifest.json")]:
+        values = json.loads(path.read_text()) | {
+            "device": "cuda", "processes": 2, "seconds": 900.0, "peak_memory_gib": {"gpu": 7.5}}
+        path.write_text(json.dumps(values))
+    for path in (run / "evaluation" / "direct").glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"gpu": "H100", "seconds": 60.0}))
+    made = planned.compare(run)
+    stages = plan.plan(params.load(run / "params.yaml")).stages
+    one, two = row(made, "pretrain"), row(made, "adapt", "direct")
+    assert (one.took_hours, one.took_memory) == (0.5, 7.5)
+    assert one.hours == pytest.approx(stages.iloc[0].gpu_hours)
+    assert one.memory == pytest.approx(stages.iloc[0].total)
+    assert (two.parts, two.took_hours) == (2, 1.0)
+    cells = len(list((run / "evaluation" / "direct").glob("*.json")))
+    assert row(made, "evaluation", "direct").took_hours == pytest.approx(cells / 60)
+
+
+def test_the_command_prints_the_table(capsys):
+    """`metarfft plan --measured` takes a run's folder and prints at most 100 columns."""
+    cli.main(["plan", "--params", str(STORED), "--measured"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["stage", "parts", "tokens", "took", "trained", "took", "hours",
+                                "took"]
+    assert any(line.split()[0] == "pretrain" for line in lines[1:])
+    assert max(map(len, lines)) <= 100
