@@ -390,3 +390,14 @@ def test_importing_does_nothing():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           cwd=ROOT, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_jobs_have_half_as_much_time_again_as_the_plan(large):
+    """The time limits of the SLURM scripts are at least 1.5 times the plan's hours on nodes."""
+    limit = {name: int(re.search(r"--time=(\d+):00:00\n", (
+        ROOT / "params" / "slurm" / f"{name}.sh").read_text())[1])
+        for name in ("one_node", "four_nodes")}
+    pretrain, whole = row(large, "pretrain"), display.node_hours(large)
+    if pretrain.processes > memory.NODE:
+        assert limit["four_nodes"] >= 1.5 * pretrain.hours
+    assert 1.5 * whole <= limit["one_node"] <= 10 * whole

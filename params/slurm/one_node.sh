@@ -6,13 +6,19 @@
 #     sbatch params/slurm/one_node.sh params/7b.yaml
 #
 # Add the options that your cluster requires (--account, --partition) to the command line of sbatch.
+#
+# --time: the first line of `metarfft plan` says how many hours a run takes on nodes of 8 GPUs, by
+# assumed rates: 8 for 7B, 30 for 32B. The 48 hours here are at least half as much again. If your
+# cluster allows less, say so (`sbatch --time=24:00:00 ...`). Five minutes before the limit the job
+# puts itself back into the queue, and later it resumes.
 #SBATCH --job-name=metarfft
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=64
 #SBATCH --mem=0
-#SBATCH --time=24:00:00
+#SBATCH --time=48:00:00
+#SBATCH --signal=B:USR1@300
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
@@ -22,4 +28,4 @@ params=${1:?usage: sbatch params/slurm/one_node.sh PARAMS [options of metarfft r
 cd "$SLURM_SUBMIT_DIR"
 source params/slurm/environment.sh
 
-metarfft run --params "$params" "${@:2}"
+until_time_is_up metarfft run --params "$params" "${@:2}"
