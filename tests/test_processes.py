@@ -1,11 +1,13 @@
 """Processes side by side, with real ones."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from metarfft_core.system import processes
@@ -34,16 +36,46 @@ def test_commands_run_at_once_each_in_a_place_of_its_own(tmp_path):
     assert sorted(path.read_text() for path in paths) == ["1", "2"]
 
 
-def test_a_failure_stops_what_runs_beside_it(tmp_path):
-    """The error names the command that failed, and the other one does not run on."""
-    done = tmp_path / "done"
-    long = f"import time, pathlib; time.sleep(60); pathlib.Path({str(done)!r}).touch()"
-    with pytest.raises(RuntimeError, match="short failed with exit code 7"):
-        processes.follow_all([Command([sys.executable, "-c", long], "long"),
-                              Command([sys.executable, "-c", "import sys; sys.exit(7)"], "short")],
-                             [{}, {}])
-    assert not done.exists()
+@pytest.mark.parametrize("places", [[], [{}, {}]], ids=["in turn", "at once"])
+def test_a_failure_does_not_stop_the_others(tmp_path, places):
+    """All others finish; the error has what each failed one said, and names them at last."""
+    done = [tmp_path / "one", tmp_path / "two"]
+    commands = [Command([sys.executable, "-c", f"open({str(path)!r}, 'w')"], path.name)
+                for path in done]
+    fails = [Command([sys.executable, "-c", f"print('gone: {name}'); raise SystemExit({status})"],
+                     name) for name, status in (("first", 7), ("last", 8))]
+    with pytest.raises(RuntimeError) as raised:
+        processes.follow_all([fails[0], *commands, fails[1]], places)
+    assert all(path.exists() for path in done)
+    text = str(raised.value)
+    assert "first failed with exit code 7:\ngone: first\n" in text
+    assert "last failed with exit code 8:\ngone: last\n" in text
+    assert text.splitlines()[-1] == "2 of 4 failed: first, last"
     assert not processes._running
+
+
+INTERRUPTED = """
+import sys
+from metarfft_core.system import processes
+from metarfft_core.system.processes import Command
+line = [sys.executable, "-c", "import os, sys, time; open(sys.argv[1], 'w').write("
+        "str(os.getpid())); time.sleep(60)"]
+processes.follow_all([Command([*line, path], path) for path in sys.argv[1:3]], [{}, {}])
+"""
+
+
+def test_an_interrupt_stops_all(tmp_path):
+    """Ctrl-C ends every command that runs, and with them the waiting."""
+    paths = [tmp_path / "a", tmp_path / "b"]
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, *map(str, paths)], cwd=ROOT,
+                               stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not all(path.exists() and path.read_text() for path in paths):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    assert not any(psutil.pid_exists(int(path.read_text())) for path in paths)
 
 
 def test_the_places_of_a_cpu_share_its_cores(monkeypatch):

@@ -234,7 +234,8 @@ def launch(config: Params) -> Path:
 
     Raises:
         ParamsError: If a cell cannot be evaluated.
-        RuntimeError: If a process fails; holds its last lines.
+        RuntimeError: If processes fail; holds their last lines and names them. The others are
+            finished.
     """
     parameters = params.open_folder(config) / "params.yaml"
     folder = config.folder / "evaluation"
@@ -258,10 +259,7 @@ def launch(config: Params) -> Path:
             + ("" if cell.seed == config.seed else f" with seed {cell.seed}")))
     if left:
         with progress.work("evaluation", config.folder / "logs" / "evaluation.log"):
-            if commands[False]:
-                follow_all(commands[False], places(config.evaluation.tensor_parallel,
-                                                   config.evaluation.workers))
-            follow_all(commands[True], [])  # a server's rate limit applies to one process
+            _follow(config, commands[False], commands[True])
     manifest: dict[str, dict] = {}
     for cell in config.cells:
         results = path(config, cell)
@@ -270,6 +268,20 @@ def launch(config: Params) -> Path:
         _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
     return folder
+
+
+def _follow(config: Params, own: list[Command], asked: list[Command]) -> None:
+    """Run the cells of our methods, then those of API models, even if some of ours fail."""
+    size, workers = config.evaluation.tensor_parallel, config.evaluation.workers
+    failed = []
+    for commands, at in ((own, places(size, workers) if own else []),
+                         (asked, [])):  # a server's rate limit applies to one process
+        try:
+            follow_all(commands, at)
+        except RuntimeError as error:
+            failed.append(str(error))
+    if failed:
+        raise RuntimeError("\n".join(failed))
 
 
 def read(config: Params, partial: bool = False) -> "pandas.DataFrame":

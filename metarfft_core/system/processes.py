@@ -114,29 +114,29 @@ def _stop(process: subprocess.Popen) -> None:
 def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
     """Run commands, as many at once as there are places.
 
-    With fewer than two places the commands run one after the other. If one fails, the others are
-    stopped.
+    With fewer than two places the commands run one after the other. If one fails, the others run
+    on. An interrupt stops them all.
 
     Args:
         commands: What to run.
         places: For each place, the environment variables of a command that runs there.
 
     Raises:
-        RuntimeError: A command failed (see `follow`).
+        RuntimeError: Some commands failed; the message has that of each (see `follow`), and its
+            last line names them all.
     """
     for command in commands:
         progress.enter(command.name, "waiting")
     if len(places) < 2 or len(commands) < 2:
-        for command in commands:
-            follow(command)
+        _raise([_failure(command) for command in commands], commands)
         return
     free = list(places)
 
-    def run(command: Command) -> None:
+    def run(command: Command) -> str | None:
         place = free.pop()
         try:
-            follow(command._replace(environment={**command.environment, **place}),
-                   f"[{command.name}] ")
+            return _failure(command._replace(environment={**command.environment, **place}),
+                            f"[{command.name}] ")
         finally:
             free.append(place)
 
@@ -150,6 +150,27 @@ def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
             for process in list(_running):
                 _stop(process)
             raise
+    _raise([future.result() for future in futures], commands)
+
+
+def _failure(command: Command, prefix: str = "") -> str | None:
+    """Run a command as `follow` does, and return what is said of its failure, if it fails."""
+    try:
+        follow(command, prefix)
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
+def _raise(failures: list[str | None], commands: list[Command]) -> None:
+    """Raise RuntimeError if commands failed. A command alone is named by its own message."""
+    texts = [text for text in failures if text is not None]
+    if not texts:
+        return
+    if len(commands) > 1:
+        names = [command.name for command, text in zip(commands, failures, strict=True) if text]
+        texts.append(f"{len(names)} of {len(commands)} failed: {', '.join(names)}")
+    raise RuntimeError("\n".join(texts))
 
 
 def places(size: int, workers: int) -> list[dict[str, str]]:

@@ -41,6 +41,11 @@ def launch_all(config: Params) -> None:
     once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
     configuration file of accelerate that changes this. Then as many adaptations run at once as
     there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
+
+    Raises:
+        ParamsError: For a user's error.
+        RuntimeError: If trainings fail; names them. RF-pretraining must not fail. If adaptations
+            do, the others are finished.
     """
     with _shown(config):
         _launch([job for job in jobs(config) if job.stage == "pretrain"])
