@@ -6,6 +6,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import lab_in_chromium
@@ -44,19 +45,19 @@ def project(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def address(project, tmp_path_factory):
-    """JupyterLab's address as it prints it, started by the recipe of `make lab`."""
+@contextmanager
+def started(project, own, **variables):
+    """The address that JupyterLab prints if the recipe of `make lab` starts it."""
     recipe = subprocess.run(["make", "-n", "lab", "VENV=venv"], cwd=project, text=True, check=True,
                             capture_output=True).stdout.splitlines()[-1]
     python, *line = recipe.split()
     assert python == "venv/bin/python"
-    own, token = tmp_path_factory.mktemp("jupyter"), secrets.token_hex(16)
+    token = secrets.token_hex(16)
     folders = {f"{program}_{name}_DIR": str(own / name.lower()) for program, name in (
         ("JUPYTER", "CONFIG"), ("JUPYTER", "RUNTIME"), ("JUPYTERLAB", "SETTINGS"),
         ("JUPYTERLAB", "WORKSPACES"))}
-    environment = os.environ | folders | {"PYTHONPATH": str(project), "IPYTHONDIR": str(own / "i"),
-                                          "METARFFT_PARAMS": "params/test.yaml"}
+    environment = os.environ | folders | variables | {"PYTHONPATH": str(project),
+                                                      "IPYTHONDIR": str(own / "i")}
     with open(own / "log.txt", "w") as log:
         process = subprocess.Popen(
             [sys.executable, *line, "--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root",
@@ -71,6 +72,21 @@ def address(project, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def address(project, tmp_path_factory):
+    with started(project, tmp_path_factory.mktemp("jupyter"),
+                 METARFFT_PARAMS="params/test.yaml") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def stored_address(project, tmp_path_factory):
+    """As `address`, for the stored results instead of a run of one's own."""
+    with started(project, tmp_path_factory.mktemp("jupyter"), METARFFT_PARAMS="params/laptop.yaml",
+                 METARFFT_OUTPUTS="outputs/reference") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def browser():
     with chromium() as started:
         yield started
@@ -79,6 +95,15 @@ def browser():
 @pytest.fixture
 def page(browser, address):
     """A window with the first notebook in front, whose kernel is ready."""
+    yield from window(browser, address)
+
+
+@pytest.fixture
+def stored_page(browser, stored_address):
+    yield from window(browser, stored_address)
+
+
+def window(browser, address):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(address)
     ready(page)
@@ -138,6 +163,17 @@ def test_no_tab_opens_changed(page):
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_running_all_interrupting_and_running_all_again(page, project, name):
     """The last run has no error, and no file that git tracks has changed after it was saved."""
+    run_interrupt_run(page, project, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES[3:])
+def test_running_all_on_the_stored_results(stored_page, project, name):
+    """Notebooks 3 to 8 on `outputs/reference`: run, interrupted and run again without an error."""
+    run_interrupt_run(stored_page, project, name)
+
+
+def run_interrupt_run(page, project, name):
     open_tab(page, name)
     run_all(page, interrupt=False)
     run_all(page, interrupt=True)

@@ -59,7 +59,8 @@ def launch_adaptations(config: Params) -> None:
 
 def _shown(config: Params) -> AbstractContextManager:
     """A notebook's display of trainings; it starts when the run's folder is known to be usable."""
-    return progress.work("training", params.open_folder(config) / "logs" / "training.log")
+    folder = params.written(params.open_folder(config))
+    return progress.work("training", folder / "logs" / "training.log")
 
 
 def _launch(every: list[Job]) -> None:
