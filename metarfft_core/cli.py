@@ -197,6 +197,16 @@ def _fetch(options: argparse.Namespace) -> None:
     print(models.fetch(params.load(options.params).model.name))
 
 
+@_command("read all large files again whose hashes are kept, and name those that changed unseen")
+def _verify(options: argparse.Namespace) -> None:
+    from metarfft_core.system import files
+
+    read, wrong = files.verify_hashes()
+    print(f"files read: {read}", flush=True)
+    if wrong:
+        raise RuntimeError("the bytes changed, but neither size nor times: " + ", ".join(wrong))
+
+
 @_command("write the corpus of a run", _PARAMS)
 def _build(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params

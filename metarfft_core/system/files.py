@@ -1,4 +1,8 @@
-"""Files that are either whole or absent: each is written under a temporary name, then renamed."""
+"""Files that are either whole or absent, and their hashes.
+
+Each file is written under a temporary name, then renamed. The hashes of large files are kept in the
+cache folder, so that the processes of a run read weights once and not each time.
+"""
 
 import errno
 import hashlib
@@ -7,10 +11,16 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from metarfft_core.system import places
+
+LARGE = 32 * 2**20
+"""Bytes of a file from which on its hash is kept in the cache folder."""
+_SETTLED = 2.0  # seconds after a change, when another one surely changes a file's times
 _OF_A_DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}
 _hashes: dict[tuple, str] = {}
 
@@ -139,16 +149,76 @@ def read_json(path: Path):
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hex.
 
-    A process reads each file once, at about a gigabyte a second. It reads the file again only if
-    its inode, size or times have changed.
+    A process reads each file once, at about a gigabyte a second, and a `LARGE` one only if its hash
+    is not kept. A file is read again if its inode, size or times have changed. Bytes that a disk
+    changes by itself are found by `verify_hashes`.
     """
-    about = os.stat(path)
-    key = (os.path.abspath(path), about.st_ino, about.st_size, about.st_mtime_ns,
-           about.st_ctime_ns)
+    about = _about(path)
+    key = tuple(about.values())
     if key not in _hashes:
-        with open(path, "rb") as file:
-            _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        _hashes[key] = (_read_whole(path) if about["size"] < LARGE else _kept(path, about))
     return _hashes[key]
+
+
+def _about(path: Path) -> dict[str, str | int]:
+    found = os.stat(path)
+    return {"path": os.path.abspath(path), "inode": found.st_ino, "size": found.st_size,
+            "mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
+
+
+def _read_whole(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kept(path: Path, about: dict[str, str | int]) -> str:
+    """Return the kept hash of a file that looks like this, or read the file and keep its hash."""
+    record = _hash_folder() / f"{hashlib.sha256(about['path'].encode()).hexdigest()[:32]}.json"
+    stored = _record(record)
+    if stored and stored["about"] == about:
+        return stored["sha256"]
+    value = _read_whole(path)
+    if time.time() - about["mtime_ns"] / 1e9 > _SETTLED and _about(path) == about:
+        with suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            write_json(record, {"about": about, "sha256": value})
+    return value
+
+
+def _hash_folder() -> Path:
+    return (places.variable("METARFFT_CACHE") or places.absolute("~/.cache/metarfft")) / "hashes"
+
+
+def _record(path: Path) -> dict | None:
+    """Return a kept hash with what its file looked like; None if it cannot be read."""
+    try:
+        stored = read_json(path)
+        return stored if stored["about"]["path"] and stored["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def verify_hashes() -> tuple[int, list[str]]:
+    """Read every file again whose hash is kept.
+
+    A kept hash that is wrong is deleted, and so is that of a file that has gone or has changed
+    since. Then the file counts as what it now holds.
+
+    Returns:
+        How many files were read, and the paths of those whose bytes changed though their inode,
+        size and times did not.
+    """
+    read, wrong = 0, []
+    for record in sorted(_hash_folder().glob("*.json")):
+        stored = _record(record)
+        path = Path(stored["about"]["path"]) if stored else record
+        if not stored or not path.is_file() or _about(path) != stored["about"]:
+            record.unlink(missing_ok=True)
+            continue
+        read += 1
+        if _read_whole(path) != stored["sha256"]:
+            wrong.append(str(path))
+            record.unlink(missing_ok=True)
+    return read, wrong
 
 
 def changed(path: Path, expected: str) -> bool:
