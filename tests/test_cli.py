@@ -151,8 +151,7 @@ def test_plan_says_what_each_stage_costs():
     """A line for RF-pretraining, one for each method and one for the evaluation."""
     process, _ = metarfft("plan", *TEST_RUN)
     assert process.returncode == 0, process.stderr
-    for stage in ("RF-pretraining", "adaptation, direct", "adaptation, meta_rfft_nl",
-                  "evaluation, base_1shot"):
+    for stage in ("RF-pretraining", "adapt direct", "adapt meta_rfft_nl", "eval base_1shot"):
         assert stage in process.stdout
 
 

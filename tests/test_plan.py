@@ -239,6 +239,19 @@ def test_operations_are_those_that_torch_counts(tmp_path):
     assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)
 
 
+def test_the_share_of_the_peak_in_the_log(tmp_path):
+    """The log's MFU is the operations of a step's samples over its seconds and the GPUs' peak; it
+    is null without a GPU."""
+    from metarfft_core.training import trainer
+
+    log = trainer.Log(tmp_path / "log.jsonl", 2, 1.0, [10, 30], [4, 5], 0.0)
+    log.took, log.peak = [2.0], None
+    assert log._mfu([10, 30], 9) is None
+    log.operations, log.peak = operations.Operations(1000, 500, 100, False, 10), 1e6
+    done = 8000 * 40 + 400 * 9 + 60 * (10**2 + 30**2)  # 6 x 1000 + 4 x 500 for a token
+    assert log._mfu([10, 30], 9) == pytest.approx(done / 2.0 / 1e6, abs=1e-4)
+
+
 @pytest.mark.parametrize("method", [{"method": "full", "rank": None}, {}])
 def test_operations_are_those_of_the_log(tiny, method):
     """A plan counts the operations from the shape as the trainer's log does from the real model."""
