@@ -142,14 +142,14 @@ def test_it_opens_the_first_notebook_with_the_project_in_the_file_browser(page):
 
 
 def test_the_first_screen_shows_a_picture_and_a_trace_before_anything_runs(page):
-    """The picture is seen whole, and below it the rule that can be stepped through."""
+    """The picture is seen whole, and below it the first three steps of a trace."""
     picture = page.locator(".jp-Notebook img").first
     assert picture.get_attribute("alt").startswith("Accuracy at lengths")
     assert picture.evaluate("image => image.naturalWidth") > 0
     box = picture.bounding_box()
     assert box["y"] + box["height"] < 600
-    trace = page.locator(".jp-OutputArea-output", has_text="def move_zeroes").first
-    assert trace.bounding_box()["y"] < 700
+    third = page.locator(".jp-OutputArea-output td", has_text="zeros = 0").first
+    assert third.bounding_box()["y"] < 900
 
 
 def test_no_tab_opens_changed(page):

@@ -53,7 +53,7 @@ class Written(Lines):
         self.answer: str | None = None  # a repr; None if the rule fails or does not end
 
     def facts(self, code: str, expected: list[Fact], loops: bool, changed=()) -> list[Fact]:
-        self.count()
+        self.count(expected)
         claims = self.slip(len(self.written), expected)
         texts = [f"{fact.left}{JOIN[fact.kind]}{fact.right}" if fact.kind != "end" else "end"
                  for fact in claims]
@@ -61,7 +61,7 @@ class Written(Lines):
         return claims
 
     def silent(self, code: str, changes: list[str]) -> None:
-        self.count()
+        self.count([])
         self.written.append(code)
 
     def end(self, answer: Any) -> None:

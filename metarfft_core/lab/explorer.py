@@ -90,9 +90,9 @@ class Explorer(Widget):
             html.tag("p", html.tag("strong", shown["title"]), f" ({asked['task']}), length "
                      f"{asked['length']}, seed {asked['seed']}, index {asked['index']}. "
                      f"{_short(shown['question'], TEXT)}"),
-            _rule(shown["rule"]),
             _steps(rows[:FIRST], "The first steps; * marks what the line changed"),
             _others(rows[FIRST:]),
+            html.details("The rule", _rule(shown["rule"])),
             _formats(shown))
 
 

@@ -5,6 +5,7 @@ stored outputs that git tracks. A copy is as deep in the project as its notebook
 Options are passed on to JupyterLab.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _START = "/start"  # redirects to the first notebook
 
 
 def copy_notebooks(notebooks: Path, work: Path) -> list[str]:
-    """Copy the notebooks that a folder lacks, and renew copies that nobody changed.
+    """Copy the notebooks and pages that a folder lacks, and renew copies that nobody changed.
 
     Returns:
         The names of notebooks that changed since they were copied, and whose copies were changed
@@ -32,7 +33,7 @@ def copy_notebooks(notebooks: Path, work: Path) -> list[str]:
     record = work / _COPIED
     copied: dict[str, list[str]] = read_json(record) if record.exists() else {}
     outdated = []
-    for source in sorted(notebooks.rglob("*.ipynb")):
+    for source in sorted([*notebooks.rglob("*.ipynb"), *notebooks.rglob("*.md")]):
         name = source.relative_to(notebooks).as_posix()
         if ".ipynb_checkpoints" in name:
             continue
@@ -48,17 +49,21 @@ def copy_notebooks(notebooks: Path, work: Path) -> list[str]:
 
 
 def _copy(source: Path, copy: Path) -> None:
-    """Copy a notebook and name this Python in it, as JupyterLab does when it opens one.
+    """Copy a page, or a notebook with this Python's name in it.
 
-    Otherwise the notebook would count as changed as soon as it is opened.
+    JupyterLab writes that name when it opens a notebook. Without it, the notebook would count as
+    changed as soon as it is opened.
     """
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".md":
+        shutil.copyfile(source, copy)
+        return
     from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelspec import get_kernel_dict
 
     notebook = nbformat.read(source, as_version=4)
     notebook.metadata.kernelspec.display_name = get_kernel_dict()["display_name"]
     notebook.metadata.language_info = dict(IPythonKernel.language_info)
-    copy.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, copy)
 
 
