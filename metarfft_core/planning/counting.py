@@ -1,7 +1,7 @@
 """Counts the tokens of a few samples of each task and length before a corpus is built.
 
 Samples are drawn as the corpus draws them. If the folder of the model's tokenizer is not available,
-the tokens of Qwen2.5's instruction models are counted without it (`models.qwen_counter`), and those
+the tokens of Qwen2.5's instruction models are counted without it (`models.qwen`), and those
 of other models are estimated from the text.
 """
 
@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from metarfft_core import formats, models, tasks
+from metarfft_core.models import qwen
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.tasks import synthetic
 from metarfft_core.training import Job, batches
@@ -75,7 +76,7 @@ class Counter:
     def __init__(self, config: Params, samples: int, folder: str | None,
                  counted: dict[tuple, list[Sample]] | None = None):
         self.config, self.samples, self.folder = config, samples, folder
-        self._qwen = not folder and models.is_qwen(config.model.name)
+        self._qwen = not folder and qwen.is_qwen(config.model.name)
         self._counted = {} if counted is None else counted
 
     @property
@@ -86,7 +87,7 @@ class Counter:
     @cached_property
     def _count(self) -> Callable[[str, str], int] | None:
         if self._qwen:
-            return models.qwen_counter()
+            return qwen.counter()
         return models.token_counter(self.folder) if self.folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
