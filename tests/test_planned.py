@@ -81,6 +81,15 @@ def test_hours_and_memory_of_a_gpu(tmp_path):
     assert row(made, "evaluation", "direct").took_hours == pytest.approx(cells / 60)
 
 
+def test_changed_rows_are_refused(tmp_path):
+    """Rows that are not those that the evaluation finished are refused by their file."""
+    run = shutil.copytree(STORED, tmp_path / "laptop")
+    with open(run / "evaluation" / "direct" / "lc_461.jsonl", "a") as file:
+        file.write("{}\n")
+    with pytest.raises(params.ParamsError, match=r"lc_461\.jsonl is not what"):
+        planned.compare(run)
+
+
 def test_the_command_prints_the_table(capsys):
     """`metarfft plan --measured` takes a run's folder and prints at most 100 columns."""
     cli.main(["plan", "--params", str(STORED), "--measured"])

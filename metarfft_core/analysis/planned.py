@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from metarfft_core import params
 from metarfft_core.analysis.run_folder import RunFolder, open_run
 from metarfft_core.planning import display, plan
+from metarfft_core.system import files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +126,10 @@ def _evaluations(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
 
 def _tokens(run: RunFolder, name: str) -> tuple[int, int]:
     """Return the tokens that a cell's prompts and answers have."""
-    with open(run.folder / "evaluation" / f"{name}.jsonl", encoding="utf-8", newline="\n") as file:
+    path = run.folder / "evaluation" / f"{name}.jsonl"
+    if files.changed(path, run.cells[name]["sha256"]):
+        raise params.ParamsError(f"{path} is not what the evaluation finished: its hash differs")
+    with open(path, encoding="utf-8", newline="\n") as file:
         rows = [json.loads(line) for line in file]
     return (sum(row["prompt_tokens"] for row in rows),
             sum(row["completion_tokens"] for row in rows))
