@@ -14,6 +14,8 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
                     trained: Sequence[int]) -> None:
     """Draw accuracy by length: a line for each (label, look, lines of `single.accuracies`).
 
+    A dotted line of the same colour is the accuracy by the lenient score, where there is one.
+
     `trained` are the lengths to shade. A part without lines is left out.
     """
     parts = [part for part in parts if not part[2].empty]
@@ -26,6 +28,8 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
         axes.vlines(x, part["low"], part["high"], color=look.color, lw=0.6)
         axes.plot(x, part["accuracy"], label=label, **look._asdict(),
                   markersize=3.5 if len(lengths) <= 12 else 1.8)
+        if "accuracy_lenient" in part and part["accuracy_lenient"].notna().any():
+            axes.plot(x, part["accuracy_lenient"], color=look.color, linestyle=":", lw=1, marker="")
     axes.set(xlim=(0.3, lengths[-1] + 0.7), ylim=(-0.04, 1.04), xticks=length_ticks(lengths))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 

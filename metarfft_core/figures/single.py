@@ -65,6 +65,7 @@ def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
 def accuracy_table(config: Params, rows: "DataFrame") -> "DataFrame":
     """Return the counted outcomes, accuracy and its interval for each method, task and length.
 
+    With 1-shot prompts or API models, accuracy_lenient is their accuracy by the lenient score.
     The interval is Wilson's. With several seeds it is one standard deviation over them on each
     side.
     """
@@ -85,6 +86,8 @@ def accuracies(config: Params, counts: "DataFrame") -> "DataFrame":
             **{outcome: int(group[outcome].sum()) for outcome in evaluation.OUTCOMES},
             "total": total, "seeds": len(group), "accuracy": right / total, "low": low,
             "high": high})
+        if "right_lenient" in group:
+            lines[-1]["accuracy_lenient"] = group["right_lenient"].sum(skipna=False) / total
     return DataFrame(lines)
 
 
@@ -117,7 +120,12 @@ def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
     shares = ", ".join(sorted({f"{config.evaluation.confidence:.0%}" for config in runs}))
     bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
     bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
-    return f"shaded: the lengths trained on; bars: {', or '.join(bars)}"
+    lenient = "; dotted: the lenient score" if _has_lenient(frame) else ""
+    return f"shaded: the lengths trained on; bars: {', or '.join(bars)}{lenient}"
+
+
+def _has_lenient(frame: "DataFrame") -> bool:
+    return "accuracy_lenient" in frame and bool(frame["accuracy_lenient"].notna().any())
 
 
 def table_2(config: Params) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from metarfft_core.params.loading import (
     load,
     read,
 )
-from metarfft_core.params.methods import LABELS, METHODS
+from metarfft_core.params.methods import LABELS, METHODS, judged_twice
 from metarfft_core.params.schema import (
     WITHOUT_EFFECT,
     Api,
@@ -34,4 +34,4 @@ from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
            "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
-           "check", "from_notebook", "load", "open_folder", "read"]
+           "check", "from_notebook", "judged_twice", "load", "open_folder", "read"]
