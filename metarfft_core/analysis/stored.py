@@ -249,13 +249,6 @@ class Found:
         return {task: tuple(sorted(found)) for task, found in lengths.items() if found}
 
     @property
-    def as_in_paper(self) -> bool:
-        """Whether all tasks of the line were evaluated at all lengths in the paper, after as many
-        training steps."""
-        complete = all(set(LENGTHS) <= set(self.cells.get(task, ())) for task in self.line.tasks)
-        return complete and not _other_steps(self)
-
-    @property
     def has_lenient(self) -> bool:
         """Whether the lenient score is shown beside the strict one."""
         return not self.line.minus and self.stored.has_lenient(self.method, self.cells)
