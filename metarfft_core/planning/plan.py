@@ -90,7 +90,8 @@ class _Machine:
 
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
-         utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES) -> Plan:
+         utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES,
+         estimate: bool = False) -> Plan:
     """Plan what every training and the evaluation of a run take.
 
     Args:
@@ -101,6 +102,8 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         utilisation: The share of the peak that training reaches.
         peak_tflops: The bfloat16 peak of one GPU in TFLOP/s.
         samples: How many samples of each task and length to count.
+        estimate: Whether to estimate the tokens even if the model's tokenizer is available, so that
+            the plan is the same on every machine.
 
     Raises:
         ParamsError: If the model's shape is unknown, if the machine is impossible, or if the run
@@ -110,6 +113,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     import pandas as pd
 
     folder, shape = _model(config.model.name)
+    folder = None if estimate else folder
     counter = Counter(config, samples, folder)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
     jobs = training.jobs(config)
