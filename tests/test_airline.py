@@ -6,7 +6,7 @@ import sys
 from itertools import permutations
 
 import pytest
-from samples import DATA, draw
+from samples import DATA, draw, pins
 
 from metarfft_core import formats, params, tasks
 from metarfft_core.authoring import checks
@@ -145,6 +145,12 @@ def test_every_format_renders_and_its_trace_is_true(format):
         else:
             false = []
         assert false == []
+
+
+def test_its_samples_are_pinned():
+    """Samples that were drawn once are drawn again, on any machine."""
+    assert pins(TASK) == {"1": "47525a6a5fdcf796", "5": "896a74f38b25ae81",
+                          "15": "ed94d0618f2a434e"}
 
 
 def test_it_passes_the_checks_of_a_task():

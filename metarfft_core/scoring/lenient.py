@@ -52,14 +52,16 @@ _RETRACTS = re.compile(
     r"let me (?:re|double|check|verify|count|see|think|fix|correct|try)\w*|double[- ]check|recheck|"
     r"final|alternatively|not sure|unsure|maybe|perhaps|possibly|"
     r"probably|likely|approximately|roughly|i (?:think|guess)|estimated?|if we|otherwise)\b"
-    r"|(?<!\w)no[,:] ",
-    re.IGNORECASE)
+    r"|(?<!\w)no[,:] |[-+*/]=|\b(?:hold on|again|error|update|edit|revised?|i mean|"
+    r"not (?:quite )?right|changes? to)\b", re.IGNORECASE)
 _CONTINUES = re.compile(r"\b(?:next|then|becomes?|(?:has|have) to be|must be|we get|giv(?:es|ing)|"
                         r"add(?:s|ing|ed)?|subtract\w*|remains? to)\b", re.IGNORECASE)
 _BESIDE = re.compile(r"[\d\[{(<'\"`+-]|(?:or|and|nor|to|true|false|none|mod|modulo|plus|minus|"
                      r"times|then|if|unless|when|assuming|base|in base|reversed|repeated|except|"
                      r"excluding|without|[b-z] ?=)(?!\w)", re.IGNORECASE)
 """What may not follow a comma, a colon or a bracket after the value."""
+_LAST_VALUE = re.compile(r"""(?<![\w.])(-?\d+(?:\.\d+)?|true|false|'[^'\n]*'|"[^"\n]*"|"""
+                         r"""\[[^\[\]\n]*\])[\s.!*_`)$]*$""", re.IGNORECASE)
 _SPOILS = re.compile(r"(?:\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
                      re.IGNORECASE)
 """What may not stand before a box."""
@@ -257,7 +259,7 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     """Whether the text behind a value leaves it as it is: nothing, a unit, or an explanation."""
     rest = rest.partition("\n\nQ: ")[0]  # a base model goes on with a question of its own
     boxes = _boxes(rest)
-    if any(not _alone(inner, value) for inner in boxes):
+    if _RETRACTS.search(rest) or any(not _alone(inner, value) for inner in boxes):
         return False
     if boxes:
         rest = rest[:_BOX.search(rest).start()]
@@ -267,7 +269,7 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
         return False
     if not rest.strip(" \n.!)"):
         return True
-    if re.match(r"[^\s.,;:!)(]|[.,;:!)]+[^\s.)*_]", rest) or _RETRACTS.search(rest):
+    if re.match(r"[^\s.,;:!)(]|[.,;:!)]+[^\s.)*_]", rest):
         return False
     if not claimed and (rest.startswith(")") or (
             rest.startswith(".") and _LISTED.search(rest[1:]))):
@@ -289,8 +291,14 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
 
 
 def _is_prose(text: str, value: object, own_line: bool) -> bool:
-    """Whether the text after a value is prose about it, not a further value or a next step."""
+    """Whether the text after a value is prose about it, not a further value or a next step.
+
+    A text that ends with another number, or with another truth value, may be a new answer.
+    """
     words = re.findall(r"(?i)\b(?!(?:true|false|none|yes|no)\b)[a-z]{2,}", text)
+    last = _LAST_VALUE.search(text)
+    if last and last[1].strip("'\"").lower() != str(value).lower():
+        return False
     if re.match(r"(?i)(?:so|thus|hence|therefore)\b", text) and set(
             re.findall(r"\d+", text)) - {str(value)}:
         return False
