@@ -8,6 +8,7 @@ from pathlib import Path
 
 import made_up_run
 import pytest
+from matplotlib.text import Text
 
 from metarfft_core import evaluation, params, scoring
 from metarfft_core.analysis import counted, stored
@@ -155,6 +156,22 @@ def test_both_scores_are_in_the_numbers_behind_figures(run):
             assert line["accuracy_lenient"] == line["accuracy"]
         else:
             assert math.isnan(line["accuracy_lenient"])
+
+
+def test_a_figure_draws_the_lenient_score_where_it_differs(run):
+    """The API model has a dotted line of its own values and the figure says so; the 1-shot prompt,
+    whose two scores are the same, has its one line."""
+    _write_texts(run, "QwQ-32B", "So the answer is **1**.")
+    frame = single.accuracies(run, counted.count(evaluation.read(run)))
+    task = run.corpus.adaptation.tasks[0]
+    for method, drawn in (("QwQ-32B", 2), ("base_1shot", 1)):
+        figure = single.draw_accuracy(run, frame, [method], [task])
+        lines = figure.axes[0].get_lines()
+        part = frame[(frame["method"] == method) & (frame["task"] == task)]
+        assert len(lines) == drawn
+        assert list(lines[-1].get_ydata()) == list(part["accuracy_lenient"])
+        said = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert ("dotted: the lenient score" in said) == (drawn == 2)
 
 
 def test_a_table_of_the_paper_has_a_line_for_each_score(run):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from metarfft_core import evaluation
 from metarfft_core.analysis import stored
 from metarfft_core.evaluation import metrics
-from metarfft_core.figures.curves import draw_accuracies, draw_losses
+from metarfft_core.figures.curves import draw_accuracies, draw_losses, lenient_differs
 from metarfft_core.figures.style import (
     PAGE,
     Block,
@@ -120,12 +120,8 @@ def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
     shares = ", ".join(sorted({f"{config.evaluation.confidence:.0%}" for config in runs}))
     bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
     bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
-    lenient = "; dotted: the lenient score" if _has_lenient(frame) else ""
+    lenient = "; dotted: the lenient score" if lenient_differs(frame) else ""
     return f"shaded: the lengths trained on; bars: {', or '.join(bars)}{lenient}"
-
-
-def _has_lenient(frame: "DataFrame") -> bool:
-    return "accuracy_lenient" in frame and bool(frame["accuracy_lenient"].notna().any())
 
 
 def table_2(config: Params) -> dict[str, Path]:
