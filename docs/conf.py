@@ -13,14 +13,16 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 project = "metarfft"
-extensions = ["sphinx.ext.autodoc", "api_pages", "docstrings", "myst_nb"]
+extensions = ["sphinx.ext.autodoc", "api_pages", "docstrings", "explorer_files", "myst_nb"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb"]
+include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb",
+                    "notebooks/class/*"]
 exclude_patterns = [".*", "benchmarks", "docs/_build", "metarfft_core", "outputs", "params",
                     "requirements", "shared", "tests"]
 
 nb_execution_mode = "off"
 myst_heading_anchors = 3
+myst_enable_extensions = ["html_image"]  # <img>, whose width Markdown cannot say
 highlight_language = "text"
 
 autodoc_default_options = {"ignore-module-all": True}
@@ -42,7 +44,7 @@ html_sidebars = {"docs/architecture": [], "CONTRIBUTING": [], "CHANGELOG": []}  
 html_extra_path = ["site"]  # index.html, which leads to the README
 
 CONTENTS = {"README": (), "docs/results": (), "docs/notebooks": (), "docs/guides": (),
-            "docs/reference": ("docs/api/index",)}
+            "docs/teaching": (), "docs/reference": ("docs/api/index",)}
 """Pages whose lists of links are the table of contents, and what the site alone adds to it."""
 ENTRY = re.compile(r"^- \[[^]]+\]\((?!https?:)([^)#]+)\.(?:md|ipynb)\)", re.MULTILINE)
 

@@ -3,7 +3,8 @@
     python notebooks/store_outputs.py outputs/smoke
 
 What is stored is the notebook as it stands here with the outputs of its executed twin: without
-timings, without the cell that sets the parameters, and with paths relative to the repository.
+timings, without the cell that sets the parameters, and with paths relative to the repository. The
+start notebook reads no run. It is executed here.
 """
 
 import json
@@ -11,13 +12,22 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
+
+from metarfft_core.runner import ThisPython
 
 NOTEBOOKS = Path(__file__).resolve().parent
 
 
+def _alternative_texts(metadata: dict) -> dict:
+    """Return what is kept of an output's metadata: what its images show, in words."""
+    return {kind: {"alt": about["alt"]} for kind, about in metadata.items()
+            if isinstance(about, dict) and "alt" in about}
+
+
 def store(run: Path) -> None:
     """Store the outputs of every notebook of the run; refuse a twin whose code differs."""
-    for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("0[1-9]*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         executed = nbformat.read(run / "notebooks" / path.name, as_version=4)
         cells = [cell for cell in executed.cells
@@ -32,13 +42,25 @@ def store(run: Path) -> None:
             cell.outputs = [nbformat.from_dict(output) for output in json.loads(text)]
             cell.execution_count = number
             for output in cell.outputs:
-                output.metadata = {} if "metadata" in output else output.get("metadata")
+                if output.output_type in ("display_data", "execute_result"):
+                    output.metadata = _alternative_texts(output.metadata)
                 if output.output_type == "execute_result":
                     output.execution_count = number
-                if output.output_type in ("stream", "error"):
-                    output.pop("metadata", None)
         nbformat.write(notebook, path)
 
 
+def store_start() -> None:
+    """Execute the start notebook and store its outputs, with static twins in place of widgets."""
+    path = NOTEBOOKS / "00_start_here.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    language = notebook.metadata.language_info
+    NotebookClient(notebook, kernel_manager_class=ThisPython, record_timing=False,
+                   store_widget_state=False).execute(cwd=str(NOTEBOOKS))
+    notebook.metadata.language_info = language  # not of this machine's Python
+    nbformat.write(notebook, path)
+
+
 if __name__ == "__main__":
-    store(Path(sys.argv[1]))
+    store_start()
+    for run in sys.argv[1:]:
+        store(Path(run))

@@ -502,7 +502,7 @@ class _Function:
                          f"chr({part('int')} % 26 + 97)"]
             case "bool":
                 text = self.comparison()
-                return "1 < 2" if text.count("<") > 1 and "[" in text else text
+                return "1 < 2" if text.count("<") > 1 and ("[" in text or ".get(" in text) else text
             case ("list", inner):
                 a, b, one = part(kind), part(kind), part(inner)
                 texts = [f"{a} + {b}", f"{a} + [{one}]", f"list({a})", f"[{one}, {part(inner)}]",

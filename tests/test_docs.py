@@ -28,8 +28,9 @@ FOLDERS = (ROOT, ROOT / "metarfft_core", ROOT / "params" / "accelerate",
            ROOT / "outputs" / "reference" / "laptop")
 """What a name of a file may be relative to, beside the page's own folder."""
 SUFFIXES = r"\.(?:py|yaml|yml|md|ipynb|json|jsonl|csv|parquet|sh|txt|toml|cff|in)$"
-MADE = {"adapt/", "checkpoints/", "reports/", "notebooks/", "log.jsonl", "hashes.json",
-        "manifest.json", "flips.csv", "docs/_build/html", "outputs/laptop", "my_tasks.py"}
+MADE = {"adapt/", "work/", "logs/", "checkpoints/", "reports/", "notebooks/", "log.jsonl",
+        "hashes.json", "manifest.json", "flips.csv", "docs/_build/html", "outputs/laptop",
+        "outputs/from_reference/", "my_tasks.py"}
 """Names of what is made by a run, a report, `make docs` or the reader."""
 
 
@@ -230,7 +231,8 @@ def read(path: Path) -> str:
 
 def test_the_site_builds_without_a_warning(site):
     """Every page, every notebook with its outputs and every room of the package is in it."""
-    for page in (*PAGES, DOCS / "tasks.md", *(ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for page in (*PAGES, DOCS / "tasks.md", *(ROOT / "notebooks").glob("[0-9]*.ipynb"),
+                 *(ROOT / "notebooks" / "class").glob("*.[im]*")):
         assert (site / page.relative_to(ROOT).with_suffix(".html")).exists(), page
     rooms = [path for path in (ROOT / "metarfft_core").iterdir()
              if path.suffix == ".py" or (path / "__init__.py").exists()]

@@ -254,19 +254,42 @@ def test_other_methods_and_tasks_can_be_drawn(run):
         assert [line.get_label() for line in axes.get_lines()] == [figures.LABELS["meta_1shot"]]
 
 
-def test_losses_and_costs_show_titles(run):
-    """A panel of losses has the task's title above the stage and the id in small letters; a row of
-    the token costs has the title alone, cut where it is long."""
-    import pandas
-
+def test_losses_show_titles(run):
+    """A panel of losses has the task's title above the stage and the id in small letters."""
     above = [(axes.get_title(), *(text.get_text() for text in axes.texts))
              for axes in figures.draw_loss(run, figures.loss_table(run)).axes]
     assert above == [("RF-pretraining",), ("Integer length", "adaptation, nupa_length"),
                      ("Find the sequence of ...", "adaptation, lc_3324")]
-    cost = pandas.DataFrame({"task": [*TASKS, "lc_461"], "length": 1, "mean": [7, 8, 9], "max": 9})
-    axes = figures.draw_tokens(run, cost).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "Integer length", "Find the sequence of strings ...", "Hamming distance"]
+
+
+def test_the_costs_are_grouped_by_kind_and_named(run):
+    """A row a task, the cheapest of its kind first, under the kind's name, on a scale of plain
+    numbers; a mark is hollow where a sample does not fit the context."""
+    import pandas
+
+    cost = pandas.DataFrame({"task": ["lc_3324", "lc_461", "nupa_length"], "length": 1,
+                             "mean": [400, 90, 7000], "max": [400, 90, 9000]})
+    with style.style():
+        figure = figures.draw_tokens(run, cost)
+        check_texts(figure, "tokens")
+    rows = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes]
+    assert [sorted(names) for names in rows] == [
+        sorted(["Hamming distance", "Find the sequence of strings ...", "Strings"]),
+        sorted(["Integer length", "Numbers (NUPA)"])]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [
+        "100", "300", "1,000", "3,000"]
+    marks = [line for axes in figure.axes for line in axes.get_lines()
+             if line.get_marker() == "o" and len(line.get_xdata())]
+    assert [(list(line.get_xdata()), line.get_markerfacecolor() == "white") for line in marks] == [
+        ([400, 90], False), ([7000], True)]
+
+
+def test_every_task_has_a_kind():
+    """No task of the kit is drawn among the others."""
+    from metarfft_core.figures import tokens as drawn_tokens
+
+    kinds = {task.sampler.__module__.rpartition(".")[2] for task in tasks.select()}
+    assert kinds == set(drawn_tokens.KINDS)
 
 
 def test_the_loops_are_counted_by_what_the_traces_show(run):

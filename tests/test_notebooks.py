@@ -1,6 +1,7 @@
 """The notebooks as files: their form, and that their stored outputs are really compared."""
 
 import ast
+import html
 import os
 import re
 import subprocess
@@ -16,7 +17,8 @@ from metarfft_core import params
 from metarfft_core.runner import NOTEBOOKS, ThisPython
 from metarfft_core.system.places import ROOT
 
-PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+PATHS = sorted(NOTEBOOKS.glob("0[1-9]*.ipynb"))
+START = NOTEBOOKS / "00_start_here.ipynb"
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 COMPARED = "nbval-check-output"
 
@@ -35,7 +37,7 @@ def test_form(path):
     assert "?" in notebook.cells[0].source
     head, = tagged(notebook, "parameters")
     names = [line.partition(" = ")[0] for line in head.source.splitlines() if " = None" in line]
-    assert names == list(params.Params.model_fields)
+    assert names == ["base", *params.Params.model_fields]
 
 
 @every_notebook
@@ -76,7 +78,7 @@ def test_only_the_parameters_cell_binds_a_parameter(path):
     head, = tagged(notebook, "parameters")
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell is not head:
-            assert not bound(cell.source) & params.Params.model_fields.keys(), cell.source
+            assert not bound(cell.source) & {"base", *params.Params.model_fields}, cell.source
 
 
 @every_notebook
@@ -120,6 +122,43 @@ def test_stored_outputs(path):
     assert not [output for cell in code for output in cell.outputs
                 if output.output_type == "error"]
     assert len([cell for cell in tagged(notebook, COMPARED) if cell.outputs]) >= 3
+
+
+def stored_html(notebook):
+    """Every stored output as HTML, with the cell that it belongs to."""
+    return [(cell.id, output.data["text/html"]) for cell in notebook.cells
+            if cell.cell_type == "code" for output in cell.outputs
+            if "text/html" in output.get("data", {})]
+
+
+@every_notebook
+def test_the_stored_pictures_say_what_they_show(path):
+    """Each is an image with an alternative text, in HTML and in the metadata of the image."""
+    notebook = nbformat.read(path, as_version=4)
+    images = [output for cell in notebook.cells if cell.cell_type == "code"
+              for output in cell.outputs if "image/png" in output.get("data", {})]
+    for output in images:
+        alt = output.metadata["image/png"]["alt"]
+        assert len(alt) >= 30
+        assert f'<img alt="{html.escape(alt)}" src="data:' in output.data["text/html"]
+    assert len(images) == sum("<img" in text for _, text in stored_html(notebook))
+
+
+@every_notebook
+def test_the_stored_tables_have_a_caption_and_header_cells(path):
+    """There is none of pandas' own, and the methods have names, not ids."""
+    for cell, text in stored_html(nbformat.read(path, as_version=4)):
+        for table in re.findall(r"<table.*?</table>", text, re.DOTALL):
+            assert "<caption>" in table, cell
+            assert '<th scope="col' in table, cell
+            assert "NaN" not in table, cell
+            assert not re.search(r">(vanilla_rfft|meta_rfft|base_1shot|meta_1shot)", table), cell
+
+
+@every_notebook
+def test_a_stored_notebook_is_small(path):
+    """GitHub shows no notebook of more than a megabyte."""
+    assert path.stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("altered", [False, True])

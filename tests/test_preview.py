@@ -48,6 +48,14 @@ def test_text_and_html_hold_the_sample_whole(run):
     assert page.startswith(sample + counts)
 
 
+def test_in_a_notebook_trained_text_is_told_without_colour():
+    """It is marked and bold; what is given is plain, whatever signs it holds."""
+    parts = [preview.Piece(False, "a < b", 3), preview.Piece(True, "So the answer is 1", 6)]
+    page = preview.as_html(parts)
+    assert ">a &lt; b<mark><b>So the answer is 1</b></mark></pre>" in page
+    assert "color" not in page
+
+
 @pytest.mark.parametrize("number", [-1, 28, 10**30])
 def test_a_sample_that_is_not_trained_on_is_refused(run, number):
     """Outside the training's samples, before the first or behind the last, the number is named

@@ -35,6 +35,10 @@ def page() -> str:
         "behind ` # ` stands what it did; `rfft_nl` recites the rule's numbered sentences in the "
         "same way. A counterfactual changes lines of the rule and nothing else; it serves for "
         "evaluation only.", "",
+        "Where `and` or `or` joins several tests, a trace shows each with what is so, and the "
+        "verdict is that of the code. Of `if not s or s[0] != word[0]:` it says `s is not empty or "
+        "'s' != 's' -> False`: `s` is not empty, so `not s` is false; `'s' != 's'` is false too, "
+        "and so is the condition.", "",
         "A task has a title, a name and an id. Commands and parameter files take name or id; "
         "stored results hold the id.", "",
         "| task | name | id | source | split | lengths | length is |", f"|{'---|' * 7}",

@@ -55,8 +55,8 @@ def check_engine(engine: str, tensor_parallel: int = 1) -> None:
         ParamsError: If it cannot; names the other engine.
     """
     if importlib.util.find_spec(engine) is None:
-        [other] = {"vllm", "transformers"} - {engine}
-        raise ParamsError(f"evaluation.engine: {engine} is not installed here; set {other}")
+        others = " or ".join(sorted({"vllm", "transformers"} - {engine}))
+        raise ParamsError(f"evaluation.engine: {engine} is not installed here; set {others}")
     if tensor_parallel > 1 and engine != "vllm":
         raise ParamsError(f"evaluation.tensor_parallel: only the engine vllm splits a model over "
                           f"devices; {engine} allows 1, got {tensor_parallel}")

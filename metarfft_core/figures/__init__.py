@@ -6,14 +6,18 @@
 
 Each is written as PDF, PNG and the CSV of the numbers behind it. All three name the runs shown, the
 digests of their parameters and the commits that made them: the PDF and PNG in their metadata, the
-CSV in columns. Every figure and table of a smoke run is marked.
+CSV in columns. Every figure and table of a smoke run is marked. The PNG also holds an alternative
+text, and a notebook that shows what is returned shows the picture with it.
 
     single.py    the figures and tables of one run
     several.py   the paper's figures, from several runs
     tables.py    the paper's tables
     loops.py     loop counts and error classes
+    tokens.py    what samples cost
     curves.py    lines in a panel
     style.py     how all of them look, and how they are written
+    words.py     what they show, in words
+    picture.py   how they are shown in a notebook
 """
 
 from collections.abc import Sequence
@@ -21,6 +25,7 @@ from pathlib import Path
 
 from metarfft_core.figures import several
 from metarfft_core.figures.loops import error_figure, loop_figure
+from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.single import (
     accuracy_figure,
     accuracy_table,
@@ -28,21 +33,20 @@ from metarfft_core.figures.single import (
     draw_accuracy,
     draw_loss,
     draw_table_2,
-    draw_tokens,
     loss_figure,
     loss_table,
     table_2,
-    token_figure,
 )
 from metarfft_core.figures.style import SMOKE_MARK
-from metarfft_core.params import LABELS, Params, ParamsError
+from metarfft_core.figures.tokens import draw_tokens, token_figure
+from metarfft_core.params import LABELS, Params, ParamsError, written
 
-__all__ = ["LABELS", "SMOKE_MARK", "accuracy_figure", "accuracy_table", "averages",
+__all__ = ["LABELS", "SMOKE_MARK", "Drawn", "accuracy_figure", "accuracy_table", "averages",
            "draw_accuracy", "draw_loss", "draw_table_2", "draw_tokens", "error_figure",
            "loop_figure", "loss_figure", "loss_table", "paper", "table_2", "token_figure"]
 
 
-def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, dict[str, Path]]:
+def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn]:
     """Draw every figure and table of the paper from the stored results of some runs.
 
     Args:
@@ -58,4 +62,4 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, dict[
     """
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")
-    return several.write(runs, Path(folder or runs[0].folder.parent / "paper"))
+    return several.write(runs, written(folder or written(runs[0].folder).parent / "paper"))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from metarfft_core.figures.style import Look
+from metarfft_core.figures.style import SHADE, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,13 +16,14 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
 
     A dotted line of the same colour is the accuracy by the lenient score, if it differs anywhere.
 
-    `trained` are the lengths to shade. A part without lines is left out.
+    `trained` are the lengths to shade; none if no line is of an adapted model. A part without
+    lines is left out.
     """
     parts = [part for part in parts if not part[2].empty]
     lengths = sorted({length for *_, part in parts for length in part["length"]})
     # Draw side by side, because lines often overlap at 0% and at 100%.
     step = min(0.2, 0.015 * lengths[-1])
-    axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, color="0.9", lw=0, zorder=0)
+    shade(axes, trained)
     for place, (label, look, part) in enumerate(parts):
         x = part["length"] + step * (place - (len(parts) - 1) / 2)
         axes.vlines(x, part["low"], part["high"], color=look.color, lw=0.6)
@@ -42,6 +43,12 @@ def lenient_differs(part: "DataFrame") -> bool:
     return bool((known["accuracy_lenient"] != known["accuracy"]).any())
 
 
+def shade(axes: "Axes", trained: Sequence[int]) -> None:
+    """Shade the lengths trained on, if there are any."""
+    if trained:
+        axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, **SHADE)
+
+
 def length_ticks(lengths: list[int]) -> list[int]:
     """Return every evaluated length if there are few, else the first one and round ones."""
     step = max(5, lengths[-1] // 30 * 5)
@@ -54,7 +61,8 @@ def draw_losses(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]) ->
 
     for label, look, part in parts:
         trained, looked = part.dropna(subset="loss"), part.dropna(subset="validation_loss")
-        axes.plot(trained["step"], trained["loss"], color=look.color, lw=0.6, alpha=0.7, marker="")
+        axes.plot(trained["step"], trained["loss"], color=look.color, lw=0.6,
+                  linestyle=look.linestyle, marker="")
         axes.plot(looked["step"], looked["validation_loss"], label=label, **look._asdict(),
                   markersize=3.5)
     axes.set_ylim(bottom=0)
@@ -74,7 +82,7 @@ def draw_steps(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]], met
 def draw_means(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]],
                trained: Sequence[int]) -> None:
     """Draw the mean relative error of the loop count by length, for each (label, look, lines)."""
-    axes.axvspan(trained[0] - 0.5, trained[-1] + 0.5, color="0.9", lw=0, zorder=0)
+    shade(axes, trained)
     for label, look, part in parts:
         part = part.sort_values("length")
         axes.vlines(part["length"], part["low"], part["high"], color=look.color, lw=0.6)

@@ -1,20 +1,21 @@
 """Figures of traces: loop counts by length (the paper's Figure 4) and first divergences."""
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import errors
 from metarfft_core.analysis import diagnoses
+from metarfft_core.figures import words
 from metarfft_core.figures.curves import draw_means, length_ticks
+from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.style import (
     Block,
     Title,
+    fill,
     finish,
     legend,
     look,
     page,
-    palette,
     save,
     style,
 )
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 ERROR_TITLE = Title("relative error\nof the loop count")
 LOOP_NOTES = "shaded: the lengths trained on; lines with bars: the mean and its 95% interval"
 
-_FILLS = {"right": ("0.88", ""), "loops_right": (8, ""), "too_few": (0, "////"),
-          "too_many": (3, "....")}
+EDGE = "0.15"  # of the bars, and of their hatches
+FILLS = {"right": ("0.95", ""), "loops_right": ("#fff3c4", "..."),
+         "too_few": ("#cfe3f5", "////"), "too_many": ("#f6cfc0", "xxxx")}
+"""Pale colours and a hatch for each class of `diagnoses.CLASSES`."""
 
 
-def loop_figure(config: Params) -> dict[str, Path]:
+def loop_figure(config: Params) -> Drawn:
     """Draw the loop counts of the traces by length: the paper's Figure 4 for one run.
 
     Returns the paths by "pdf", "png" and "csv".
@@ -51,17 +54,18 @@ def loop_figure(config: Params) -> dict[str, Path]:
         finish(panels, "length", "share of the traces")
         panels[-1].set_ylabel("")  # its title says what it shows, which is not a share
         legend(figure, panels, LOOP_NOTES)
-        return save(config.folder / "figures", "loop_counts", figure, frame, [config])
+        return save(config.folder / "figures", "loop_counts", figure, frame, [config],
+                    words.loops(_labelled(frame)))
 
 
 def draw_classes(axes: "Axes", part: "DataFrame") -> None:
     """Draw the shares of `diagnoses.CLASSES` by length, from one method's lines of `loop_table`."""
     part, bottom = part.sort_values("length"), 0
     for name, label in diagnoses.CLASSES.items():
-        fill, hatch = _FILLS[name]
+        color, hatch = FILLS[name]
         share = part[name] / part["rows"]
-        axes.bar(part["length"], share, 0.9, bottom, hatch=hatch, edgecolor="white", linewidth=0,
-                 color=fill if isinstance(fill, str) else palette(fill), label=label)
+        axes.bar(part["length"], share, 0.9, bottom, hatch=hatch, edgecolor=EDGE, linewidth=0.3,
+                 facecolor=color, label=label)
         bottom = bottom + share
     axes.set(ylim=(0, 1), xlim=(part["length"].min() - 0.6, part["length"].max() + 0.6),
              xticks=length_ticks(list(part["length"])))
@@ -69,7 +73,7 @@ def draw_classes(axes: "Axes", part: "DataFrame") -> None:
     axes.grid(axis="x", visible=False)
 
 
-def error_figure(config: Params) -> dict[str, Path]:
+def error_figure(config: Params) -> Drawn:
     """Draw what the traces of each method got wrong first: the share of each kind of error.
 
     Returns the paths by "pdf", "png" and "csv".
@@ -87,13 +91,18 @@ def error_figure(config: Params) -> dict[str, Path]:
         for place, method in enumerate(methods):
             part = frame[frame["method"] == method].set_index("kind").loc[kinds]
             y = [number + width * (place - (len(methods) - 1) / 2) for number in range(len(kinds))]
-            axes.barh(y, part["share"], width, color=look(method).color, label=LABELS[method])
+            axes.barh(y, part["share"], width, label=LABELS[method], **fill(method))
         axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
         axes.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="share of the traces")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.grid(axis="y", visible=False)
         legend(figure, [axes], "")
-        return save(config.folder / "figures", "errors", figure, frame, [config])
+        return save(config.folder / "figures", "errors", figure, frame, [config],
+                    words.errors(_labelled(frame)))
+
+
+def _labelled(frame: "DataFrame") -> list[tuple[str, "DataFrame"]]:
+    return [(label, frame[frame["method"] == method]) for method, label in LABELS.items()]
 
 
 def _some(config: Params) -> "DataFrame":

@@ -1,8 +1,8 @@
 """The paper's figures and tables, from the stored results of several runs.
 
 `data/paper_results.yaml` defines what each shows and which run speaks to it. A figure has a block
-(a table has a part) for each of the paper's models, run or not. Blocks for every other model that
-speaks to it follow, named "ours".
+(a table has a part) for each of the paper's models, run or not, and for every other model that
+speaks to it, named "ours". The blocks of a figure that were not run are a line each, at its end.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,9 @@ from metarfft_core.analysis.stored import (
     paper,
     rank,
 )
-from metarfft_core.figures import loops, single
+from metarfft_core.figures import loops, single, words
 from metarfft_core.figures.curves import draw_accuracies, draw_losses, draw_means, draw_steps
+from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.style import (
     Block,
     Look,
@@ -36,7 +37,7 @@ from metarfft_core.figures.style import (
     style,
     task_title,
 )
-from metarfft_core.figures.tables import draw_numbers, numbers
+from metarfft_core.figures.tables import draw_numbers, html_numbers, numbers, say_numbers
 from metarfft_core.params import Params
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def write(runs: Sequence[Params], folder: Path) -> dict[str, dict[str, Path]]:
+def write(runs: Sequence[Params], folder: Path) -> dict[str, Drawn]:
     """Draw every figure and table of the paper into a folder, from the runs' stored results.
 
     What was not run is drawn empty, with a note that says so.
@@ -65,8 +66,19 @@ def write(runs: Sequence[Params], folder: Path) -> dict[str, dict[str, Path]]:
         with style():
             figure, frame = draw(name, known)
             shown = [config for config in runs if (frame["run"] == config.name).any()]
-            paths[name] = save(folder, name, figure, frame, shown)
+            spec = paper()["figures"].get(name) or paper()["numbers"][name]
+            if name in paper()["figures"]:
+                about = KINDS[spec["draw"]].words(_parts(frame), spec), ""
+            else:
+                about = say_numbers(frame, spec), html_numbers(frame, spec)
+            paths[name] = save(folder, name, figure, frame, shown, *about)
     return paths
+
+
+def _parts(frame: "DataFrame") -> list[tuple[str, "DataFrame"]]:
+    """Return the label and the numbers of each line of each group, as `words` takes them."""
+    return [(f"{group}, {line}" if frame["group"].nunique() > 1 else line, part)
+            for (group, line), part in frame.groupby(["group", "line"], sort=False)]
 
 
 def names() -> list[str]:
@@ -84,6 +96,7 @@ def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
     kind = KINDS[spec["draw"]]
     blocks = [(group, kind.collect(group, spec, known)) for group in groups(spec, known)]
     blocks = [(group, part) for group, part in blocks if not (group.ours and part.empty)]
+    blocks.sort(key=lambda block: block[1].empty)  # what was run comes first
     return _figure(kind, blocks, spec, known), _joined(blocks, kind)
 
 
@@ -96,6 +109,7 @@ class Kind(NamedTuple):
     draw: Callable[["Axes", str, Group, "DataFrame"], bool]  # False if there is nothing
     axes: Callable[[dict], tuple[str, str]]  # the labels of x and y
     notes: Callable[["DataFrame", list[Params]], str]
+    words: Callable[[words.Parts, dict], str]  # the alternative text
 
 
 def _figure(kind: Kind, blocks: list, spec: dict, known: Sequence[Stored]) -> "Figure":
@@ -157,6 +171,8 @@ def _lines(group: Group, frame: "DataFrame") -> list[tuple[str, Look, "DataFrame
 
 
 def _trained(group: Group) -> list[int]:
+    if not single.adapted(found.method for found in group.found):
+        return []
     return group.found[0].config.corpus.adaptation.lengths
 
 
@@ -268,15 +284,17 @@ def _draw_loops(axes: "Axes", key: str, group: Group, frame: "DataFrame") -> boo
 KINDS = {
     "accuracy": Kind(("method", "task", "length", "accuracy", "low", "high"), _collect_accuracy,
                      _task_panels, _draw_accuracy, lambda spec: ("length", "accuracy"),
-                     lambda frame, runs: single.accuracy_notes(runs, frame)),
+                     lambda frame, runs: single.accuracy_notes(runs, frame),
+                     lambda parts, spec: words.accuracies(parts)),
     "loss": Kind(("task", "method", "step", "loss", "validation_loss"), _collect_losses,
                  _task_panels, _draw_losses, lambda spec: ("step", "loss per token"),
-                 lambda frame, runs: single.LOSS_NOTES),
+                 lambda frame, runs: single.LOSS_NOTES, lambda parts, spec: words.losses(parts)),
     "steps": Kind(("steps", *METRICS), _collect_steps, _metric_panels, _draw_steps,
                   lambda spec: (f"steps of {spec['stage']}", "average over the tasks"),
-                  lambda frame, runs: "bars: bootstrap intervals"),
+                  lambda frame, runs: "bars: bootstrap intervals",
+                  lambda parts, spec: words.steps(parts, spec["stage"])),
     "loops": Kind(("method", "length", "rows", *diagnoses.CLASSES, "relative_error"),
                   _collect_loops,
                   _loop_panels, _draw_loops, lambda spec: ("length", "share of the traces"),
-                  lambda frame, runs: loops.LOOP_NOTES)}
+                  lambda frame, runs: loops.LOOP_NOTES, lambda parts, spec: words.loops(parts))}
 """The kinds of figures, by the value of `draw` in `data/paper_results.yaml`."""

@@ -1,19 +1,20 @@
 """The figures and tables of one run, in its folder `figures`.
 
 They show accuracy by length as in the paper's Figure 3, the averages of its Table 2 beside the
-paper's own, the losses over the steps (its Figures 13 and 14), and the tokens that samples take.
+paper's own, and the losses over the steps (its Figures 13 and 14).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import evaluation
 from metarfft_core.analysis import stored
 from metarfft_core.evaluation import metrics
+from metarfft_core.figures import words
 from metarfft_core.figures.curves import draw_accuracies, draw_losses, lenient_differs
+from metarfft_core.figures.picture import Drawn, html_table
 from metarfft_core.figures.style import (
     PAGE,
     Block,
@@ -24,12 +25,11 @@ from metarfft_core.figures.style import (
     look,
     page,
     save,
-    short_title,
     style,
     table,
     task_title,
 )
-from metarfft_core.params import LABELS, Params, ParamsError
+from metarfft_core.params import LABELS, METHODS, Params, ParamsError
 from metarfft_core.tasks import id_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
                     tasks: Sequence[str] | None = None,
-                    name: str = "accuracy_by_length") -> dict[str, Path]:
+                    name: str = "accuracy_by_length") -> Drawn:
     """Draw accuracy by length with intervals: a panel per task, a line per method.
 
     The lengths that the adaptation trained on are shaded. The CSV has every row of the run.
@@ -59,7 +59,8 @@ def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
     frame = accuracy_table(config, evaluation.read(config))
     with style():
         figure = draw_accuracy(config, frame, methods, tasks)
-        return save(config.folder / "figures", name, figure, frame, [config])
+        alt = words.accuracies(_labelled(_drawn(config, frame, methods, tasks)))
+        return save(config.folder / "figures", name, figure, frame, [config], alt)
 
 
 def accuracy_table(config: Params, rows: "DataFrame") -> "DataFrame":
@@ -103,28 +104,49 @@ def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | N
     """Draw the figure of `accuracy_figure`, from the lines of `accuracy_table`."""
     ids = [id_of(task) for task in tasks or config.corpus.adaptation.tasks]
     methods = list(methods or config.adaptation.methods)
-    frame = frame[frame["task"].isin(ids) & frame["method"].isin(methods)]
+    frame = _drawn(config, frame, methods, tasks)
+    trained = config.corpus.adaptation.lengths if adapted(methods) else []
     figure, [panels] = page([Block(None, [task_title(task) for task in ids])], config.smoke)
     for task, axes in zip(ids, panels, strict=True):
         parts = [(LABELS.get(method, method), look(method, place),
                   frame[(frame["task"] == task) & (frame["method"] == method)])
                  for place, method in enumerate(methods)]
-        draw_accuracies(axes, parts, config.corpus.adaptation.lengths)
+        draw_accuracies(axes, parts, trained)
     finish(panels, "length", "accuracy")
     legend(figure, panels, accuracy_notes([config], frame))
     return figure
 
 
+def _drawn(config: Params, frame: "DataFrame", methods: Sequence[str] | None,
+           tasks: Sequence[str] | None) -> "DataFrame":
+    """Return the lines of `accuracy_table` that `draw_accuracy` draws."""
+    ids = [id_of(task) for task in tasks or config.corpus.adaptation.tasks]
+    return frame[frame["task"].isin(ids)
+                 & frame["method"].isin(list(methods or config.adaptation.methods))]
+
+
+def _labelled(frame: "DataFrame") -> list[tuple[str, "DataFrame"]]:
+    """Return the label and the lines of each method, as `words` takes them."""
+    return [(LABELS.get(method, method), part)
+            for method, part in frame.groupby("method", sort=False)]
+
+
+def adapted(methods: Iterable[str]) -> bool:
+    """Whether a model of one of the methods was adapted to the tasks: a 1-shot prompt's was not."""
+    return any(method in METHODS and METHODS[method].adapted for method in methods)
+
+
 def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
-    """Explain the shade and the bars of an accuracy figure."""
+    """Explain the shade, if there is one, and the bars of an accuracy figure."""
     shares = ", ".join(sorted({f"{config.evaluation.confidence:.0%}" for config in runs}))
     bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
     bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
+    shaded = "shaded: the lengths trained on; " if adapted(frame["method"].unique()) else ""
     lenient = "; dotted: the lenient score" if lenient_differs(frame) else ""
-    return f"shaded: the lengths trained on; bars: {', or '.join(bars)}{lenient}"
+    return f"{shaded}bars: {', or '.join(bars)}{lenient}"
 
 
-def table_2(config: Params) -> dict[str, Path]:
+def table_2(config: Params) -> Drawn:
     """Draw the averages over the tasks, with bootstrap intervals, beside the paper's Table 2.
 
     Returns the paths by "pdf", "png" and "csv".
@@ -134,8 +156,11 @@ def table_2(config: Params) -> dict[str, Path]:
     """
     frame = averages(config, evaluation.read(config))
     with style():
+        head, body = _table_2(frame)
+        title = f"Averages over the tasks, beside the paper's Table 2 ({config.name})"
         return save(config.folder / "figures", "table_2", draw_table_2(config, frame), frame,
-                    [config])
+                    [config], words.numbers(title, [line[:3] for line in body]),
+                    html_table([_GROUPS, [(text, 1) for text in head]], body, title))
 
 
 def averages(config: Params, rows: "DataFrame") -> "DataFrame":
@@ -146,7 +171,11 @@ def averages(config: Params, rows: "DataFrame") -> "DataFrame":
     """
     from pandas import DataFrame
 
-    ids, found = config.corpus.adaptation.tasks, stored.answers(rows)
+    # The bootstrap draws task after task, so the paper's order gives the intervals of its tables.
+    order = stored.task_ids("downstream")
+    ids = sorted(config.corpus.adaptation.tasks,
+                 key=lambda task: order.index(task) if task in order else len(order))
+    found = stored.answers(rows)
     cells = {method: [found[method, task] for task in ids if (method, task) in found]
              for method in config.adaptation.methods}
     longest = max(length for part in cells.values() for one in part for length in one.indices)
@@ -177,21 +206,31 @@ def draw_table_2(config: Params, frame: "DataFrame") -> "Figure":
     """Draw the table of `table_2`, from the lines of `averages`."""
     from matplotlib.figure import Figure
 
+    head, body = _table_2(frame)
+    notes = _notes(config, frame, head[1])
+    figure = Figure(figsize=(PAGE, 0.25 * (1 + len(body) + len(notes)) + 0.75))
+    table(figure, [head, *body], [0, 0.22, 0.4, 0.555, 0.68, 0.81, 0.935],
+          list(zip((0.31, 0.6175, 0.8725), (text for text, _ in _GROUPS[1:]), strict=True)), notes,
+          config.smoke)
+    return figure
+
+
+_GROUPS = [("", 1), ("this run", 2), ("paper, 7B", 2), ("paper, 32B", 2)]
+"""The heads over the columns of Table 2."""
+
+
+def _table_2(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
+    """Return the heads of the columns and the rows of cells, from the lines of `averages`."""
     ours = next(name for name in frame.columns if name.startswith("ACC_Len"))
     theirs = [f"paper_{size}_{name}" for size in ("7b", "32b")
               for name in ("ACC_Len30", "Max_Len_90%")]
-    body = [["method", ours, "Max_Len_90%", *["ACC_Len30", "Max_Len_90%"] * 2]]
+    body = []
     for line in frame.to_dict("records"):
         body.append([LABELS[line["method"]], *(
             interval(*(line[name + end] for end in ("", "_low", "_high")))
             for name in (ours, "Max_Len_90%")),
             *("" if math.isnan(line[name]) else f"{line[name]:.2f}" for name in theirs)])
-    notes = _notes(config, frame, ours)
-    figure = Figure(figsize=(PAGE, 0.25 * (len(body) + len(notes)) + 0.75))
-    table(figure, body, [0, 0.22, 0.4, 0.555, 0.68, 0.81, 0.935],
-          [(0.31, "this run"), (0.6175, "paper, 7B"), (0.8725, "paper, 32B")], notes,
-          config.smoke)
-    return figure
+    return ["method", ours, "Max_Len_90%", *["ACC_Len30", "Max_Len_90%"] * 2], body
 
 
 def _notes(config: Params, frame: "DataFrame", ours: str) -> list[str]:
@@ -210,7 +249,7 @@ def _notes(config: Params, frame: "DataFrame", ours: str) -> list[str]:
     return notes
 
 
-def loss_figure(config: Params) -> dict[str, Path]:
+def loss_figure(config: Params) -> Drawn:
     """Draw training and validation loss over the steps, for RF-pretraining and each adaptation.
 
     Trainings that have not started are left out. Returns the paths by "pdf", "png" and "csv".
@@ -220,7 +259,10 @@ def loss_figure(config: Params) -> dict[str, Path]:
     """
     frame = loss_table(config)
     with style():
-        return save(config.folder / "figures", "loss", draw_loss(config, frame), frame, [config])
+        alt = words.losses([("RF-pretraining", frame[frame["stage"] == "pretrain"]),
+                            *_labelled(frame[frame["seed"] == config.seed])])
+        return save(config.folder / "figures", "loss", draw_loss(config, frame), frame, [config],
+                    alt)
 
 
 def loss_table(config: Params) -> "DataFrame":
@@ -255,35 +297,3 @@ def draw_loss(config: Params, frame: "DataFrame") -> "Figure":
 
 
 LOSS_NOTES = "marked: validation, thin: training"
-
-
-def token_figure(config: Params, frame: "DataFrame") -> dict[str, Path]:
-    """Draw the mean tokens of samples: a row per task, a column per length.
-
-    `frame` comes from `costs.tokens`. A cell is grey if a sample does not fit the context. Returns
-    the paths by "pdf", "png" and "csv".
-    """
-    with style():
-        return save(config.folder / "figures", "tokens", draw_tokens(config, frame), frame,
-                    [config])
-
-
-def draw_tokens(config: Params, frame: "DataFrame") -> "Figure":
-    """Draw the figure of `token_figure`."""
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-    from seaborn import heatmap
-
-    grid = frame.pivot(index="task", columns="length", values="mean")
-    longest = frame.pivot(index="task", columns="length", values="max")
-    grid = grid.loc[grid.max(axis=1).sort_values().index]
-    fits = longest.loc[grid.index] <= config.model.context
-    figure = Figure(figsize=(PAGE, 1.2 + 0.13 * len(grid)), layout="constrained")
-    axes = figure.add_subplot()
-    heatmap(grid.where(fits), norm=LogNorm(), cmap="viridis_r", ax=axes, annot=True, fmt=".0f",
-            annot_kws={"size": 5}, yticklabels=[short_title(task, 40) for task in grid.index],
-            cbar_kws={"label": "tokens of prompt and completion (mean)"})
-    axes.set_facecolor("0.85")
-    axes.set(xlabel="length", ylabel="")
-    axes.tick_params(axis="y", labelsize=5)
-    return figure

@@ -9,46 +9,73 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core import tasks
 from metarfft_core.analysis.stored import NOT_RUN, commit
-from metarfft_core.params import Params
+from metarfft_core.figures.picture import ALT, Drawn, write_png
+from metarfft_core.params import Params, written
 from metarfft_core.system import files
+from metarfft_core.system.markdown import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from pandas import DataFrame
 
 SMOKE_MARK = "SMOKE RUN: says nothing about the methods"
-_SMALL = {"color": "0.4", "fontsize": 6}
-_SMOKE = {"color": "#b00020", "weight": "bold", "fontsize": 8}
 COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
 _DPI = 200
-_EMPTY_ROW = 0.8  # inches: the height of a row of panels that say "not run"
-_LOOKS = {  # position in the palette, marker, line
-    "direct": (0, "o", "-"), "scratchpad": (1, "s", "--"), "vanilla_rfft": (2, "^", "-."),
-    "meta_rfft": (3, "D", "-"), "vanilla_rfft_nl": (5, "X", "-."), "meta_rfft_nl": (4, "P", "-"),
-    "base_1shot": (7, "v", "--"), "meta_1shot": (9, "p", "-")}
-_SPARE_LOOKS = [(0, ">", "--"), (1, "<", "-."), (4, "h", ":"), (5, "d", (0, (5, 1, 1, 1, 1, 1)))]
+_EMPTY_BLOCK = 0.3  # inches: the height of a line that says "not run"
+PAPER = "white"  # behind every figure, in a dark theme too
+COLORS = {  # each with a contrast of at least 3 to 1 on white and on the shade
+    "blue": "#0063a3", "orange": "#b35900", "green": "#007a5a", "red": "#c0321f",
+    "purple": "#9440a0", "brown": "#7a5230", "grey": "#666666", "ink": "#262626"}
+TEXTS = {"small": "0.4", "empty": "0.4", "note": "0.3", "smoke": "#b00020"}
+"""The colours of texts that are not black, each with at least 4.5 to 1 on white."""
+SHADE = {"facecolor": "0.93", "edgecolor": "0.5", "linewidth": 0.6, "linestyle": ":", "zorder": 0}
+"""What lies behind the lengths trained on; its dotted edge is seen where its grey is not."""
+_SMALL = {"color": TEXTS["small"], "fontsize": 6}
+_SMOKE = {"color": TEXTS["smoke"], "weight": "bold", "fontsize": 8}
+_LOOKS = {  # colour, marker, line, hatch
+    "direct": ("blue", "o", ":", "...."),
+    "scratchpad": ("orange", "s", "--", "////"),
+    "vanilla_rfft": ("green", "^", "-.", "xxxx"),
+    "meta_rfft": ("red", "D", "-", ""),
+    "vanilla_rfft_nl": ("brown", "X", (0, (5, 1, 1, 1, 1, 1)), "||||"),
+    "meta_rfft_nl": ("purple", "P", (0, (7, 1.5)), "----"),
+    "base_1shot": ("grey", "v", (0, (3, 1, 1, 1)), "++++"),
+    "meta_1shot": ("ink", "p", (0, (8, 2, 2, 2)), "oooo")}
+_SPARE_LOOKS = [("blue", ">", (0, (3, 3)), "ooo"), ("orange", "<", (0, (1, 2)), "xxx"),
+                ("purple", "h", (0, (4, 1, 4, 3)), "..."), ("brown", "d", (0, (9, 3)), "///")]
 
 
 class Look(NamedTuple):
     """What distinguishes a line from the others; marker and dashes do so without colour, too."""
 
-    color: tuple[float, float, float]
+    color: str
     marker: str
     linestyle: str | tuple
 
 
 def look(name: str, place: int = 0) -> Look:
     """Return the look of a method, or the look of any other line by its place among the lines."""
-    color, marker, line = _LOOKS.get(name) or _SPARE_LOOKS[place % len(_SPARE_LOOKS)]
-    return Look(palette(color), marker, line)
+    color, marker, line, _ = _look(name, place)
+    return Look(COLORS[color], marker, line)
 
 
-def palette(place: int) -> tuple[float, float, float]:
-    """Return a colour that a colour-blind reader can distinguish from the others."""
-    import seaborn
+def fill(name: str, place: int = 0) -> dict[str, str | float]:
+    """Return the look of a method's bars: pale, with a dark edge and a hatch of its own."""
+    color, _, _, hatch = _look(name, place)
+    return {"facecolor": pale(COLORS[color]), "hatch": hatch, "edgecolor": COLORS[color],
+            "linewidth": 0.6}
 
-    return seaborn.color_palette("colorblind")[place]
+
+def pale(color: str) -> tuple[float, float, float]:
+    """Return a colour mixed with four times as much white, to lie under a hatch."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(1 - (1 - part) / 5 for part in to_rgb(color))
+
+
+def _look(name: str, place: int) -> tuple:
+    return _LOOKS.get(name) or _SPARE_LOOKS[place % len(_SPARE_LOOKS)]
 
 
 @contextmanager
@@ -63,7 +90,8 @@ def style() -> Iterator[None]:
     with matplotlib.rc_context(seaborn.plotting_context("paper", font_scale=0.85)
                                | seaborn.axes_style("whitegrid")
                                | {"lines.linewidth": 1.1, "grid.linewidth": 0.5, "font.size": 8,
-                                  "pdf.fonttype": 42}):
+                                  "figure.facecolor": PAPER, "axes.facecolor": PAPER,
+                                  "hatch.linewidth": 0.5, "pdf.fonttype": 42}):
         yield
 
 
@@ -97,37 +125,45 @@ def page(blocks: Sequence[Block], smoke: bool, height: float = 1.7
          ) -> tuple["Figure", list[list["Axes"]]]:
     """Return a figure of blocks, one below the other, with at most four panels per row.
 
-    `height` is the height of a row in inches. Also returns the panels of each block. The panels of
-    an empty block say that it was not run.
+    `height` is the height of a row in inches. Also returns the panels of each block. An empty
+    block is a single line that says that it was not run.
     """
     from matplotlib.figure import Figure
 
-    columns = min(4, max(len(block.titles) for block in blocks))
-    rows = [math.ceil(len(block.titles) / columns) for block in blocks]
-    heights = [count * (_EMPTY_ROW if block.empty else height) + (0.3 if block.heading else 0)
-               for count, block in zip(rows, blocks, strict=True)]
+    columns = min(4, max((len(block.titles) for block in blocks if not block.empty), default=4))
+    heights = [_EMPTY_BLOCK if block.empty else
+               math.ceil(len(block.titles) / columns) * height + (0.3 if block.heading else 0)
+               for block in blocks]
     below = 0.2 if all(block.empty for block in blocks) else 0.9  # the legend
     figure = Figure(figsize=(COLUMN if columns == 1 else PAGE, sum(heights) + below),
                     layout="constrained")
     parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
-    panels = []
-    for block, part, count in zip(blocks, parts, rows, strict=True):
-        if block.heading:
-            part.suptitle(textwrap.fill(block.heading, 48 if columns == 1 else 110),
-                          weight="bold", fontsize=8)
-        grid = part.subplots(count, columns, squeeze=False).flatten()
-        for axes in grid[len(block.titles):]:
-            axes.remove()
-        panels.append(list(grid[:len(block.titles)]))
-        for axes, title in zip(grid, block.titles, strict=False):
-            if block.empty:
-                axes.set_title(title.text)
-                say_not_run(axes)
-            else:
-                _set_title(axes, title)
+    panels = [_empty_block(part, block) if block.empty else _block(part, block, columns)
+              for part, block in zip(parts, blocks, strict=True)]
     if smoke:
         mark(figure)
     return figure, panels
+
+
+def _empty_block(part: "SubFigure", block: Block) -> list["Axes"]:
+    axes = part.subplots()
+    axes.axis("off")
+    say_not_run(axes, f"{block.heading} ({len(block.titles)} panel"
+                      f"{'s' if len(block.titles) > 1 else ''})")
+    return [axes]
+
+
+def _block(part: "SubFigure", block: Block, columns: int) -> list["Axes"]:
+    if block.heading:
+        part.suptitle(textwrap.fill(block.heading, 48 if columns == 1 else 110),
+                      weight="bold", fontsize=8)
+    count = len(block.titles)
+    grid = part.subplots(math.ceil(count / columns), columns, squeeze=False).flatten()
+    for axes in grid[count:]:
+        axes.remove()
+    for axes, title in zip(grid, block.titles, strict=False):
+        _set_title(axes, title)
+    return list(grid[:count])
 
 
 def _set_title(axes: "Axes", title: Title) -> None:
@@ -139,10 +175,10 @@ def _set_title(axes: "Axes", title: Title) -> None:
                   textcoords="offset points", ha="center", va="bottom", **_SMALL)
 
 
-def say_not_run(axes: "Axes") -> None:
-    """Leave a panel empty except for the words "not run"."""
+def say_not_run(axes: "Axes", text: str = NOT_RUN) -> None:
+    """Leave a panel empty except for the words "not run" or a longer text."""
     axes.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))
-    axes.text(0.5, 0.5, NOT_RUN, ha="center", va="center", color="0.45")
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=TEXTS["empty"])
 
 
 def mark(figure: "Figure") -> None:
@@ -199,7 +235,7 @@ def table(figure: "Figure", body: Sequence[Sequence[str]], centres: Sequence[flo
     for height in (1, 3, 2 + len(body)):
         axes.axhline(height, color="black", lw=0.8)
     for number, note in enumerate(notes):
-        axes.text(0, 2.6 + len(body) + number, note, va="center", color="0.3", fontsize=7)
+        axes.text(0, 2.6 + len(body) + number, note, va="center", color=TEXTS["note"], fontsize=7)
 
 
 def interval(value: float, low: float, high: float) -> str:
@@ -208,25 +244,34 @@ def interval(value: float, low: float, high: float) -> str:
 
 
 def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
-         runs: Sequence[Params]) -> dict[str, Path]:
+         runs: Sequence[Params], alt: str, table: str = "") -> Drawn:
     """Write a figure and its numbers; the same results give the same bytes.
 
     The files name the runs shown, the digests of their parameters and the commits that made them:
-    the PNG and PDF in their metadata, the CSV in the columns run, params_digest and commit. Returns
-    the paths by "pdf", "png" and "csv".
+    the PNG and PDF in their metadata, the CSV in the columns run, params_digest and commit.
+
+    Args:
+        alt: The alternative text, without a word on smoke runs.
+        table: The same as a table of HTML, if the figure is a table.
+
+    Returns:
+        The paths by "pdf", "png" and "csv"; they are elsewhere if the folder is in an archive (see
+        `params.written`).
     """
+    folder = written(folder)
     paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
     made = "; ".join(f"run {config.name}, parameters {config.digest}, commit {commit(config)}"
                      for config in runs) or NOT_RUN
+    if any(config.smoke for config in runs):
+        alt = f"{SMOKE_MARK}. {alt}"
     lay_out(figure)
     with files.whole(paths["pdf"]) as temporary:
         figure.savefig(temporary, format="pdf",
                        metadata={"CreationDate": None, "Title": name, "Subject": made})
     with files.whole(paths["png"]) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI,
-                       metadata={"Title": name, "Description": made})
-    files.write_whole(paths["csv"], _with_provenance(frame, runs).to_csv(index=False))
-    return paths
+        write_png(figure, temporary, _DPI, {"Title": name, "Description": made, ALT: alt})
+    files.write_whole(paths["csv"], _with_provenance(frame, runs).map(csv_cell).to_csv(index=False))
+    return Drawn(paths, table)
 
 
 def lay_out(figure: "Figure") -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metarfft_core.analysis.stored import METRICS, NOT_RUN, Found, Group
+from metarfft_core.figures import words
+from metarfft_core.figures.picture import html_table
 from metarfft_core.figures.style import PAGE, interval, table
 from metarfft_core.params import Params
 
@@ -59,19 +61,42 @@ def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Fig
     width = 0.66 / len(metrics)
     starts = [0.34 + width * place for place in range(len(metrics))]
     centres = [0, *(start + width * part for start in starts for part in (0.2, 0.64))]
-    body, headings = [["", *["paper", "ours"] * len(metrics)]], []
-    for group, part in frame.groupby("group", sort=False):
-        headings.append(len(body))
-        body.append([group])
-        for line, cells in part.groupby("line", sort=False):
-            body.append([f"  {line}", *(text for _, cell in cells.iterrows()
-                                        for text in (_number(cell["paper"]), _ours(cell)))])
+    body = [["", *["paper", "ours"] * len(metrics)]]
+    for heading, lines in _rows(frame):
+        body += [[heading], *([f"  {name}", *cells] for name, *cells in lines)]
+    headings = [place for place, row in enumerate(body) if len(row) == 1]
     notes = _notes(frame, runs)
     figure = Figure(figsize=(PAGE, 0.2 * (len(body) + len(notes) + 3)))
     table(figure, body, centres,
           [(start + width / 2, metric) for start, metric in zip(starts, metrics, strict=True)],
           notes, any(config.smoke for config in runs), headings)
     return figure
+
+
+def html_numbers(frame: "DataFrame", spec: dict) -> str:
+    """Return the table of `draw_numbers` as HTML."""
+    metrics = spec["metrics"]
+    head = [[("", 1), *((metric, 2) for metric in metrics)],
+            [("", 1), *(("paper", 1), ("ours", 1)) * len(metrics)]]
+    body = [row for heading, lines in _rows(frame) for row in ([heading], *lines)]
+    return html_table(head, body, spec["title"])
+
+
+def say_numbers(frame: "DataFrame", spec: dict) -> str:
+    """Return the alternative text of the table: ours beside the paper's, if there is any."""
+    metrics = [f"{metric} {side}" for metric in spec["metrics"] for side in ("paper", "ours")]
+    return words.numbers(spec["title"], [
+        [f"{heading}, {name}", *(f"{about} {cell}" for about, cell in
+                                 zip(metrics, cells, strict=True) if cell)]
+        for heading, lines in _rows(frame) for name, *cells in lines])
+
+
+def _rows(frame: "DataFrame") -> list[tuple[str, list[list[str]]]]:
+    """Return each group's heading and its rows: the line's name, then the paper's and ours."""
+    return [(heading, [[name, *(text for _, cell in cells.iterrows()
+                                for text in (_number(cell["paper"]), _ours(cell)))]
+                       for name, cells in part.groupby("line", sort=False)])
+            for heading, part in frame.groupby("group", sort=False)]
 
 
 def _number(value: float) -> str:

@@ -12,10 +12,15 @@ _MODULES = {
     "errors": "error_viewer",
     "form": "parameter_form",
     "check": "exercises",
+    "check_tracer": "exercises",
+    "exercise": "exercises",
+    "hint": "exercises",
+    "student": "exercises",
 }
 """Each public name and the module that holds it."""
 
-__all__ = ["check", "errors", "explore", "form", "states"]
+__all__ = ["check", "check_tracer", "errors", "exercise", "explore", "form", "hint", "states",
+           "student"]
 
 
 def __getattr__(name: str):

@@ -294,6 +294,8 @@ class Evaluation(Section):
 class Params(Section):
     """A whole parameter file, with ranges and splits expanded."""
 
+    _folder: Path | None = None
+
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # also the name of the folder
     smoke: bool  # marks every figure as part of a smoke run
     seed: Seed  # determines samples, trainings and bootstraps
@@ -382,8 +384,11 @@ class Params(Section):
 
     @property
     def folder(self) -> Path:
-        """The folder of the run's results: outputs/<name>, or <name> in $METARFFT_OUTPUTS."""
-        return places.outputs() / self.name
+        """The folder of the run's results: outputs/<name>, or <name> in $METARFFT_OUTPUTS.
+
+        `params.of_folder` gives parameters whose folder is at any place.
+        """
+        return self._folder or places.outputs() / self.name
 
 
 def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:

@@ -91,7 +91,7 @@ class _Machine:
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
          utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES,
-         estimate: bool = False) -> Plan:
+         counted: dict[tuple, list[Sample]] | None = None, estimate: bool = False) -> Plan:
     """Plan what every training and the evaluation of a run take.
 
     Args:
@@ -102,6 +102,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         utilisation: The share of the peak that training reaches.
         peak_tflops: The bfloat16 peak of one GPU in TFLOP/s.
         samples: How many samples of each task and length to count.
+        counted: The samples that earlier plans have counted; this plan uses them and adds its own.
         estimate: Whether to estimate the tokens even if the model's tokenizer is available, so that
             the plan is the same on every machine.
 
@@ -114,7 +115,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
 
     folder, shape = _model(config.model.name)
     folder = None if estimate else folder
-    counter = Counter(config, samples, folder)
+    counter = Counter(config, samples, folder, counted)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
     jobs = training.jobs(config)
     made = [_training(job, shape, counter, machine) for job in jobs]

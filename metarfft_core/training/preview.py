@@ -52,11 +52,11 @@ def as_text(parts: list[Piece]) -> str:
 
 
 def as_html(parts: list[Piece]) -> str:
-    """Format for a notebook: trained text on a green background, the rest in grey."""
-    style = {True: "background:#d8f0d8;color:#000", False: "color:#888"}
-    spans = "".join(f'<span style="{style[part.trained]}">{html.escape(part.text)}</span>'
-                    for part in parts)
-    return f'<pre style="white-space:pre-wrap">{spans}</pre><p>{_summary(parts)}</p>'
+    """Format for a notebook: trained text is marked and bold, which GitHub and a reader without
+    colours show too."""
+    told = "".join(f"<mark><b>{text}</b></mark>" if part.trained else text
+                   for part in parts for text in [html.escape(part.text)])
+    return f'<pre style="white-space:pre-wrap">{told}</pre><p>{_summary(parts)}</p>'
 
 
 def _summary(parts: list[Piece]) -> str:
