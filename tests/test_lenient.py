@@ -170,7 +170,7 @@ def test_a_figure_draws_the_lenient_score_where_it_differs(run):
         part = frame[(frame["method"] == method) & (frame["task"] == task)]
         assert len(lines) == drawn
         assert list(lines[-1].get_ydata()) == list(part["accuracy_lenient"])
-        said = " ".join(text.get_text() for text in figure.findobj(Text))
+        said = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
         assert ("dotted: the lenient score" in said) == (drawn == 2)
 
 
