@@ -176,11 +176,10 @@ def _check(options: argparse.Namespace) -> None:
             "can then be the folder of a run"))
 def _plan(options: argparse.Namespace) -> None:
     from metarfft_core import params
-    from metarfft_core.analysis import planned
-    from metarfft_core.planning import display, plan
+    from metarfft_core.planning import display, measured, plan
 
     if options.measured:
-        print(planned.show(planned.compare(options.params)))
+        print(measured.show(measured.compare(options.params)))
         return
     made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
     print(display.show(made), flush=True)

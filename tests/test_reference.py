@@ -1,11 +1,12 @@
 """The results that are kept in outputs/reference: whole, of the presets, and as they are told."""
 
+import json
 from collections import Counter
 
 import pandas
 import pytest
 
-from metarfft_core import params
+from metarfft_core import params, scoring
 from metarfft_core.analysis import run_folder
 from metarfft_core.system.places import ROOT
 
@@ -38,6 +39,23 @@ def test_the_kept_figures_are_those_of_the_rows(folder):
         cell = line.method, line.task, line.length
         assert (counted[*cell, True], counted[*cell, False]) == (
             line.right, line.total - line.right)
+
+
+@every_result
+def test_the_strict_score_of_every_kept_text_is_the_stored_one(folder):
+    """Texts that are scored again give the stored answer and outcome, and the lenient score differs
+    from it only where it accepts an answer that is wrong or missing by the strict one."""
+    again = 0
+    for path in folder.glob("evaluation/*/*.jsonl"):
+        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+            if "text" in row:
+                again += 1
+                assert scoring.score(row["text"], row["finish_reason"], row["gold_answer"]) == (
+                    row["answer"], row["outcome"])
+            lenient = scoring.lenient_outcome(row)
+            assert lenient in (row["outcome"], "right", None)
+            assert lenient == row["outcome"] or row["outcome"] in ("wrong", "no_answer")
+    assert again > 100
 
 
 @every_result

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from metarfft_core import evaluation, tasks, training
+from metarfft_core.analysis.counted import answers, count, lenient_answers
 from metarfft_core.evaluation import metrics
 from metarfft_core.params import LABELS, METHODS, Params
 from metarfft_core.system import files, yaml_files
@@ -128,9 +129,9 @@ class Stored:
         self._values: dict = {}
 
     @cached_property
-    def _rows(self) -> "tuple[DataFrame, dict]":
+    def _rows(self) -> "tuple[DataFrame, dict, dict]":
         rows = evaluation.read(self.config, partial=True)
-        return count(rows), answers(rows)
+        return count(rows), answers(rows), lenient_answers(rows)
 
     @property
     def counts(self) -> "DataFrame":
@@ -150,15 +151,21 @@ class Stored:
         """A line for each logged step of each training (see `single.loss_table`)."""
         return logged(self.config)
 
+    def has_lenient(self, method: str, cells: "Cells") -> bool:
+        """Return whether the lenient score is known of every answer of a method to these tasks."""
+        return all((method, task) in self._rows[2] for task in cells)
+
     def value(self, metric: str, method: str, minus: str | None,
-              cells: "Cells") -> tuple[float, float, float]:
+              cells: "Cells", lenient: bool = False) -> tuple[float, float, float]:
         """Return a metric of the paper with its interval, over the given tasks and lengths.
 
-        With `minus`, it is the difference from the metric of that method.
+        With `minus`, it is the difference from the metric of that method. With `lenient`, the
+        lenient score decides what is right.
         """
-        key = (metric, method, minus, tuple(cells.items()))
+        key = (metric, method, minus, tuple(cells.items()), lenient)
         if key not in self._values:
-            parts = [[_only(self._rows[1][name, task], lengths) for task, lengths in cells.items()]
+            rows = self._rows[2 if lenient else 1]
+            parts = [[_only(rows[name, task], lengths) for task, lengths in cells.items()]
                      for name in (method, minus) if name]
             self._values[key] = measure(self.config, METRICS[metric], *parts)
         return self._values[key]
@@ -174,18 +181,6 @@ METRICS = {"ACC_Len30": metrics.acc_longest, "Max_Len_90%": metrics.mean_max_len
 """The paper's metrics that the kit measures."""
 
 
-def count(rows: "DataFrame") -> "DataFrame":
-    """Count the rows of an evaluation: method, task, seed, length, the outcomes, total."""
-    from pandas import DataFrame
-
-    keys = ["method", "task", "seed", "length"]
-    if rows.empty:
-        return DataFrame(columns=[*keys, *evaluation.OUTCOMES, "total"])
-    table = rows.groupby([*keys, "outcome"], sort=False).size().unstack(fill_value=0)
-    table = table.reindex(columns=list(evaluation.OUTCOMES), fill_value=0)
-    return table.assign(total=table.sum(axis=1)).reset_index().rename_axis(columns=None)
-
-
 def logged(config: Params) -> "DataFrame":
     """Read a run's training logs: stage, task, method, seed, step, loss, validation_loss."""
     from pandas import DataFrame
@@ -197,14 +192,6 @@ def logged(config: Params) -> "DataFrame":
         [job.stage, job.task, job.method, job.seed, line["step"], line.get("loss", math.nan),
          line.get("validation_loss", math.nan)]
         for job in jobs for line in training.read_log(job.folder)], columns=columns)
-
-
-def answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:
-    """Group the rows of an evaluation by method and task, sample by sample."""
-    if rows.empty:
-        return {}
-    columns = ["method", "task", "seed", "length", "index", "outcome"]
-    return metrics.answers(rows[columns].to_dict("records"))
 
 
 def _only(found: metrics.Answers, lengths: Iterable[int]) -> metrics.Answers:
@@ -262,15 +249,14 @@ class Found:
         return {task: tuple(sorted(found)) for task, found in lengths.items() if found}
 
     @property
-    def as_in_paper(self) -> bool:
-        """Whether all tasks of the line were evaluated at all lengths in the paper, after as many
-        training steps."""
-        complete = all(set(LENGTHS) <= set(self.cells.get(task, ())) for task in self.line.tasks)
-        return complete and not _other_steps(self)
+    def has_lenient(self) -> bool:
+        """Whether the lenient score is shown beside the strict one."""
+        return not self.line.minus and self.stored.has_lenient(self.method, self.cells)
 
-    def value(self, metric: str, cells: Cells | None = None) -> tuple[float, float, float]:
+    def value(self, metric: str, cells: Cells | None = None,
+              lenient: bool = False) -> tuple[float, float, float]:
         """Return a metric with its interval, over all cells of the line or the given ones."""
-        return self.stored.value(metric, self.method, self.line.minus, cells or self.cells)
+        return self.stored.value(metric, self.method, self.line.minus, cells or self.cells, lenient)
 
 
 def find(line: Line, runs: Sequence[Stored], logs: bool = False) -> Found | None:

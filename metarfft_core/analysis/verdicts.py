@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from metarfft_core.analysis.deviations import deviations
 from metarfft_core.analysis.stored import (
     METRICS,
     Found,
@@ -31,16 +32,18 @@ REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
 VERDICTS = (REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN)
 
 DEFINITIONS = """\
-- **reproduced**: a run of the paper's model, with its steps of training, on all tasks of the
-  number and all lengths from 1 to 30, and the paper's number lies in our interval, its ends
+- **reproduced**: a run of the paper's model that deviates in nothing that the paper states: the
+  tasks and lengths of the evaluation and at least its samples; the wording of the traces; tasks,
+  lengths and samples of the trainings, their methods, ranks, learning rates, batch sizes and steps
+  (`metarfft_core/data/paper_protocol.yaml`). And the paper's number lies in our interval, its ends
   rounded to the paper's two decimals.
-- **in line**: a run of another model (or of the paper's with other steps, or on a part of the tasks
-  or lengths) has the paper's order. The number is compared with every other one of its
-  comparison, the same metric and group of the same table, that the paper reports as different and
-  that was run with the same model: over the tasks and lengths that both have, the one that is
-  higher in the paper is higher in ours, and the two intervals do not meet. All these comparisons
-  must come out so. A number that is a difference of two methods needs the paper's sign, with an
-  interval that leaves out 0.
+- **in line**: a run of another model, or a run of the paper's that deviates from the paper, has the
+  paper's order; the last column names each deviation. The number is compared with every other one
+  of its comparison, the same metric and group of the same table, that the paper reports as
+  different and that was run with the same model: over the tasks and lengths that both have, the
+  one that is higher in the paper is higher in ours, and the two intervals do not meet. All these
+  comparisons must come out so. A number that is a difference of two methods needs the paper's sign,
+  with an interval that leaves out 0.
 - **undecided**: such a run, where no comparison comes out the other way, but the two intervals of
   at least one meet, or where the interval of a difference holds 0: it is too small to tell.
 - **differs**: a run speaks to the number, and it is none of these.
@@ -143,10 +146,19 @@ def _judge(claim: Claim, line: Line, index: int, found: Found,
     value, low, high = found.value(claim.metric)
     claim = replace(claim, run=found.config.name, model=found.stored.model, value=value, low=low,
                   high=high)
-    if same_model and found.as_in_paper:
+    deviating = deviations(found) if same_model else []
+    if same_model and not deviating:
         inside = round(low, 2) <= claim.paper <= round(high, 2)
         return replace(claim, verdict=REPRODUCED if inside else DIFFERS,
                        why=f"the paper's number lies {'in' if inside else 'outside'} our interval")
+    claim = _judge_other(claim, line, index, found, rivals)
+    return replace(claim, why="; ".join([claim.why, *deviating]))
+
+
+def _judge_other(claim: Claim, line: Line, index: int, found: Found,
+                 rivals: dict[Line, Found | None]) -> Claim:
+    """Return the verdict on a number that a run speaks to which is not the paper's own."""
+    low, high = claim.low, claim.high
     if line.minus:
         right = low > 0 if claim.paper > 0 else high < 0
         verdict = IN_LINE if right else UNDECIDED if low <= 0 <= high else DIFFERS

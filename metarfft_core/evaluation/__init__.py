@@ -11,7 +11,7 @@
 from metarfft_core.evaluation.cells import header, is_finished, path, plan
 from metarfft_core.evaluation.grid import evaluate, launch, main, read
 from metarfft_core.evaluation.kept import note
-from metarfft_core.scoring import OUTCOMES, recompute, same_answer, score
+from metarfft_core.scoring import OUTCOMES, recompute, same_answer, same_answer_lenient, score
 
 __all__ = ["OUTCOMES", "evaluate", "header", "is_finished", "launch", "main", "note", "path",
-           "plan", "read", "recompute", "same_answer", "score"]
+           "plan", "read", "recompute", "same_answer", "same_answer_lenient", "score"]

@@ -6,7 +6,8 @@ it finishes; <task>.json beside it describes what it was made with. A killed eva
 where it stopped.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
-(the decoding limit came first, whatever the text says so far). Accuracy is right / all. If the
+(the decoding limit came first, whatever the text says so far). Accuracy is right / all. The row's
+"outcome_lenient" is the same by the lenient score (docs/metrics.md). If the
 server of an API model refuses a prompt, the row has the finish reason "refused" and the outcome
 "no_answer".
 """
@@ -39,7 +40,7 @@ from metarfft_core.evaluation.cells import (
 from metarfft_core.evaluation.kept import note, with_prompt
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
-from metarfft_core.scoring import OUTCOMES, score
+from metarfft_core.scoring import OUTCOMES, lenient_outcome, score
 from metarfft_core.system import files, progress
 from metarfft_core.system.processes import Command, alone, follow_all, places
 
@@ -198,10 +199,11 @@ def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:
     answer, outcome = score(generated.text, generated.finish_reason, row["gold_answer"])
     own = ({"reasoning": generated.reasoning, "refusal": generated.refusal}
            if isinstance(generated, api.Answer) else {})
-    return {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **own,
-            "finish_reason": generated.finish_reason,
-            "completion_tokens": generated.completion_tokens, "answer": answer,
-            "outcome": outcome}
+    scored = {**row, "prompt_tokens": generated.prompt_tokens, "text": generated.text, **own,
+              "finish_reason": generated.finish_reason,
+              "completion_tokens": generated.completion_tokens, "answer": answer,
+              "outcome": outcome}
+    return {**scored, "outcome_lenient": lenient_outcome(scored)}
 
 
 class _Progress:
@@ -295,10 +297,12 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
 
     Returns:
         The columns method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
-            prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome. An API
-            model also has reasoning and refusal (why its server refused the prompt, else ""), and
-            its counts of tokens may be missing. In an archive (see `params.is_archive`) the prompts
-            are made again, and a text that is not kept is missing.
+            prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome,
+            outcome_lenient. The last is computed here for rows of an earlier format; it is None
+            where the text was not kept. An API model also has reasoning and refusal (why its
+            server refused the prompt, else ""), and its counts of tokens may be missing. In an
+            archive (see `params.is_archive`) the prompts are made again, and a text that is not
+            kept is missing.
 
     Raises:
         ParamsError: If a cell is unfinished and `partial` is false, or if stored rows were changed
@@ -319,8 +323,9 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
                               "or delete that file and the .json beside it")
         check_rows(results, files.read_json(about))
         with open(results, encoding="utf-8", newline="\n") as file:
-            rows += [with_prompt(config, row)
-                     for row in sorted(map(json.loads, file), key=sample_key)]
+            stored = sorted(map(json.loads, file), key=sample_key)
+        rows += [{**with_prompt(config, row), "outcome_lenient": lenient_outcome(row)}
+                 for row in stored]
     return pandas.DataFrame(rows)
 
 

@@ -14,6 +14,8 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
                     trained: Sequence[int]) -> None:
     """Draw accuracy by length: a line for each (label, look, lines of `single.accuracies`).
 
+    A dotted line of the same colour is the accuracy by the lenient score, if it differs anywhere.
+
     `trained` are the lengths to shade; none if no line is of an adapted model. A part without
     lines is left out.
     """
@@ -27,8 +29,18 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
         axes.vlines(x, part["low"], part["high"], color=look.color, lw=0.6)
         axes.plot(x, part["accuracy"], label=label, **look._asdict(),
                   markersize=3.5 if len(lengths) <= 12 else 1.8)
+        if lenient_differs(part):
+            axes.plot(x, part["accuracy_lenient"], color=look.color, linestyle=":", lw=1, marker="")
     axes.set(xlim=(0.3, lengths[-1] + 0.7), ylim=(-0.04, 1.04), xticks=length_ticks(lengths))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def lenient_differs(part: "DataFrame") -> bool:
+    """Return whether the lenient score gives another accuracy than the strict one in any line."""
+    if "accuracy_lenient" not in part:
+        return False
+    known = part[part["accuracy_lenient"].notna()]
+    return bool((known["accuracy_lenient"] != known["accuracy"]).any())
 
 
 def shade(axes: "Axes", trained: Sequence[int]) -> None:

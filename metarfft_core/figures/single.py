@@ -13,7 +13,7 @@ from metarfft_core import evaluation
 from metarfft_core.analysis import stored
 from metarfft_core.evaluation import metrics
 from metarfft_core.figures import words
-from metarfft_core.figures.curves import draw_accuracies, draw_losses
+from metarfft_core.figures.curves import draw_accuracies, draw_losses, lenient_differs
 from metarfft_core.figures.picture import Drawn, html_table
 from metarfft_core.figures.style import (
     PAGE,
@@ -66,6 +66,7 @@ def accuracy_figure(config: Params, methods: Sequence[str] | None = None,
 def accuracy_table(config: Params, rows: "DataFrame") -> "DataFrame":
     """Return the counted outcomes, accuracy and its interval for each method, task and length.
 
+    With 1-shot prompts or API models, accuracy_lenient is their accuracy by the lenient score.
     The interval is Wilson's. With several seeds it is one standard deviation over them on each
     side.
     """
@@ -86,6 +87,8 @@ def accuracies(config: Params, counts: "DataFrame") -> "DataFrame":
             **{outcome: int(group[outcome].sum()) for outcome in evaluation.OUTCOMES},
             "total": total, "seeds": len(group), "accuracy": right / total, "low": low,
             "high": high})
+        if "right_lenient" in group:
+            lines[-1]["accuracy_lenient"] = group["right_lenient"].sum(skipna=False) / total
     return DataFrame(lines)
 
 
@@ -139,7 +142,8 @@ def accuracy_notes(runs: Sequence[Params], frame: "DataFrame") -> str:
     bars = [f"{shares} Wilson intervals"] if (frame["seeds"] == 1).any() else []
     bars += ["standard deviations over seeds"] if (frame["seeds"] > 1).any() else []
     shaded = "shaded: the lengths trained on; " if adapted(frame["method"].unique()) else ""
-    return f"{shaded}bars: {', or '.join(bars)}"
+    lenient = "; dotted: the lenient score" if lenient_differs(frame) else ""
+    return f"{shaded}bars: {', or '.join(bars)}{lenient}"
 
 
 def table_2(config: Params) -> Drawn:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from metarfft_core.analysis.stored import METRICS, NOT_RUN, Group
+from metarfft_core.analysis.stored import METRICS, NOT_RUN, Found, Group
 from metarfft_core.figures import words
 from metarfft_core.figures.picture import html_table
 from metarfft_core.figures.style import PAGE, interval, table
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+LENIENT = ", lenient score"
+"""What ends the label of a line that the lenient score judges (docs/metrics.md)."""
+
 COLUMNS = ["group", "line", "metric", "paper", "run", "model", "value", "low", "high", "tasks",
            "longest"]
 
@@ -21,7 +24,8 @@ COLUMNS = ["group", "line", "metric", "paper", "run", "model", "value", "low", "
 def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
     """Return the paper's number, and ours with its interval, for each line and metric of a table.
 
-    The lines of another model have no number of the paper. `tasks` is how many of the line's tasks
+    An API model or a 1-shot prompt has a second line, by the lenient score. That line, and the
+    lines of another model, have no number of the paper. `tasks` is how many of the line's tasks
     our number covers; `longest` is the longest length evaluated. Both are empty without a run.
     """
     from pandas import DataFrame
@@ -35,10 +39,18 @@ def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
                 theirs = math.nan if group.ours else line.paper[place]
                 about = [group.name, line.label, metric, theirs]
                 if found and metric in METRICS:
-                    about += [found.config.name, found.stored.model, *found.value(metric),
-                              len(found.cells), max(map(max, found.cells.values()))]
+                    about += _about(found, metric)
                 lines.append(about + [None] * (len(COLUMNS) - len(about)))
+            if found and found.has_lenient:
+                lines += [[group.name, f"{line.label}{LENIENT}", metric, math.nan,
+                           *_about(found, metric, lenient=True)]
+                          for metric in spec["metrics"] if metric in METRICS]
     return DataFrame(lines, columns=COLUMNS)
+
+
+def _about(found: Found, metric: str, lenient: bool = False) -> list:
+    return [found.config.name, found.stored.model, *found.value(metric, lenient=lenient),
+            len(found.cells), max(map(max, found.cells.values()))]
 
 
 def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Figure":

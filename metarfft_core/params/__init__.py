@@ -21,7 +21,7 @@ from metarfft_core.params.loading import (
     load,
     read,
 )
-from metarfft_core.params.methods import LABELS, METHODS
+from metarfft_core.params.methods import LABELS, METHODS, judged_twice
 from metarfft_core.params.schema import (
     WITHOUT_EFFECT,
     Api,
@@ -36,5 +36,5 @@ from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
            "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
-           "base_file", "check", "from_notebook", "is_archive", "load", "of_folder", "open_folder",
-           "read", "written"]
+           "base_file", "check", "from_notebook", "is_archive", "judged_twice", "load", "of_folder",
+           "open_folder", "read", "written"]

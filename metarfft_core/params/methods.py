@@ -25,5 +25,13 @@ METHODS = {
 """The compared methods: the paper's Table 2, its natural-language rules, and 1-shot prompts."""
 
 
+def judged_twice(name: str) -> bool:
+    """Whether figures and tables show the lenient score of a method beside the strict one.
+
+    True of API models and of 1-shot prompts, which were not trained on the tasks' format.
+    """
+    return name not in METHODS or METHODS[name].in_context
+
+
 LABELS = {name: method.label for name, method in METHODS.items()}
 """The labels of the methods in figures and tables."""

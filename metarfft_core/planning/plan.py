@@ -90,7 +90,8 @@ class _Machine:
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
          utilisation: float = assumptions.TRAINING, peak_tflops: float = assumptions.PEAK_TFLOPS,
-         samples: int = SAMPLES, counted: dict[tuple, list[Sample]] | None = None) -> Plan:
+         samples: int = SAMPLES, counted: dict[tuple, list[Sample]] | None = None,
+         estimate: bool = False) -> Plan:
     """Plan what every training and the evaluation of a run take.
 
     Args:
@@ -102,6 +103,8 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         peak_tflops: The bfloat16 peak of one GPU in TFLOP/s.
         samples: How many samples of each task and length to count.
         counted: The samples that earlier plans have counted; this plan uses them and adds its own.
+        estimate: Whether to leave the folder of the model's tokenizer aside, so that the plan is
+            the same on every machine. Tokens that cannot be counted without it are estimated.
 
     Raises:
         ParamsError: If the model's shape is unknown, if the machine is impossible, or if the run
@@ -111,6 +114,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     import pandas as pd
 
     folder, shape = _model(config.model.name)
+    folder = None if estimate else folder
     counter = Counter(config, samples, folder, counted)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
     jobs = training.jobs(config)

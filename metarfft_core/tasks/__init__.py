@@ -7,13 +7,14 @@
 
     definition.py  what a task is: a rule, a sampler and a question
     registry.py    the tasks by their ids and names
-    library/       the 86 tasks, grouped in files by the data that they work on
+    library/       the 86 tasks, grouped in files by the data that they work on, and the airline's
     synthetic.py   random rules made of the paper's 22 snippets
 """
 
 from metarfft_core.tasks.definition import Instance, Task, declare
 from metarfft_core.tasks.registry import (
     IDS,
+    OTHERS,
     SOURCES,
     SPLITS,
     find,
@@ -24,5 +25,5 @@ from metarfft_core.tasks.registry import (
     task,
 )
 
-__all__ = ["IDS", "SOURCES", "SPLITS", "Instance", "Task", "declare", "find", "get",
+__all__ = ["IDS", "OTHERS", "SOURCES", "SPLITS", "Instance", "Task", "declare", "find", "get",
            "id_of", "label", "select", "task"]

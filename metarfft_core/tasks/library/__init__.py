@@ -1,1 +1,1 @@
-"""The 86 tasks: rule, question and sampler of each, in files by what they work on."""
+"""The 86 tasks and the airline's: rule, question and sampler of each, in files by their data."""

@@ -8,22 +8,47 @@ compared.
 
 import json
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import params
-from metarfft_core.analysis.run_folder import RunFolder, open_run
 from metarfft_core.planning import display, plan
-from metarfft_core.system import files
+from metarfft_core.system import files, places
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def compare(source: params.Params | str | os.PathLike) -> "pd.DataFrame":
+@dataclass(frozen=True)
+class _Run:
+    """What a run's folder says of its finished parts."""
+
+    folder: Path
+    config: params.Params
+    manifests: dict[str, dict]  # of trainings, by "pretrain", "adapt/<task>/<method>"
+    cells: dict[str, dict]  # by "<method>/<file's stem>"; some are not finished
+
+
+def _open(source: str | os.PathLike) -> _Run:
+    path = places.absolute(source)
+    folder = path if path.is_dir() else params.load(source).folder
+    if not (folder / "params.yaml").exists():
+        raise params.ParamsError(f"{folder}: expected the folder of a run, but there is no "
+                                 "params.yaml")
+    found = [folder / "pretrain" / "manifest.json", *sorted(folder.glob("adapt/*/*/manifest.json"))]
+    manifests = {path.parent.relative_to(folder).as_posix(): files.read_json(path)
+                 for path in found if path.exists()}
+    cells = {f"{path.parent.name}/{path.stem}": files.read_json(path)
+             for path in sorted((folder / "evaluation").glob("*/*.json"))}
+    return _Run(folder, params.load(folder / "params.yaml"), manifests, cells)
+
+
+def compare(source: str | os.PathLike) -> "pd.DataFrame":
     """Compare a plan with a run that is finished, or as far as it is.
 
     Args:
-        source: What `open_run` accepts.
+        source: The parameter file or the folder of a run.
 
     Returns:
         A row for each stage and method that has finished parts, with the columns stage, method,
@@ -31,11 +56,14 @@ def compare(source: params.Params | str | os.PathLike) -> "pd.DataFrame":
         generated), hours, took_hours, memory, took_memory (GiB of one GPU). Only finished parts are
         counted, in the plan too. A value that is not known is NaN: a cell whose answers were made
         in more than one process has no hours, and a CPU no GPU memory.
+
+    Raises:
+        ParamsError: If there is no such run, or if stored rows were changed.
     """
     import pandas as pd
 
-    run = open_run(source)
-    stages = plan.plan(params.check(run.parameters)).stages
+    run = _open(source)
+    stages = plan.plan(run.config).stages
     rows = [*_trainings(run, stages), *_evaluations(run, stages)]
     return pd.DataFrame(rows, columns=["stage", "method", "parts", *_COLUMNS])
 
@@ -71,7 +99,7 @@ def _hours(planned: "pd.DataFrame", on_gpu: bool) -> float:
     return float(operations) / (display.CPU_GFLOPS * 1e9) / 3600
 
 
-def _trainings(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
+def _trainings(run: _Run, stages: "pd.DataFrame") -> list[dict]:
     seeded = stages.assign(name=[_name(run, row) for row in stages.itertuples()])
     rows = []
     for (stage, method), planned in seeded[seeded.stage != "evaluation"].groupby(
@@ -94,15 +122,15 @@ def _trainings(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
     return rows
 
 
-def _name(run: RunFolder, row) -> str:
+def _name(run: _Run, row) -> str:
     """Return the name of a planned training among the manifests."""
     if row.stage != "adapt":
         return row.stage
-    seed = "" if row.seed == run.seed else f"-seed{row.seed}"
+    seed = "" if row.seed == run.config.seed else f"-seed{row.seed}"
     return f"adapt/{row.task}/{row.method}{seed}"
 
 
-def _evaluations(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
+def _evaluations(run: _Run, stages: "pd.DataFrame") -> list[dict]:
     rows = []
     for planned in stages[stages.stage == "evaluation"].itertuples():
         cells = {name: about for name, about in run.cells.items()
@@ -124,7 +152,7 @@ def _evaluations(run: RunFolder, stages: "pd.DataFrame") -> list[dict]:
     return rows
 
 
-def _tokens(run: RunFolder, name: str) -> tuple[int, int]:
+def _tokens(run: _Run, name: str) -> tuple[int, int]:
     """Return the tokens that a cell's prompts and answers have."""
     path = run.folder / "evaluation" / f"{name}.jsonl"
     if files.changed(path, run.cells[name]["sha256"]):

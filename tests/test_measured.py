@@ -6,8 +6,7 @@ import shutil
 import pytest
 
 from metarfft_core import cli, params
-from metarfft_core.analysis import planned
-from metarfft_core.planning import plan
+from metarfft_core.planning import measured, plan
 from metarfft_core.system.places import ROOT
 
 STORED = ROOT / "outputs" / "reference" / "laptop"
@@ -16,7 +15,7 @@ STORED = ROOT / "outputs" / "reference" / "laptop"
 @pytest.fixture(scope="module")
 def compared():
     """The stored laptop run."""
-    return planned.compare(STORED)
+    return measured.compare(STORED)
 
 
 def row(compared, stage, method=""):
@@ -70,7 +69,7 @@ def test_hours_and_memory_of_a_gpu(tmp_path):
         path.write_text(json.dumps(values))
     for path in (run / "evaluation" / "direct").glob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"gpu": "H100", "seconds": 60.0}))
-    made = planned.compare(run)
+    made = measured.compare(run)
     stages = plan.plan(params.load(run / "params.yaml")).stages
     one, two = row(made, "pretrain"), row(made, "adapt", "direct")
     assert (one.took_hours, one.took_memory) == (0.5, 7.5)
@@ -87,7 +86,7 @@ def test_changed_rows_are_refused(tmp_path):
     with open(run / "evaluation" / "direct" / "lc_461.jsonl", "a") as file:
         file.write("{}\n")
     with pytest.raises(params.ParamsError, match=r"lc_461\.jsonl is not what"):
-        planned.compare(run)
+        measured.compare(run)
 
 
 def test_the_command_prints_the_table(capsys):

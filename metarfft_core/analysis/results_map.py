@@ -1,0 +1,158 @@
+"""The page docs/results_map.md: every figure and table of the paper, and the road to it.
+
+    python -m metarfft_core.analysis.results_map
+
+The page is made from `data/paper_roads.yaml`, `data/paper_results.yaml`, the parameter files, their
+plans, and the results that are kept in outputs/reference.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from metarfft_core import params
+from metarfft_core.analysis import stored
+from metarfft_core.params import METHODS, Params
+from metarfft_core.planning import plan
+from metarfft_core.system import places, yaml_files
+from metarfft_core.system.files import write_whole
+from metarfft_core.system.markdown import table
+from metarfft_core.system.places import ROOT
+
+PAGE = ROOT / "docs" / "results_map.md"
+COMMAND = "python -m metarfft_core.analysis.results_map"
+ROADS = Path(__file__).parent.parent / "data" / "paper_roads.yaml"
+KEPT = ROOT / "outputs" / "reference"
+
+RUN, IN_SMALL, IN_PART, NOT_RUN, NO_ROAD = (
+    "run", "run in small", "run in small, in part", "not run", "no road yet")
+
+_HEAD = f"""\
+# Roads to the paper's results
+
+Every figure and table of the paper that the kit knows, the command that makes it, what that costs,
+and what is missing. `{COMMAND}` makes this page; do not edit it.
+
+- **road**: `metarfft run --params FILE` trains and evaluates; then
+  `metarfft figures --params FILE ...` draws and judges what those runs speak to.
+- **GPU hours**: of the whole parameter file by the plan, which is an estimate (an H100 at 40% of
+  its peak, with starts and loading). A file serves several results and needs to run once.
+- **state**: *{RUN}* and *{IN_SMALL}* are about the results that are kept in `outputs/reference/`,
+  with the paper's model or with a small one. *{IN_PART}*: some lines of the result. *{NOT_RUN}*:
+  there is a road, and no result at its end is kept. *{NO_ROAD}*: no parameter file leads there.
+
+"""
+
+
+@dataclass(frozen=True)
+class Road:
+    """The way to one figure or table of the paper."""
+
+    name: str  # as in paper_results.yaml
+    title: str
+    params: tuple[str, ...]  # names of parameter files
+    commands: tuple[str, ...]  # one after the other
+    missing: str
+    state: str
+    kept: tuple[str, ...]  # names of kept results that speak to it
+
+
+def roads() -> list[Road]:
+    """Return the road to each figure and table, in the order of the paper's file.
+
+    Raises:
+        KeyError: `data/paper_roads.yaml` lacks an entry of `data/paper_results.yaml`.
+    """
+    told = yaml_files.read(ROADS)
+    specs = [(name, spec, told[part][name]) for part in ("numbers", "figures")
+             for name, spec in stored.paper()[part].items()]
+    specs += [(name, {"title": entry["title"], "lines": []}, entry)
+              for name, entry in told["others"].items()]
+    return [_road(name, spec, entry) for name, spec, entry in specs]
+
+
+def _road(name: str, spec: dict, entry: dict[str, Any]) -> Road:
+    files = tuple(entry["params"])
+    commands = (entry["command"],) if entry.get("command") else tuple(
+        f"metarfft run --params params/{file}.yaml" for file in files)
+    state, kept = _state(spec) if files else (RUN if commands else NO_ROAD, ())
+    return Road(name, spec["title"], files, commands, entry.get("missing", ""), state, kept)
+
+
+def _state(spec: dict) -> tuple[str, tuple[str, ...]]:
+    """Return the state of a result that has a road, and the names of the kept runs behind it."""
+    lines = stored.lines(spec)
+    speaking = {line: [config for config in _kept() if _speaks(config, line)] for line in lines}
+    found = {config.name: config for one in speaking.values() for config in one}
+    steps = {getattr(config, spec["stage"]).steps for config in found.values()} \
+        if "stage" in spec else ()
+    measured = set(spec.get("metrics", stored.METRICS)) & stored.METRICS.keys()
+    if not found or not measured or len(steps) == 1:
+        return NOT_RUN, ()
+    own = all(any(stored.model_name(config) == stored.full_name(line.model) for config in one)
+              for line, one in speaking.items())
+    return (RUN if own else IN_SMALL if all(speaking.values()) else IN_PART), tuple(found)
+
+
+@cache
+def _kept() -> tuple[Params, ...]:
+    """Return the parameters of the runs whose results are kept."""
+    return tuple(params.load(path) for path in sorted(KEPT.glob("*/params.yaml")))
+
+
+def _speaks(config: Params, line: stored.Line) -> bool:
+    """Return whether a kept run has results on a task of a line, made as the line asks."""
+    method = METHODS.get(line.method)
+    if line.api or method is None or config.smoke:
+        return False
+    made = stored.mixed(config, line.method) == line.mixed and (
+        method.start == "base" or stored.pretraining(config) == line.pretraining)
+    return made and all(any(cell.method == name and cell.task in line.tasks
+                            for cell in config.cells)
+                        for name in (line.method, line.minus) if name)
+
+
+@cache
+def costs(file: str) -> dict[str, float]:
+    """Return the planned GPU hours of a parameter file by stage: pretrain, adapt, evaluation."""
+    stages = plan.plan(params.load(ROOT / "params" / f"{file}.yaml"), estimate=True).stages
+    return stages.groupby("stage", sort=False)["gpu_hours"].sum().astype(float).to_dict()
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    found = roads()
+    counts = ", ".join(f"{sum(road.state == state for road in found)} {state}"
+                       for state in (RUN, IN_SMALL, IN_PART, NOT_RUN, NO_ROAD))
+    rows = [[road.title, ", ".join(f"`{one}`" for one in road.commands) or "none", _cost(road),
+             road.state + (f" ({', '.join(road.kept)})" if road.kept else ""), road.missing]
+            for road in found]
+    files = list(dict.fromkeys(file for road in found for file in road.params))
+    return "\n".join([
+        f"{_HEAD}{len(found)} results: {counts}.\n",
+        table(["result", "road", "GPU hours", "state", "what is missing"], rows, aligned=False),
+        "## What a parameter file costs\n",
+        table(["file", "model", *("GPU hours, " + stage for stage in
+                                  ("RF-pretraining", "adaptations", "evaluation")), "results"],
+              list(_files(files, found)), aligned=False)])
+
+
+def _cost(road: Road) -> str:
+    return " + ".join(f"{sum(costs(file).values()):.0f}" for file in road.params)
+
+
+def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
+    for file in files:
+        config = params.load(ROOT / "params" / f"{file}.yaml")
+        hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt",
+                                                                  "evaluation")]
+        yield [f"`params/{file}.yaml`", config.model.name, *hours,
+               str(sum(file in road.params for road in found))]
+
+
+if __name__ == "__main__":
+    places.need_checkout("the page docs/results_map.md needs")
+    write_whole(PAGE, page())
+    print(PAGE)

@@ -1,0 +1,87 @@
+"""The page docs/results_map.md: fresh, whole, and true of the parameter files that it names."""
+
+import pytest
+
+from metarfft_core import params
+from metarfft_core.analysis import results_map, stored
+from metarfft_core.params import METHODS
+from metarfft_core.system import yaml_files
+from metarfft_core.system.places import ROOT
+
+ROADS = results_map.roads()
+SPECS = {**stored.paper()["numbers"], **stored.paper()["figures"]}
+
+
+def _file(name):
+    return params.load(ROOT / "params" / f"{name}.yaml")
+
+
+def _leads(config, line):
+    """Whether a run of this file would speak to a line: its model, method, tasks and training."""
+    if line.api:
+        return any(api.name == line.api for api in config.evaluation.api)
+    method = METHODS.get(line.method)
+    if method is None or stored.model_name(config) != stored.full_name(line.model):
+        return False
+    made = stored.mixed(config, line.method) == line.mixed and (
+        method.start == "base" or stored.pretraining(config) == line.pretraining)
+    asked = {(cell.method, cell.task) for cell in config.cells}
+    return made and all((name, task) in asked for task in line.tasks
+                        for name in (line.method, line.minus) if name)
+
+
+def test_page_is_fresh():
+    """The page in docs/ is the one that the code makes, with the costs of the plans."""
+    assert results_map.PAGE.read_text(encoding="utf-8") == results_map.page(), \
+        f"docs/results_map.md is stale: run `{results_map.COMMAND}`"
+
+
+def test_every_figure_and_table_has_an_entry():
+    """Each number and figure of the paper's file has a road of its own, and so have the tables that
+    hold no number to compare; no road is of something else."""
+    others = yaml_files.read(results_map.ROADS)["others"]
+    assert [road.name for road in ROADS] == [*SPECS, *others]
+    assert {"figure_1", "table_1", "table_6", "table_8", "table_9"} == set(others)
+    text = results_map.PAGE.read_text(encoding="utf-8")
+    assert all(f"| {road.title} |" in text for road in ROADS)
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road.name)
+def test_a_road_says_how_or_what_is_missing(road):
+    """Without a command it has the state "no road yet" and says what is missing; its state is
+    about kept results only where there is one."""
+    assert bool(road.commands) != (road.state == results_map.NO_ROAD)
+    assert road.commands or road.missing
+    assert bool(road.kept) == (road.state in (results_map.IN_SMALL, results_map.IN_PART)) or (
+        road.state == results_map.RUN)
+
+
+@pytest.mark.parametrize("road", [road for road in ROADS if road.name in SPECS and road.params],
+                         ids=lambda road: road.name)
+def test_the_named_files_lead_there(road):
+    """Each named parameter file speaks to a line of the result, and if nothing is said to be
+    missing, they speak to every line."""
+    lines = stored.lines(SPECS[road.name])
+    files = [_file(name) for name in road.params]
+    assert all(any(_leads(config, line) for line in lines) for config in files)
+    missed = [line.label for line in lines if not any(_leads(config, line) for config in files)]
+    assert bool(missed) <= bool(road.missing), missed
+
+
+@pytest.mark.parametrize("road", [road for road in ROADS if road.state == results_map.NO_ROAD],
+                         ids=lambda road: road.name)
+def test_no_file_leads_where_the_page_says_none(road):
+    """No parameter file of the project speaks to a measured line of a result without a road."""
+    spec = SPECS.get(road.name, {"lines": []})
+    if set(spec.get("metrics", stored.METRICS)) & stored.METRICS.keys():
+        assert not [path.name for path in (ROOT / "params").glob("*.yaml")
+                    for line in stored.lines(spec) if _leads(params.load(path), line)]
+
+
+def test_an_entry_that_is_missing_is_an_error(monkeypatch):
+    """A new figure of the paper's file without a road stops the page with its name."""
+    told = yaml_files.read(results_map.ROADS)
+    del told["figures"]["figure_9"]
+    monkeypatch.setattr(results_map.yaml_files, "read", lambda path: told)
+    with pytest.raises(KeyError, match="figure_9"):
+        results_map.roads()
