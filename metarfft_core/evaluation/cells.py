@@ -73,6 +73,8 @@ def header(config: Params, cell: Cell) -> dict[str, Any]:
     about = {"params": config.digest, "corpus": files.sha256(samples)}
     if own := api_settings(config, cell.method):
         return {**about, "training": None, "engine": own.base_url, "versions": {}}
+    if job_of(config, cell) is None:
+        about["model"] = models.model_hash(models.resolve(config.model.name))
     return {**about, "training": _origin(config, cell),
             "engine": config.evaluation.engine, "versions": engines.versions()}
 
@@ -136,8 +138,9 @@ def is_finished(config: Params, cell: Cell) -> bool:
     if stored is None:
         return False
     now = header(config, cell)
-    keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
-    differing = [key for key in keys if stored[key] != now[key]]
+    keys = ["params", "training", "corpus", "model"] if stored["finished"] else list(now)
+    differing = [key for key in keys if key in now and stored.get(key) != now[key]
+                 and not (key == "model" and key not in stored)]  # from before it was recorded
     job = job_of(config, cell)
     if job and stored["training"] == files.sha256(job.manifest):  # an earlier format of the kit
         differing = [key for key in differing if key != "training"]

@@ -200,7 +200,10 @@ def _same_start(job: Job, manifest: dict) -> bool:
     """Return whether an adaptation was trained from the RF-pretrained model that is there now."""
     if not job.after_pretraining or "base_model" not in manifest:
         return True
-    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.config)):
+    base, folder = manifest["base_model"], model_folder(job.config)
+    now = {"sha256": models.weights_hash(folder), "model_sha256": models.model_hash(folder)}
+    # An earlier version of the kit recorded the weights alone.
+    if any(base.get(key, value) != value for key, value in now.items()):
         raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
                           f"{model_folder(job.config)}: delete {job.folder} to train it again")
     return True

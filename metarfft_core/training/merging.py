@@ -73,5 +73,5 @@ def pissa_start_of(job: Job, base: str) -> Path | None:
     if job.after_pretraining:
         folder = Job(job.config, "pretrain").folder / f"pissa-{rank}"
     else:
-        folder = models.cache_folder() / "pissa" / f"{models.weights_hash(base)[:16]}-{rank}"
+        folder = models.cache_folder() / "pissa" / f"{models.model_hash(base)[:16]}-{rank}"
     return models.pissa_start(base, rank, folder)
