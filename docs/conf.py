@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 project = "metarfft"
-extensions = ["sphinx.ext.autodoc", "api_pages", "docstrings", "myst_nb"]
+extensions = ["sphinx.ext.autodoc", "api_pages", "docstrings", "explorer_files", "myst_nb"]
 root_doc = "README"
 include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb",
                     "notebooks/class/*"]
@@ -22,6 +22,7 @@ exclude_patterns = [".*", "benchmarks", "docs/_build", "metarfft_core", "outputs
 
 nb_execution_mode = "off"
 myst_heading_anchors = 3
+myst_enable_extensions = ["html_image"]  # <img>, whose width Markdown cannot say
 highlight_language = "text"
 
 autodoc_default_options = {"ignore-module-all": True}

@@ -285,12 +285,15 @@ def _run(options: argparse.Namespace) -> None:
             help="the parameter files of the runs that take part"),
     _option("--to", type=_folder, metavar="DIR", help="paper, beside the runs"))
 def _figures(options: argparse.Namespace) -> None:
-    from metarfft_core import figures, params
-    from metarfft_core.analysis import verdicts
+    from metarfft_core import evaluation, figures, params
+    from metarfft_core.analysis import diagnoses, verdicts
     from metarfft_core.system import processes
 
-    runs, folder = [params.load(path) for path in options.params], options.to or (
-        places.outputs() / "paper")
+    runs = [params.load(path) for path in options.params]
+    folder = params.written(options.to or params.written(runs[0].folder).parent / "paper")
+    for note in (make(config) for config in runs for make in (evaluation.note, diagnoses.note)):
+        if note:
+            print(note)
     with processes.alone(folder):
         for name, paths in figures.paper(runs, folder).items():
             print(f"{name}: {paths['png']}")

@@ -25,6 +25,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 
 from metarfft_core import params
+from metarfft_core.lab.widget import STATIC
 from metarfft_core.system import places
 from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.processes import alone
@@ -48,17 +49,21 @@ def run(config: params.Params) -> Path:
         The folder of the figures.
 
     Raises:
-        ParamsError: The run's folder holds another run.
+        ParamsError: The run's folder holds another run, or stored results without weights.
         NotebookError: A notebook failed or left out a cell.
     """
     folder = params.open_folder(config)
+    if params.is_archive(folder):
+        raise params.ParamsError(
+            f"{folder} holds stored results without weights, so no stage can run there; notebooks "
+            "4 to 8, `metarfft figures` and `metarfft report` show them")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for noisy in ("papermill.translators", "traitlets", "blib2to3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with alone(folder / "notebooks"):
         records = _Records(folder)
         again = False
-        for source in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        for source in sorted(NOTEBOOKS.glob("0[1-9]*.ipynb")):  # not 00, which reads no run
             output = folder / "notebooks" / source.name
             lost = records.lost(source.stem)
             if not (again or lost) and is_finished(source, output, config):
@@ -134,11 +139,14 @@ def _hashes(files: dict[str, dict]) -> dict[str, str]:
 
 
 class ThisPython(AsyncKernelManager):
-    """Starts kernels with this interpreter, whatever kernel is installed as python3."""
+    """Starts kernels with this interpreter, whatever kernel is installed as python3.
+
+    Widgets show their static twins there, because what the notebooks show is stored.
+    """
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+        return KernelSpec(resource_dir=RESOURCES, env={STATIC: "1"}, **get_kernel_dict())
 
 
 def _execute(source: Path, output: Path, config: params.Params) -> None:

@@ -1,10 +1,11 @@
 """The one way to read and score an answer, for evaluation, error analysis and rewards."""
 
-import ast
 import warnings
 from collections.abc import Iterable, Mapping
 
 from metarfft_core import formats
+from metarfft_core.tracing.judge.evaluator import Unclear, literal
+from metarfft_core.tracing.steps import ANSWER
 
 OUTCOMES = ("right", "wrong", "no_answer", "cut")
 
@@ -14,7 +15,7 @@ def same_answer(answer: str, gold: str) -> bool:
 
     Two answers are equal if they are the same text apart from surrounding white space, or if both
     are Python literals with the same repr: "[1,2]" equals "[1, 2]", but "1" does not equal "1.0",
-    "True" or "'1'".
+    "True" or "'1'", and "7 # or 8" is no literal.
     """
     if answer.strip() == gold.strip():
         return True
@@ -27,8 +28,8 @@ def _literal(text: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model may write text that Python warns about
-            return repr(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return repr(literal(text))
+    except (Unclear, ValueError, RecursionError):  # a huge number has no decimal digits
         return None
 
 
@@ -54,5 +55,14 @@ def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
 
 
 def recompute(rows: Iterable[Mapping]) -> list[str]:
-    """Recompute the outcomes of stored rows from text, finish reason and stored answer alone."""
-    return [score(row["text"], row["finish_reason"], row["gold_answer"])[1] for row in rows]
+    """Recompute the outcomes of stored rows from text, finish reason and right answer alone.
+
+    Where a text is not kept, as in most rows of an archive, the parsed answer stands in for it.
+    """
+    return [score(_text(row), row["finish_reason"], row["gold_answer"])[1] for row in rows]
+
+
+def _text(row: Mapping) -> str:
+    if isinstance(row.get("text"), str):
+        return row["text"]
+    return f"{ANSWER}{row['answer']}" if isinstance(row["answer"], str) else ""

@@ -3,7 +3,8 @@
     python notebooks/store_outputs.py outputs/smoke
 
 What is stored is the notebook as it stands here with the outputs of its executed twin: without
-timings, without the cell that sets the parameters, and with paths relative to the repository.
+timings, without the cell that sets the parameters, and with paths relative to the repository. The
+start notebook reads no run. It is executed here.
 """
 
 import json
@@ -11,6 +12,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
+
+from metarfft_core.runner import ThisPython
 
 NOTEBOOKS = Path(__file__).resolve().parent
 
@@ -23,7 +27,7 @@ def _alternative_texts(metadata: dict) -> dict:
 
 def store(run: Path) -> None:
     """Store the outputs of every notebook of the run; refuse a twin whose code differs."""
-    for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("0[1-9]*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         executed = nbformat.read(run / "notebooks" / path.name, as_version=4)
         cells = [cell for cell in executed.cells
@@ -45,5 +49,18 @@ def store(run: Path) -> None:
         nbformat.write(notebook, path)
 
 
+def store_start() -> None:
+    """Execute the start notebook and store its outputs, with static twins in place of widgets."""
+    path = NOTEBOOKS / "00_start_here.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    language = notebook.metadata.language_info
+    NotebookClient(notebook, kernel_manager_class=ThisPython, record_timing=False,
+                   store_widget_state=False).execute(cwd=str(NOTEBOOKS))
+    notebook.metadata.language_info = language  # not of this machine's Python
+    nbformat.write(notebook, path)
+
+
 if __name__ == "__main__":
-    store(Path(sys.argv[1]))
+    store_start()
+    for run in sys.argv[1:]:
+        store(Path(run))

@@ -551,3 +551,30 @@ def test_the_command_checks_a_file_with_a_neighbour(tmp_path):
         text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     assert "nothing is wrong" in done.stdout
+
+
+UNENDING = {
+    "sampler": ("return n", "while True:\n    length += 1", "takes more than 3 seconds"),
+    "sampler in C": ("return n", "return {'n': 9 ** 9 ** 9}", "takes more than 3 seconds"),
+    "rule in C": ("n = 9 ** 9 ** 9\nreturn n", "return {'n': length}", "takes more than 3 seconds"),
+    "sampler's memory": ("return n", "return {'n': 'a' * 10 ** 11}", "more than 4 GiB of memory"),
+    "rule's memory": ("x = 'a' * 10 ** 11\nreturn x", "return {'n': length}", "more than 4 GiB"),
+    "rule that doubles": ("x = [n]\nfor i in range(64):\n    x = [x, x]\nreturn n",
+                          "return {'n': length}", "too large to be judged"),
+}
+
+
+@pytest.mark.parametrize("name", UNENDING)
+def test_what_does_not_end_is_refused(tmp_path, monkeypatch, name):
+    """A sampler or a rule without end, or without bound, is ended in its own process."""
+    rule, sampler, reason = UNENDING[name]
+    monkeypatch.setattr(checks.elsewhere, "PATIENCE", 3)
+    with pytest.raises(checks.CheckError, match=rf"task own_\d+, length 1.*{reason}"):
+        checked(own(tmp_path, rule, sampler), lengths=[1], samples=1, draws=1)
+
+
+def test_a_task_with_endless_lengths(tmp_path):
+    """A range of lengths is not expanded."""
+    path = own(tmp_path, GOOD)
+    path.write_text(path.read_text().replace('="n")', '="n", lengths=range(1, 10**12))'))
+    assert len(checked(path, samples=1, draws=1).rows) == len(checks.LENGTHS)

@@ -1,6 +1,7 @@
 """Lines end at a newline and nowhere else, whatever characters stand in them."""
 
 import json
+import linecache
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from metarfft_core.evaluation import grid
 from metarfft_core.params import Mix
 from metarfft_core.system import files
 from metarfft_core.tasks.definition import declare
+from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.judge import parse, replay
 from metarfft_core.training import batches
 
@@ -90,6 +92,25 @@ def test_a_diagnosis_behind_an_apostrophe(task, right, wrong, kind):
     assert f"count's value # {right.removeprefix(' # ')}" in text
     found = errors.diagnose(task, instance.inputs, text.replace(right, wrong, 1), "stop", "rfft_nl")
     assert found.kind == kind
+
+
+@pytest.mark.parametrize("sign", ENDS)
+def test_a_cell_with_a_line_end_above_the_rule(sign, monkeypatch):
+    """A notebook ends lines at these signs, so it reads another rule back than was executed."""
+    good = ("class Same:\n    question = '{n}?'\n\n    def rule(n):\n        return n\n\n"
+            "    def sample(rng, length):\n        return {'n': length}\n")
+    for name, note in {"plain": "# a note", "odd": f"# a{sign}# note"}.items():
+        cell = f"{good}\n{note}\n{good}"
+        stored = [f"{line}\n" for line in str.splitlines(cell)]  # as IPython does
+        monkeypatch.setitem(linecache.cache, f"<{name}>", (len(cell), None, stored, f"<{name}>"))
+        names = {"__name__": "odd"}
+        exec(compile(cell, f"<{name}>", "exec"), names)
+        if name == "plain":
+            same = declare(names["Same"], "same", "own", "own", "n", None)
+            assert same.rule.execute({"n": 3}) == 3
+        else:
+            with pytest.raises(RuleError, match="the cell has a line separator"):
+                declare(names["Same"], "same", "own", "own", "n", None)
 
 
 @pytest.fixture

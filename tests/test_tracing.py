@@ -281,6 +281,20 @@ BODIES = [
     ("slice assignment", ["n[1:] = []"], 2, "assign to a name"),
     ("chained assignment", ["m = n = 1"], 2, "one target"),
     ("later line", ["n = 1", "while n:", "    n = 0.5"], 4, "float"),
+    ("built-in as a value", ["m = eval"], 2, "eval is no variable"),
+    ("built-in rebound", ["len = eval"], 2, "len is a built-in"),
+    ("built-in rebound by a loop", ["for max in n:", "    n = 1"], 2, "max is a built-in"),
+    ("built-in among targets", ["m, abs = 1, 2"], 2, "abs is a built-in"),
+    ("name never assigned", ["n = n + m"], 2, "m is no variable"),
+    ("name never assigned in a change", ["m += 1", "n = k"], 3, "k is no variable"),
+    ("rule as a value", ["m = f"], 2, "f is no variable"),
+    ("variable called", ["f = 1", "m = f(n)"], 3, "f is a variable here"),
+    ("slice over two lines", ["if n[0:", "     1]:", "    n = 1"], 2, "one line"),
+    ("elif over two lines", ["if n:", "    n = 1", "elif n[0:", "     1]:", "    n = 1"], 4,
+     "one line"),
+    ("else over two lines", ["if n:", "    n = 1", "else \\", " :", "    n = 1"], 4, "one line"),
+    ("body on the line of else", ["if n:", "    n = 1", "else: n = 2"], 4, "line of its own"),
+    ("formatting", ["n = '%3000000000d' % n"], 2, "formatting"),
 ]
 
 
@@ -313,6 +327,9 @@ def test_refused_rules(body, line, reason):
     ("def f(n):\n    return\n", 2, "return a value"),
     ("import os\ndef f(n):\n    return n\n", 1, "only tables"),
     ("T = max(1, 2)\ndef f(n):\n    return n\n", 1, "not a literal"),
+    ("def len(n):\n    return n\n", 1, "len is a built-in"),
+    ("def f(len):\n    return len\n", 1, "len is a built-in"),
+    ("T = 1\ndef f(n):\n    T = n\n    return T\n", 3, "T is a table"),
     ("table = {1: 2}\ndef f(n):\n    return n\n", 1, "only tables"),
 ])
 def test_refused_texts(source, line, reason):

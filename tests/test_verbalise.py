@@ -1,6 +1,7 @@
 """Rules in words: the sentences, the traces that recite them, and the replay of those."""
 
 import ast
+import itertools
 import re
 import string
 import subprocess
@@ -195,6 +196,25 @@ def f(words, pairs, n):
         break
     return m
 """
+
+
+CUTS = ["[:]", "[n:]", "[:n]", "[2:]", "[:-1]", "[n:m]", "[::2]", "[:n:2]", "[n::2]"]
+
+
+def test_a_text_made_of_two_slices_of_itself():
+    """Every pair of slices has a sentence; only `s[:n] + t + s[n:]` inserts t into s."""
+    read = {}
+    for one, two in itertools.product(CUTS, CUTS):
+        source = f"def f({', '.join(GIVEN)}):\n    s = s{one} + t + s{two}\n    return s\n"
+        read[one, two] = sentences.sentences(source, given=GIVEN)[2]
+    assert [pair for pair, said in read.items() if "Insert" in said] == [("[:n]", "[n:]")]
+    assert read["[:n]", "[n:]"] == "2. Insert t into s at index n."
+
+
+def test_a_slice_that_goes_backwards_as_a_condition():
+    """`s[2::-1]` is not empty where s has one character, so it is not said to have more than 2."""
+    source = f"def f({', '.join(GIVEN)}):\n    if s[2::-1]:\n        n = 1\n    return n\n"
+    assert "more than 2" not in sentences.sentences(source, given=GIVEN)[2]
 
 
 def test_structure():

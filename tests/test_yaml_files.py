@@ -134,3 +134,47 @@ def test_there_is_one_reader_of_yaml():
     readers = [path.name for path in (places.ROOT / "metarfft_core").rglob("*.py")
                if re.search(r"yaml\.(safe_|full_)?load|safe_load", path.read_text())]
     assert readers == ["yaml_files.py"]
+
+
+def laughs(kind):
+    """A file of nine lines whose last value is ten to the ninth values, by aliases or merges."""
+    if kind == "aliases":
+        lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+        return "\n".join(lines + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]"
+                                  for n in range(1, 9)])
+    lines = ["a0: &a0 {k: 1}"]
+    return "\n".join(lines + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}], k{n}: 1}}"
+                              for n in range(1, 9)])
+
+
+@pytest.mark.parametrize("kind", ["aliases", "merges"])
+def test_aliases_that_grow_without_bound_are_refused(tmp_path, kind):
+    """The message names the line that passes the bound, before anything is expanded."""
+    said = refused(tmp_path, laughs(kind))
+    assert re.match(r", line [4-6]: with its aliases this has more than 20,000 values", said)
+
+
+@pytest.mark.parametrize("text", ["a: &a [1, *a]", "a: &a {b: *a}", "a: &a {<<: *a}"])
+def test_an_alias_of_itself_is_refused(tmp_path, text):
+    """A value without end is refused with its line."""
+    assert "line 1: this value holds an alias of itself" in refused(tmp_path, text)
+
+
+def test_a_few_aliases_are_read(tmp_path):
+    """Aliases and merges of a usual size are read as before."""
+    file = tmp_path / "a.yaml"
+    file.write_text("a: &a {b: 1}\nc: *a\nd: {<<: *a, e: [*a, *a]}")
+    assert yaml_files.read(file) == {
+        "a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": [{"b": 1}, {"b": 1}]}}
+
+
+@pytest.mark.parametrize("text", ["a: " + "1" * 2_000_000, "a: [" + "1, " * 30_000 + "]",
+                                  "a: " + "1" * 90_000 + "x"])
+def test_a_huge_file_is_refused_or_read_at_once(tmp_path, text):
+    """A file beyond the bounds is refused; a long value is read in linear time."""
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    if text.endswith("x"):
+        assert yaml_files.read(file)["a"] == text[3:]
+    else:
+        assert "more than" in refused(tmp_path, text)

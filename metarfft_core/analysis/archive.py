@@ -6,14 +6,14 @@
 it sample by sample.
 """
 
-import hashlib
 import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
 from metarfft_core import evaluation
-from metarfft_core.params import Params, ParamsError
+from metarfft_core.evaluation.kept import prompt_hash
+from metarfft_core.params import Params, ParamsError, is_archive
 from metarfft_core.system import files
 
 WITH_TEXT = 2
@@ -31,11 +31,14 @@ def write(config: Params, folder: Path) -> Path:
     its prompt.
 
     Raises:
-        ParamsError: If a cell is not evaluated or `folder` exists.
+        ParamsError: If a cell is not evaluated, `folder` exists, or the run's folder is an archive
+            itself.
     """
     folder = Path(folder)
     if folder.exists():
         raise ParamsError(f"{folder} exists: name a folder that does not")
+    if is_archive(config.folder):
+        raise ParamsError(f"{config.folder} is such a folder already: copy it instead")
     evaluation.read(config)  # refuses what is not finished, or another run's
     with files.whole_folder(folder) as made:
         for path in sorted(path for pattern in _COPIED for path in config.folder.glob(pattern)):
@@ -63,8 +66,3 @@ def _copy_cell(path: Path, target: Path) -> None:
     about = files.read_json(path.with_suffix(".json"))
     files.write_json(target.with_suffix(".json"), about | {
         "sha256": files.sha256(target), "whole_sha256": about["sha256"]})
-
-
-def prompt_hash(row: dict) -> str:
-    """Return the identifier of a row's prompt: 16 digits of its SHA-256."""
-    return row.get("prompt_sha256") or hashlib.sha256(row["prompt"].encode()).hexdigest()[:16]

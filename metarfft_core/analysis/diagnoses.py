@@ -10,14 +10,14 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import errors, evaluation, tasks
-from metarfft_core.params import METHODS, Cell, Params
+from metarfft_core.params import METHODS, Cell, Params, ParamsError, is_archive
 from metarfft_core.system import files
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 CLASSES = {"right": "right answer", "loops_right": "wrong, the loop count right",
            "too_few": "wrong, too few passes", "too_many": "wrong, too many passes"}
 """The columns that `loop_table` counts, with their labels in the figure."""
+
+EARLIER = "an earlier version"
+"""What `note` says of diagnoses that this version of the code would not make."""
 
 _CODE = ("errors", "tracing", "tasks")
 _ROW = ("method", "task", "seed", "length", "index", "outcome")
@@ -36,7 +39,9 @@ def read(config: Params, methods: Sequence[str] | None = None) -> "DataFrame":
     """Diagnose every finished row that has a rule-following trace.
 
     The diagnoses are kept as figures/diagnoses-<method>.csv. Missing ones are computed in
-    `config.corpus.workers` processes, at about a millisecond per row.
+    `config.corpus.workers` processes, at about a millisecond per row. In an archive (see
+    `params.is_archive`), where most texts are not kept, the stored diagnoses are read as they are;
+    if `note` finds that this version of the code judges otherwise, its sentence is printed.
 
     Args:
         config: The resolved parameters of the run.
@@ -46,21 +51,33 @@ def read(config: Params, methods: Sequence[str] | None = None) -> "DataFrame":
         A line for each row, with the columns method, task, seed, length, index and outcome, and
             from `errors.Diagnosis` kind, step, line, steps, loops, gold_loops and
             relative_loop_error.
+
+    Raises:
+        ParamsError: An archive holds no diagnoses, or those of other rows.
     """
     from pandas import DataFrame, concat
 
-    traced = [name for name, method in METHODS.items() if method.format in ("rfft", "rfft_nl")
-              and (methods is None or name in methods)]
-    frames = [_kept(config, method) for method in traced]
+    frames = [_kept(config, method) for method in traced()
+              if methods is None or method in methods]
     frames = [frame for frame in frames if not frame.empty]
     return concat(frames, ignore_index=True) if frames else DataFrame(columns=[*_ROW, *_DIAGNOSIS])
+
+
+def traced() -> list[str]:
+    """Return the methods whose completions are rule-following traces."""
+    return [name for name, method in METHODS.items() if method.format in ("rfft", "rfft_nl")]
 
 
 def _kept(config: Params, method: str) -> "DataFrame":
     """Do `read` for one method; reuses the kept diagnoses if rows and code have not changed."""
     import pandas
 
-    cells = [cell for cell in config.cells if cell.method == method and _finished(config, cell)]
+    if is_archive(config.folder):
+        said = note(config, [method])
+        if EARLIER in said:
+            print(f"{method}: {said}")
+        return _stored(config, method)
+    cells = _cells(config, method)
     table = config.folder / "figures" / f"diagnoses-{method}.csv"
     about, made_from = table.with_suffix(".json"), _key(config, cells)
     if about.exists() and table.exists() and files.read_json(about)["made_from"] == made_from:
@@ -70,6 +87,61 @@ def _kept(config: Params, method: str) -> "DataFrame":
         files.write_whole(table, frame.to_csv(index=False))
         files.write_json(about, {"made_from": made_from, "params_digest": config.digest})
     return frame
+
+
+def _cells(config: Params, method: str) -> list[Cell]:
+    return [cell for cell in config.cells if cell.method == method and _finished(config, cell)]
+
+
+def _stored(config: Params, method: str) -> "DataFrame":
+    """Return the diagnoses of a method that an archive holds."""
+    import pandas
+
+    table = config.folder / "figures" / f"diagnoses-{method}.csv"
+    rows = [tuple(row[name] for name in _ROW) for cell in _cells(config, method)
+            for row in _rows(config, cell)]
+    if not rows:
+        return pandas.DataFrame(columns=[*_ROW, *_DIAGNOSIS])
+    if not table.exists():
+        raise ParamsError(f"{table} is missing, and an archive keeps too few texts to diagnose its "
+                          "traces: run `metarfft figures` on the run itself, and export it again")
+    frame = pandas.read_csv(table)
+    if sorted(frame[list(_ROW)].itertuples(index=False, name=None)) != sorted(rows):
+        raise ParamsError(f"{table} does not have the rows of the evaluation beside it: put back "
+                          "what was exported")
+    return frame
+
+
+def note(config: Params, methods: Sequence[str] | None = None) -> str:
+    """Return a sentence on the diagnoses of an archive; empty for another folder.
+
+    The kept texts are diagnosed again. So the sentence says whether this version of the code judges
+    like the one that made the stored diagnoses.
+
+    Args:
+        config: The resolved parameters of the run.
+        methods: The methods to read; by default, all methods that have traces.
+    """
+    if not is_archive(config.folder):
+        return ""
+    kept = other = total = 0
+    for method in traced() if methods is None else methods:
+        stored = {line[:len(_ROW)]: _place(line)
+                  for line in _stored(config, method).itertuples(index=False, name=None)}
+        again = [tuple(line) for cell in _cells(config, method) for line in _diagnose(config, cell)]
+        total, kept = total + len(stored), kept + len(again)
+        other += sum(stored[line[:len(_ROW)]] != _place(line) for line in again)
+    verdict = (f"this version of the code judges {other} of them otherwise, so they were made with "
+               f"{EARLIER}" if other else "this version of the code judges all of them the same")
+    return (f"The {total:,} diagnoses are the stored ones. {kept:,} of their texts are kept, and "
+            f"{verdict}.")
+
+
+def _place(line: Sequence) -> tuple[str, int | None, int | None]:
+    """Return kind, step and line of a line of `read`."""
+    kind, *numbers = line[len(_ROW):len(_ROW) + 3]
+    return kind, *(None if number is None or math.isnan(number) else int(number)
+                   for number in numbers)
 
 
 def _finished(config: Params, cell: Cell) -> bool:
@@ -96,16 +168,26 @@ def _diagnose_all(config: Params, cells: Sequence[Cell]) -> list[list]:
 
 
 def _diagnose(config: Params, cell: Cell) -> list[list]:
-    """Return the lines of `read` for one finished cell."""
-    lines, format = [], METHODS[cell.method].format
-    with open(evaluation.path(config, cell), encoding="utf-8", newline="\n") as file:
-        for row in map(json.loads, file):
-            found = errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]),
-                                    row["text"], row["finish_reason"], format,
-                                    config.corpus.wording)
+    """Return the lines of `read` for the kept texts of one finished cell."""
+    lines = []
+    for row in _rows(config, cell):
+        if "text" in row:  # an archive keeps few texts
+            found = diagnose(config, row)
             lines.append([*(row[name] for name in _ROW),
                           *(getattr(found, name) for name in _DIAGNOSIS)])
     return lines
+
+
+def _rows(config: Params, cell: Cell) -> list[dict]:
+    with open(evaluation.path(config, cell), encoding="utf-8", newline="\n") as file:
+        return list(map(json.loads, file))
+
+
+def diagnose(config: Params, row: Mapping) -> errors.Diagnosis:
+    """Diagnose one row of `evaluation.read` whose text is kept."""
+    return errors.diagnose(tasks.get(row["task"]), ast.literal_eval(row["inputs"]), row["text"],
+                           row["finish_reason"], METHODS[row["method"]].format,
+                           config.corpus.wording)
 
 
 def loop_table(frame: "DataFrame") -> "DataFrame":

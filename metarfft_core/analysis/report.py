@@ -13,7 +13,7 @@ from metarfft_core.analysis.compare import ABSENT, Comparison
 from metarfft_core.analysis.run_folder import Row, RunFolder, facts, open_run
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import files
-from metarfft_core.system.markdown import table
+from metarfft_core.system.markdown import csv_cell, plain, table
 
 LISTED = 20
 """How many flipped samples of each method the report lists; flips.csv has all of them."""
@@ -28,13 +28,15 @@ FLIP_COLUMNS = ("method", "task", "seed", "length", "index", "flip", "gold_answe
 def write(comparison: Comparison) -> Path:
     """Write report.md and flips.csv into reports/<name of the other> in the first run's folder.
 
-    An earlier report on the same two runs is replaced. Returns the folder of the report.
+    An earlier report on the same two runs is replaced. Returns the folder of the report; an archive
+    has it elsewhere (see `params.written`).
     """
-    folder = comparison.first.folder / "reports" / comparison.other.folder.name
+    folder = params.written(comparison.first.folder / "reports" / comparison.other.folder.name)
     text = io.StringIO()
     writer = csv.DictWriter(text, FLIP_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(comparison.flips)
+    writer.writerows({key: csv_cell(value) for key, value in flip.items()}
+                     for flip in comparison.flips)
     files.write_whole(folder / "flips.csv", text.getvalue())
     files.write_whole(folder / "report.md", show(comparison))
     return folder
@@ -46,8 +48,11 @@ def summary(source: Params | str | os.PathLike) -> str:
     `source` is what `open_run` accepts.
     """
     run = open_run(source)
-    lines = [("folder", str(run.folder)), *_parts(run).items(), *facts(run).items()]
-    return f"# {run.name}\n\n{_smoke(run)}{table(['', 'this run'], lines)}"
+    lines = [("folder", str(run.folder)), *_parts(run).items()]
+    if params.is_archive(run.folder):
+        lines.append(("texts", "{:,} of {:,} kept".format(*run.texts)))
+    lines += facts(run).items()
+    return f"# {plain(run.name)}\n\n{_smoke(run)}{table(['', 'this run'], lines)}"
 
 
 def show(comparison: Comparison) -> str:
@@ -59,7 +64,8 @@ def show(comparison: Comparison) -> str:
             for what, one, two in comparison.provenance]
     sides = ["first", "other"]
     sections = [
-        f"# {first.name} against {other.name}\n", _smoke(first, other) + table(["", *sides], runs),
+        f"# {plain(first.name)} against {plain(other.name)}\n",
+        _smoke(first, other) + table(["", *sides], runs),
         "## Parameters that differ\n", table(["parameter", *sides], comparison.parameters),
         "## What made them\n", table(["", *sides], made),
         "## Figures of merit\n", _figures_text(comparison),
@@ -86,7 +92,8 @@ def _parts(run: RunFolder) -> dict[str, str]:
 
 def _smoke(*runs: RunFolder) -> str:
     smoke = dict.fromkeys(run.name for run in runs if run.parameters["smoke"])
-    return f"SMOKE RUN ({', '.join(smoke)}): says nothing about the methods.\n\n" if smoke else ""
+    names = plain(", ".join(smoke))
+    return f"SMOKE RUN ({names}): says nothing about the methods.\n\n" if smoke else ""
 
 
 def _figures_text(comparison: Comparison) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metarfft_core import params
-from metarfft_core.analysis import archive
+from metarfft_core.evaluation.kept import prompt_hash
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files, places
 
@@ -50,6 +50,17 @@ class RunFolder:
         order = [*METHODS, *methods]
         return dict(sorted(methods.items(), key=lambda item: order.index(item[0])))
 
+    @cached_property
+    def texts(self) -> tuple[int, int]:
+        """How many rows of the finished cells have their text, and how many there are."""
+        kept = total = 0
+        for name in (name for name, about in self.cells.items() if about["finished"]):
+            path = self.folder / "evaluation" / f"{name}.jsonl"
+            with open(path, encoding="utf-8", newline="\n") as file:
+                for row in map(json.loads, file):
+                    kept, total = kept + ("text" in row), total + 1
+        return kept, total
+
     def _cell(self, name: str, about: dict) -> list[Row]:
         path = self.folder / "evaluation" / f"{name}.jsonl"
         if not path.exists() or files.sha256(path) != about["sha256"]:
@@ -58,7 +69,7 @@ class RunFolder:
         rows = []
         with open(path, encoding="utf-8", newline="\n") as file:
             for row in map(json.loads, file):
-                rows.append({"seed": self.seed, "prompt": archive.prompt_hash(row), **{
+                rows.append({"seed": self.seed, "prompt": prompt_hash(row), **{
                     key: row[key] for key in ("method", "task", "seed", "length", "index",
                                               "gold_answer", "answer", "outcome") if key in row}})
         return rows

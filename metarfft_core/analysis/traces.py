@@ -12,6 +12,10 @@ from metarfft_core import tasks
 from metarfft_core.evaluation import metrics
 from metarfft_core.scoring import same_answer
 
+_KEY = ["method", "task", "seed", "length", "index"]
+_NO_DIVERGENCE = ("right", "cut", "format", "answer_not_from_trace")
+"""The kinds of traces that do not leave their rule at a step that can be read."""
+
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
@@ -59,6 +63,18 @@ def luck(diagnosed: "DataFrame") -> "DataFrame":
                               right_by_luck=answers & ~traces)
     return shares.groupby(["method", "length"])[
         ["traces_right", "answers_right", "right_by_luck"]].mean()
+
+
+def example(rows: "DataFrame", diagnosed: "DataFrame") -> "Series | None":
+    """The row to show as an error: the shortest trace that follows its rule and then leaves it.
+
+    Its first step is right, a later one is wrong in a way that can be named, and its text is kept.
+    Of traces of the same length, the first one by method, task, seed and index is taken. Returns
+    None if there is no such trace.
+    """
+    leaving = diagnosed[~diagnosed["kind"].isin(_NO_DIVERGENCE) & (diagnosed["step"] > 1)]
+    kept = rows[rows["text"].notna()].merge(leaving[_KEY])
+    return None if kept.empty else kept.sort_values(["length", *_KEY], kind="stable").iloc[0]
 
 
 def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confidence: float,

@@ -22,9 +22,9 @@ from metarfft_core.analysis.stored import (
     other_models,
     paper,
 )
-from metarfft_core.params import Params
+from metarfft_core.params import Params, written
 from metarfft_core.system import files
-from metarfft_core.system.markdown import table
+from metarfft_core.system.markdown import csv_cell, table
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
     "reproduced", "in line", "undecided", "differs", "not run")
@@ -78,18 +78,20 @@ class Claim:
 def write(runs: Sequence[Params], folder: Path) -> Path:
     """Write claims.md and claims.csv into a folder, from the stored results of some runs.
 
-    Returns the path of claims.md.
+    Returns the path of claims.md, which is elsewhere if the folder is in an archive (see
+    `params.written`).
 
     Raises:
         ParamsError: If results were made with other parameters.
     """
     from pandas import DataFrame
 
-    claims, path = judge(runs), Path(folder) / "claims.md"
+    claims, path = judge(runs), written(folder) / "claims.md"
     about = {config.name: {"params_digest": config.digest, "commit": commit(config)}
              for config in runs}
     files.write_whole(path.with_suffix(".csv"), DataFrame(
-        [asdict(claim) | about.get(claim.run, {}) for claim in claims]).to_csv(index=False))
+        [asdict(claim) | about.get(claim.run, {}) for claim in claims]
+    ).map(csv_cell).to_csv(index=False))
     files.write_whole(path, page(claims, runs))
     return path
 

@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -37,8 +38,12 @@ DRAWS = 100
 """The number of instances of each length that are drawn for a report."""
 LINE_LIMIT = 50_000
 """The most lines that a rule executes on one instance; more counts as an endless loop."""
+HUGE = 1_000_000
+"""The most items of a value that a rule makes."""
 DEPTH_LIMIT = 900
 """The most calls of rules inside each other. Python allows 1,000, of which the caller uses some."""
+
+
 class Row(NamedTuple):
     """The numbers of one length of a task."""
 
@@ -116,6 +121,7 @@ def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
         for task, allowed in wanted:
             rows, drawn = [], {}
             for length in allowed:
+                _wait(task, length, others)
                 row, drawn[length] = _row(task, length, samples, draws, tokens)
                 rows.append(row)
             yield Report(task.id, samples, rows, _compared(task, drawn, others))
@@ -124,11 +130,20 @@ def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
 def _lengths(task: Task, asked: list[int] | None) -> list[int]:
     """The lengths at which a task is checked."""
     if asked is None:
-        return sorted({task.lengths[0], *set(LENGTHS).intersection(task.lengths)})
-    if wrong := sorted(set(asked).difference(task.lengths)):
+        return sorted({task.lengths[0], *(one for one in LENGTHS if one in task.lengths)})
+    if wrong := [one for one in asked if one not in task.lengths]:
         raise CheckError(f"task {task.id} cannot draw length {wrong[0]}: it allows "
                          f"{task.lengths[0]} to {task.lengths[-1]}")
     return asked
+
+
+def _wait(task: Task, length: int, others: elsewhere.Elsewhere) -> None:
+    """Let the other processes draw first, so that what does not end does not end there."""
+    try:
+        others.wait(task, length)
+    except elsewhere.Endless as why:
+        raise CheckError(f"task {task.id}, length {length}: the sampler or the rule does not come "
+                         f"to an end: {why} in a process of its own") from None
 
 
 def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhere) -> str:
@@ -292,6 +307,15 @@ def _run(task: Task, inputs: dict[str, Any]) -> Any:
         sys.settrace(before)
 
 
+def _is_huge(value: Any) -> bool:
+    """Would writing a value fill the memory? Of the items only the first few are looked into."""
+    if not isinstance(value, str | list | tuple | dict):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    nested = any(isinstance(one, list | tuple | dict) for one in islice(inside, 3))
+    return len(value) > HUGE or (nested and is_too_large(value))
+
+
 class _Guard:
     """Watches a running rule, and ends it if it exceeds what a trace can hold."""
 
@@ -311,6 +335,8 @@ class _Guard:
                for one in (value, *frame.f_locals.values())):
             raise CheckError(f"the rule makes a number that Python does not write, of more than "
                              f"{DIGITS:,} digits, in {self.here}")
+        if any(map(_is_huge, (value, *frame.f_locals.values()))):
+            raise CheckError(f"the rule makes a value {TOO_LARGE}, in {self.here}")
         self.last = frame.f_lineno
         self.left -= event == "line"
         if self.left < 0:

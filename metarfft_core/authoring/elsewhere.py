@@ -3,14 +3,20 @@
 A set of words has a different order in each process, and the locale and the local time differ
 between machines. So separate processes, started once for all tasks, import the tasks again and
 draw their instances, which are compared with those drawn here.
+
+They also draw first: a sampler or a rule that does not end, or fills the memory, does so there,
+where it can be ended.
 """
 
 import json
 import locale
 import os
+import resource
+import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -25,6 +31,10 @@ ENVIRONMENTS = (
 )
 """The environments of the processes. There are two because a set of two words has the same order
 under every second hash seed, and because this process may itself have one of the settings."""
+PATIENCE = 60
+"""The seconds that the instances of one length may take in another process."""
+MEMORY = 4 * 2**30
+"""The bytes of memory that another process may use."""
 STREAM = "check"
 """The stream of the instances that are compared."""
 
@@ -36,6 +46,10 @@ class Difference(NamedTuple):
     index: int
     environment: str
     text: str  # of the other instance
+
+
+class Endless(Exception):
+    """Raised for instances that another process cannot draw within its bounds."""
 
 
 class NotDrawn(Exception):
@@ -61,6 +75,8 @@ class Elsewhere:
         self.message = json.dumps({"count": count, "tasks": requests}) if requests else ""
         self.program = program
         self.processes: list[tuple[str, subprocess.Popen]] = []
+        self.unread: list[bytes] = []  # of each process: what is read beyond the last line
+        self.answers: dict[tuple[str, int], list[dict]] = {}  # by id and length, of each process
 
     def __enter__(self) -> Self:
         path = os.pathsep.join(part or os.getcwd() for part in sys.path)
@@ -70,10 +86,11 @@ class Elsewhere:
                 given.seek(0)
                 process = subprocess.Popen(
                     [sys.executable, "-P", "-c", self.program], stdin=given,
-                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
                     env={**os.environ, **environment, "PYTHONPATH": path})
             name = " ".join(f"{key}={value}" for key, value in environment.items())
             self.processes.append((name, process))
+            self.unread.append(b"")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -81,6 +98,38 @@ class Elsewhere:
             process.kill()
             process.stdout.close()
             process.wait()
+
+    def wait(self, task: Task, length: int) -> None:
+        """Wait until the other processes have drawn the instances of the next length of a task.
+
+        Call it for each task and length, in their order. A task that cannot be imported again is
+        not waited for.
+
+        Raises:
+            Endless: They take more than PATIENCE seconds or MEMORY bytes; the message says which.
+        """
+        if not _can_import(task):
+            return
+        until = time.monotonic() + PATIENCE
+        found = self.answers[task.id, length] = []
+        for number in range(len(self.processes)):
+            line = self._line(number, until)
+            found.append(json.loads(line) if line else {"why": "the process ended"})
+            if found[-1].get("memory"):
+                raise Endless(f"it takes more than {MEMORY // 2**30} GiB of memory")
+
+    def _line(self, number: int, until: float) -> bytes:
+        """The next line of a process; empty if it has ended."""
+        file = self.processes[number][1].stdout
+        while b"\n" not in self.unread[number]:
+            if not select.select([file], [], [], max(0, until - time.monotonic()))[0]:
+                raise Endless(f"it takes more than {PATIENCE} seconds")
+            part = file.read(2**16)
+            if not part:
+                return b""
+            self.unread[number] += part
+        line, _, self.unread[number] = self.unread[number].partition(b"\n")
+        return line
 
     def compare(self, task: Task, drawn: Mapping[int, Sequence[str]]) -> Difference | None:
         """The first instance that differs in another process, or None.
@@ -94,14 +143,12 @@ class Elsewhere:
         if not _can_import(task):
             raise NotDrawn(f"it is declared in {task.sampler.__module__}, which cannot be imported "
                            "again; declare it in a file and run metarfft check FILE.py")
-        answers = [(name, process.stdout.readline()) for name, process in self.processes]
-        for name, line in answers:
-            answer = json.loads(line) if line else {"why": "the process ended"}
-            if "why" in answer:
-                raise NotDrawn(answer["why"])
+        for number, (name, _) in enumerate(self.processes):
             for length, here in drawn.items():
-                for index, (one, other) in enumerate(zip(here, answer["texts"][str(length)],
-                                                         strict=True)):
+                answer = self.answers[task.id, length][number]
+                if "why" in answer:
+                    raise NotDrawn(answer["why"])
+                for index, (one, other) in enumerate(zip(here, answer["texts"], strict=False)):
                     if one != other:
                         return Difference(length, index, name, other)
         return None
@@ -126,21 +173,40 @@ def _declaration(task: Task) -> list[str]:
 # --- in the other processes
 
 def draw(load: Callable[[str], list[Task]]) -> None:
-    """Read a request from standard input, and write a line of JSON for each task.
+    """Read a request from standard input, and write a line of JSON for each task and length.
 
     Args:
         load: Imports a file of tasks that is not a module on the path.
     """
     request = json.load(sys.stdin)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (
+        MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard), hard))
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # the tasks may print
         _use_known_locale()
         for one in request["tasks"]:
-            try:
-                answer = {"texts": _texts(_find(load, one), one["lengths"], request["count"])}
-            except Exception as error:
-                answer = {"why": f"{type(error).__name__}: {error}"}
-            print(json.dumps(answer), file=answers, flush=True)
+            for length in one["lengths"]:
+                print(json.dumps(_answer(load, one, length, request["count"])), file=answers,
+                      flush=True)
+
+
+def _answer(load: Callable[[str], list[Task]], one: Mapping[str, Any], length: int,
+            count: int) -> dict[str, Any]:
+    """The texts of the instances of one length, up to the first that fails, or why there are none.
+    """
+    try:
+        task, texts = _find(load, one), []
+    except Exception as error:
+        return {"why": f"{type(error).__name__}: {error}"}
+    for index in range(count):
+        try:
+            texts.append(text(task.sample(length=length, seed=0, index=index, stream=STREAM)))
+        except MemoryError:
+            return {"memory": True}
+        except Exception as error:  # the sampler may not fail in the first process
+            return {"texts": [*texts, f"{type(error).__name__}: {error}"]}
+    return {"texts": texts}
 
 
 def _use_known_locale() -> None:
@@ -175,15 +241,3 @@ def _tasks(load: Callable[[str], list[Task]], name: str, file: str | None) -> li
         if file is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         return load(file)
-
-
-def _texts(task: Task, lengths: Sequence[int], count: int) -> dict[int, list[str]]:
-    """The first instances of each length, drawn as `checks` draws them."""
-    return {length: [_drawn(task, length, index) for index in range(count)] for length in lengths}
-
-
-def _drawn(task: Task, length: int, index: int) -> str:
-    try:
-        return text(task.sample(length=length, seed=0, index=index, stream=STREAM))
-    except Exception as error:  # the sampler did not fail in the first process
-        return f"{type(error).__name__}: {error}"

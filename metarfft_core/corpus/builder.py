@@ -16,6 +16,7 @@ the model's context.
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ from metarfft_core.corpus.splits import (
     all_splits,
     shard_path,
 )
-from metarfft_core.params import Params, ParamsError, open_folder
+from metarfft_core.params import Params, ParamsError, is_archive, open_folder
+from metarfft_core.system import progress
 from metarfft_core.system.files import (
     read_json,
     remove_leftovers,
@@ -58,7 +60,8 @@ _REPORT_SECONDS = 5
 def build(config: Params) -> Path:
     """Write the corpus of a run, in `config.corpus.workers` processes.
 
-    A finished corpus stays as it is; an interrupted build resumes with the missing shards. Because
+    A finished corpus stays as it is; an interrupted build resumes with the missing shards. For an
+    archive (see `params.is_archive`), which has the manifest alone, nothing is made. Because
     the processes are spawned, a script that calls this needs the usual `__name__` guard.
 
     Returns:
@@ -73,7 +76,7 @@ def build(config: Params) -> Path:
         return folder
     check_context(config)
     open_folder(config)
-    with alone(folder):
+    with progress.work("corpus", config.folder / "logs" / "corpus.log"), alone(folder):
         if not _finished(config, folder):  # another process may have made it while this one waited
             _make(config, folder)
     return folder
@@ -85,7 +88,7 @@ def _make(config: Params, folder: Path) -> None:
         remove_leftovers(place)
     lost = lost_files(folder)
     for path in lost or ():
-        print(f"{path} is missing or changed, so it is made again", flush=True)
+        progress.report(f"{path} is missing or changed, so it is made again")
         path.unlink(missing_ok=True)
     if lost != []:
         _write_shards(config)
@@ -101,6 +104,8 @@ def _finished(config: Params, folder: Path) -> bool:
     if read_json(path)["params_digest"] != config.digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
                           f"or delete {config.folder}")
+    if is_archive(config.folder):
+        return True
     return (folder / "README.md").exists() and lost_files(folder) == []
 
 
@@ -119,7 +124,11 @@ def _write_shards(config: Params) -> None:
 
 
 def _start_worker() -> None:
-    """Make this worker end as soon as its parent ends, for whatever reason."""
+    """Make this worker end as soon as its parent ends, for whatever reason.
+
+    An interrupt reaches the whole process group; it ends the worker at once, without a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers already run in parallel
 
     def follow() -> None:
@@ -154,9 +163,10 @@ class _Progress:
         if written and (not left or now - self.said >= _REPORT_SECONDS):
             self.said = now
             seconds = now - self.start
-            print(f"corpus: {self.found + self.written} of {self.shards} shards, "
-                  f"{self.samples:,} samples, {self.samples / seconds:,.0f} a second, "
-                  f"{left * seconds / self.written:,.0f} s left", flush=True)
+            progress.report(
+                f"corpus: {self.found + self.written} of {self.shards} shards, "
+                f"{self.samples:,} samples, {self.samples / seconds:,.0f} a second, "
+                f"{left * seconds / self.written:,.0f} s left", "corpus")
 
 
 def _base(shard: str) -> str:

@@ -15,7 +15,7 @@ from metarfft_core import tasks
 from metarfft_core.corpus.splits import SCHEMA, SYNTHETIC
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system.files import read_json, write_whole
-from metarfft_core.system.markdown import table
+from metarfft_core.system.markdown import Markup, plain, table
 
 COLUMNS = {
     "task": "Id of the task (see Sources), or of the synthetic rule.",
@@ -271,8 +271,10 @@ def _sources(manifest: dict) -> str:
     rows = []
     for task in map(tasks.get, ids):
         summary = re.sub(r"leetcode\.com/problems/([\w-]+)",
-                         r"[\1](https://leetcode.com/problems/\1)", " ".join(task.summary.split()))
-        rows.append([task.title, task.id, task.name, task.source, summary, task.length_definition])
+                         r"[\1](https://leetcode.com/problems/\1)",
+                         plain(" ".join(task.summary.split())))
+        rows.append([task.title, task.id, task.name, task.source, Markup(summary),
+                     task.length_definition])
     text = table(["task", "id", "name", "source", "what it is", "what length counts"], rows,
                  aligned=False)
     if len(ids) < len(shards):

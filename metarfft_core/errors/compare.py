@@ -8,7 +8,7 @@ import re
 from itertools import zip_longest
 
 from metarfft_core.errors.reading import SIZE_LIMIT, Unit
-from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal
+from metarfft_core.tracing.judge.evaluator import Unclear, is_readable, literal, normal
 from metarfft_core.tracing.steps import Fact
 
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
@@ -129,6 +129,8 @@ def _same_operands(want: str, got: str) -> bool:
 def _parts(condition: str) -> list[str]:
     """The conditions that and/or join in this one; the text itself if it cannot be read."""
     try:
+        if not is_readable(condition):
+            return [condition]
         node = ast.parse(condition[:SIZE_LIMIT].strip(), mode="eval").body
         return [ast.unparse(part) for part in _joined(node)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -2,6 +2,7 @@
 
     cells.py    one method on one task: its samples, its results file, whether it is finished
     grid.py     generates what is missing, cell by cell, and reads what is stored
+    kept.py     the rows of an archive
     engines.py  vLLM and transformers
     api.py      models behind an OpenAI-compatible server; streams.py reads their responses
     metrics.py  accuracies with intervals, paired comparisons
@@ -9,7 +10,8 @@
 
 from metarfft_core.evaluation.cells import header, is_finished, path, plan
 from metarfft_core.evaluation.grid import evaluate, launch, main, read
+from metarfft_core.evaluation.kept import note
 from metarfft_core.scoring import OUTCOMES, recompute, same_answer, score
 
-__all__ = ["OUTCOMES", "evaluate", "header", "is_finished", "launch", "main", "path", "plan",
-           "read", "recompute", "same_answer", "score"]
+__all__ = ["OUTCOMES", "evaluate", "header", "is_finished", "launch", "main", "note", "path",
+           "plan", "read", "recompute", "same_answer", "score"]

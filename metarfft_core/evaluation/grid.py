@@ -36,10 +36,11 @@ from metarfft_core.evaluation.cells import (
     plan,
     sample_key,
 )
+from metarfft_core.evaluation.kept import note, with_prompt
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, score
-from metarfft_core.system import files
+from metarfft_core.system import files, progress
 from metarfft_core.system.processes import Command, alone, follow_all, places
 
 if TYPE_CHECKING:
@@ -226,13 +227,17 @@ def launch(config: Params) -> Path:
 
     On GPUs, as many cells run at once as there are groups of evaluation.tensor_parallel GPUs; on a
     CPU, evaluation.workers of them. Finished cells are skipped. All others are checked before the
-    first engine starts.
+    first engine starts. For an archive (see `params.is_archive`) nothing is evaluated.
 
     Raises:
         ParamsError: If a cell cannot be evaluated.
         RuntimeError: If a process fails; holds its last lines.
     """
     parameters = params.open_folder(config) / "params.yaml"
+    folder = config.folder / "evaluation"
+    if params.is_archive(config.folder):
+        print(note(config), flush=True)
+        return folder
     engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
     left = [cell for cell in config.cells if not is_finished(config, cell)]
     for check in (header, check_model, plan):
@@ -246,12 +251,14 @@ def launch(config: Params) -> Path:
         commands[cell.method not in METHODS].append(Command(
             [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
              "--method", cell.method, "--task", cell.task, "--seed", str(cell.seed)],
-            f"evaluation of {cell}"))
-    if commands[False]:
-        follow_all(commands[False], places(config.evaluation.tensor_parallel,
-                                           config.evaluation.workers))
-    follow_all(commands[True], [])  # a server's rate limit applies to one process
-    folder = config.folder / "evaluation"
+            f"evaluation of {cell}"
+            + ("" if cell.seed == config.seed else f" with seed {cell.seed}")))
+    if left:
+        with progress.work("evaluation", config.folder / "logs" / "evaluation.log"):
+            if commands[False]:
+                follow_all(commands[False], places(config.evaluation.tensor_parallel,
+                                                   config.evaluation.workers))
+            follow_all(commands[True], [])  # a server's rate limit applies to one process
     manifest: dict[str, dict] = {}
     for cell in config.cells:
         results = path(config, cell)
@@ -275,7 +282,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
         The columns method, task, seed, length, index, prompt, inputs, gold_answer, gold_tokens,
             prompt_tokens, limit, text, finish_reason, completion_tokens, answer, outcome. An API
             model also has reasoning and refusal (why its server refused the prompt, else ""), and
-            its counts of tokens may be missing.
+            its counts of tokens may be missing. In an archive (see `params.is_archive`) the prompts
+            are made again, and a text that is not kept is missing.
 
     Raises:
         ParamsError: If a cell is unfinished and `partial` is false, or if stored rows were changed
@@ -296,7 +304,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
                               "or delete that file and the .json beside it")
         check_rows(results, files.read_json(about))
         with open(results, encoding="utf-8", newline="\n") as file:
-            rows += sorted(map(json.loads, file), key=sample_key)
+            rows += [with_prompt(config, row)
+                     for row in sorted(map(json.loads, file), key=sample_key)]
     return pandas.DataFrame(rows)
 
 

@@ -39,7 +39,7 @@ from metarfft_core.figures.single import (
 )
 from metarfft_core.figures.style import SMOKE_MARK
 from metarfft_core.figures.tokens import draw_tokens, token_figure
-from metarfft_core.params import LABELS, Params, ParamsError
+from metarfft_core.params import LABELS, Params, ParamsError, written
 
 __all__ = ["LABELS", "SMOKE_MARK", "Drawn", "accuracy_figure", "accuracy_table", "averages",
            "draw_accuracy", "draw_loss", "draw_table_2", "draw_tokens", "error_figure",
@@ -62,4 +62,4 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn
     """
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")
-    return several.write(runs, Path(folder or runs[0].folder.parent / "paper"))
+    return several.write(runs, written(folder or written(runs[0].folder).parent / "paper"))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from metarfft_core import tasks
 from metarfft_core.analysis.stored import NOT_RUN, commit
 from metarfft_core.figures.picture import ALT, Drawn, write_png
-from metarfft_core.params import Params
+from metarfft_core.params import Params, written
 from metarfft_core.system import files
+from metarfft_core.system.markdown import csv_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -254,8 +255,10 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
         table: The same as a table of HTML, if the figure is a table.
 
     Returns:
-        The paths by "pdf", "png" and "csv".
+        The paths by "pdf", "png" and "csv"; they are elsewhere if the folder is in an archive (see
+        `params.written`).
     """
+    folder = written(folder)
     paths = {kind: folder / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
     made = "; ".join(f"run {config.name}, parameters {config.digest}, commit {commit(config)}"
                      for config in runs) or NOT_RUN
@@ -267,7 +270,7 @@ def save(folder: Path, name: str, figure: "Figure", frame: "DataFrame",
                        metadata={"CreationDate": None, "Title": name, "Subject": made})
     with files.whole(paths["png"]) as temporary:
         write_png(figure, temporary, _DPI, {"Title": name, "Description": made, ALT: alt})
-    files.write_whole(paths["csv"], _with_provenance(frame, runs).to_csv(index=False))
+    files.write_whole(paths["csv"], _with_provenance(frame, runs).map(csv_cell).to_csv(index=False))
     return Drawn(paths, table)
 
 

@@ -28,9 +28,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
             text += f" {key}"
         elif value is not None and value is not False:
             text += f' {key}="{escape(str(value))}"'
-    inside = "".join(child if isinstance(child, Html) else escape(str(child))
-                     for child in children)
-    return Html(f"<{name}{text}>{inside}</{name}>")
+    return Html(f"<{name}{text}>{join(children)}</{name}>")
 
 
 def table(header: Iterable[object], rows: Iterable[Iterable[object]], caption: object = "") -> Html:
@@ -47,5 +45,5 @@ def details(summary: object, *children: object, open: bool = False) -> Html:
 
 def join(pieces: Iterable[object]) -> Html:
     """Pieces one after another; what is not `Html` is escaped."""
-    return Html("".join(piece if isinstance(piece, Html) else escape(str(piece))
+    return Html("".join(piece if isinstance(piece, Html) else escape(str(piece), quote=False)
                         for piece in pieces))

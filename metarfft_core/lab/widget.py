@@ -16,9 +16,9 @@ class Widget(anywidget.AnyWidget):
     """A widget with a static twin.
 
     A subclass defines `twin`, which returns HTML without script or style, and `plain`, which
-    returns one line of text. The root element of its `_esm` must have the attribute
-    `data-lm-suppress-shortcuts="true"`: it keeps JupyterLab's shortcuts (such as `d d`, which
-    deletes the cell) out of the widget.
+    returns one line of text. Every element of its `_esm` that can have the focus must have the
+    attribute `data-lm-suppress-shortcuts="true"`: it keeps JupyterLab's shortcuts (such as `d d`,
+    which deletes the cell) out of the widget. On the root alone it is not enough.
     """
 
     def twin(self) -> str:

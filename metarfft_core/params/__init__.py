@@ -6,14 +6,16 @@
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
     commit.py     the state of the code that made a result
+    fields.py     the keys of a file one by one, for a form
     reference.py  makes the page docs/parameters.md from the schema
 """
 
 from metarfft_core.params.cell import Cell
-from metarfft_core.params.folder import open_folder
+from metarfft_core.params.folder import is_archive, of_folder, open_folder, written
 from metarfft_core.params.loading import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
+    base_file,
     check,
     from_notebook,
     load,
@@ -34,4 +36,5 @@ from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
            "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
-           "check", "from_notebook", "load", "open_folder", "read"]
+           "base_file", "check", "from_notebook", "is_archive", "load", "of_folder", "open_folder",
+           "read", "written"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metarfft_core.params.loading import read
+from metarfft_core.params.loading import load, read
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params
 from metarfft_core.system import places, yaml_files
 from metarfft_core.system.mappings import flat
@@ -44,7 +44,53 @@ def open_folder(config: Params) -> Path:
     return config.folder
 
 
+def of_folder(folder: Path) -> Params:
+    """The parameters of the run in a folder, which may be at any place and have any name.
+
+    They are for reading: a process that is started with their parameter file does not know the
+    place.
+
+    Raises:
+        ParamsError: The folder is not that of a run, or this version cannot read its parameters.
+    """
+    path = places.absolute(folder).resolve() / "params.yaml"
+    if not path.exists():
+        raise ParamsError(f"{folder}: expected the folder of a run, but there is no params.yaml")
+    config = load(path)
+    config._folder = path.parent
+    return config
+
+
+def is_archive(folder: Path) -> bool:
+    """Whether a folder holds a run's stored results without its weights, and with few texts.
+
+    `metarfft export --as results` makes such a folder. Nothing in it is made anew, because what it
+    would be made from is not kept.
+    """
+    from metarfft_core.system.files import read_json
+
+    about = next((folder / "evaluation").glob("*/*.json"), None)
+    return about is not None and "whole_sha256" in read_json(about)
+
+
+def written(folder: Path) -> Path:
+    """Where files that belong into `folder` are written.
+
+    An archive (see `is_archive`) stays as it is. What is made from outputs/reference/laptop, or
+    belongs into a folder of it, goes to outputs/from_reference/laptop.
+
+    Returns:
+        `folder` itself, unless it is an archive or in one.
+    """
+    folder = Path(folder)
+    for run in (folder, *folder.parents):
+        if (run / "params.yaml").exists() and is_archive(run):
+            kept = run.parent
+            return kept.parent / f"from_{kept.name}" / folder.relative_to(kept)
+    return folder
+
+
 def _holds_results(folder: Path) -> bool:
     """Whether the folder holds results; a refused run leaves only the names listed here."""
-    return any(entry.name not in ("params.yaml", "notebooks", "reports")
+    return any(entry.name not in ("params.yaml", "notebooks", "reports", "logs")
                and not entry.name.startswith(".") for entry in folder.iterdir())

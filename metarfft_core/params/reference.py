@@ -48,7 +48,7 @@ def page() -> str:
         [Deviations](deviations.md) says which of them the paper does not state.
         """)]
     for section in sections(Params):
-        rows = [f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |" for (name, field),
+        rows = [f"| `{key}` | {type_of(field)} | {_default(field)} | {meaning} |" for (key, field),
                 meaning in zip(section.model_fields.items(), meanings(section).values(),
                                strict=True)]
         parts.append("\n".join([f"## {section.__name__}", "", inspect.cleandoc(section.__doc__),
@@ -110,8 +110,8 @@ def _comments(cls: type[Section]) -> dict[str, str]:
     return found
 
 
-def _type(field: FieldInfo) -> str:
-    """Describe the type of a field and its bounds."""
+def type_of(field: FieldInfo) -> str:
+    """Describe the type of a field and its bounds, in words."""
     for kind, words in _EXPANDED.items():
         if kind.__metadata__[0] in field.metadata:
             return words

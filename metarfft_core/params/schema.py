@@ -28,6 +28,7 @@ from metarfft_core.params.cell import Cell
 from metarfft_core.params.methods import METHODS
 from metarfft_core.system import places
 
+Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16})*$")]
 Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_rfft_nl",
                   "meta_rfft_nl"]
 InContextMethod = Literal["base_1shot", "meta_1shot"]
@@ -251,9 +252,8 @@ class Api(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # its method name in the results
     model: str  # its id on the server
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
-    # The environment variable with the API key. Its words are short, so that no key is such a name.
-    key_variable: Annotated[
-        str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16})*$")] | None = "METARFFT_API_KEY"
+    # the environment variable with the API key; its words are short, so that no key is such a name
+    key_variable: Variable | None = "METARFFT_API_KEY"
     max_tokens: Count = 24000  # of an answer, including its reasoning
     max_tokens_parameter: Annotated[
         Literal["max_tokens", "max_completion_tokens"],
@@ -295,6 +295,8 @@ class Evaluation(Section):
 
 class Params(Section):
     """A whole parameter file, with ranges and splits expanded."""
+
+    _folder: Path | None = None
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]  # also the name of the folder
     smoke: bool  # marks every figure as part of a smoke run
@@ -384,8 +386,11 @@ class Params(Section):
 
     @property
     def folder(self) -> Path:
-        """The folder of the run's results: outputs/<name>, or <name> in $METARFFT_OUTPUTS."""
-        return places.outputs() / self.name
+        """The folder of the run's results: outputs/<name>, or <name> in $METARFFT_OUTPUTS.
+
+        `params.of_folder` gives parameters whose folder is at any place.
+        """
+        return self._folder or places.outputs() / self.name
 
 
 def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:

@@ -6,6 +6,7 @@ are estimated from the text.
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NamedTuple
 
 from metarfft_core import formats, models, tasks
@@ -64,12 +65,17 @@ class Counter:
         config: The resolved parameters of the run.
         samples: How many samples of each task and length to draw.
         folder: The folder of the model's tokenizer; None if it is not available.
+        counted: What other counters have counted, to be used and added to.
     """
 
-    def __init__(self, config: Params, samples: int, folder: str | None):
-        self.config, self.samples = config, samples
-        self._kept: dict[tuple, list[Sample]] = {}
-        self._count = models.token_counter(folder) if folder else None
+    def __init__(self, config: Params, samples: int, folder: str | None,
+                 counted: dict[tuple, list[Sample]] | None = None):
+        self.config, self.samples, self.folder = config, samples, folder
+        self._counted = {} if counted is None else counted
+
+    @cached_property
+    def _count(self) -> Callable[[str, str], int] | None:
+        return models.token_counter(self.folder) if self.folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""
@@ -89,11 +95,17 @@ class Counter:
         found = []
         for task in ids:
             for length in lengths:
-                key = (task, length, stream, format, exemplar)
-                if key not in self._kept:
-                    self._kept[key] = self._draw(*key)
-                found += self._kept[key]
+                drawn = self._once(self._draw, task, length, stream, format, exemplar)
+                if drawn and max(drawn).tokens <= self.config.model.context:
+                    found += drawn
         return found
+
+    def _once(self, draw: Callable[..., list[Sample]], *key: object) -> list[Sample]:
+        """Draw and count samples, or return them if they were counted before."""
+        whole = (self.folder, self.config.seed, self.config.corpus.wording, self.samples, *key)
+        if whole not in self._counted:
+            self._counted[whole] = draw(*key)
+        return self._counted[whole]
 
     def _draw(self, task_id: str, length: int, stream: str, format: str,
               exemplar: bool) -> list[Sample]:
@@ -106,7 +118,7 @@ class Counter:
             example = (formats.render_in_context(task, instance, format, seed, wording) if exemplar
                        else formats.render(task, instance, format, wording))
             drawn.append(self.of_text(*example))
-        return drawn if max(drawn).tokens <= self.config.model.context else []
+        return drawn
 
     def each(self, stream: str) -> int:
         """Return how many samples of a task and length are counted."""
@@ -114,6 +126,9 @@ class Counter:
 
     def of_rules(self, count: int) -> list[Sample]:
         """Count samples of `count` synthetic rules, one of each, with an exemplar."""
+        return self._once(self._draw_of_rules, count)
+
+    def _draw_of_rules(self, count: int) -> list[Sample]:
         found = []
         for number in range(count):
             rule = synthetic.rule(self.config.seed, number)

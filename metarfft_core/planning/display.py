@@ -1,13 +1,74 @@
 """Formats a plan as text."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core import tasks
 from metarfft_core.planning import counting, memory
-from metarfft_core.planning.plan import USABLE, Plan
+from metarfft_core.planning.plan import GENERATION, USABLE, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
+
+CPU_GFLOPS = 110
+"""Operations in 1e9 a second on two busy CPU cores: the trainings of the stored laptop runs."""
+
+
+class Line(NamedTuple):
+    """One figure of a plan, and what it rests on."""
+
+    what: str
+    value: str
+    note: str
+
+
+def summary(made: Plan) -> list[Line]:
+    """The figures of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
+    stages = made.stages
+    seconds = (stages.flops.sum() + stages.validation_flops.sum()) / (CPU_GFLOPS * 1e9)
+    share = stages.utilisation.max()
+    running = made.starts + stages.checkpoints.max()
+    return [
+        Line("GPU hours", total(made),
+             f"Operations at an assumed {share:.0%} of {made.peak_tflops:g} TFLOP/s in training, "
+             f"{GENERATION:.0%} in generation. "
+             + ("Tokens are counted on a sample." if made.counted else
+                "Tokens are estimated from texts: the model's tokenizer is not at hand.")),
+        Line("Fits", "no" if made.problems else "yes",
+             " ".join(f"{problem}." for problem in made.problems) or
+             f"At most {stages.total.max():.1f} of {made.gpu_memory_gib:g} GiB of a GPU. "
+             f"GPUs for a stage: {_range(stages.processes)}."),
+        Line("CPU time", _duration(seconds),
+             f"Rough: the same operations on two CPU cores at {CPU_GFLOPS} GFLOP/s, as in the "
+             "stored laptop runs. Loading and PiSSA starts come on top."),
+        Line("Disk", f"{stages.kept.sum():,.1f} GB",
+             f"What is kept. While it runs, up to {running:,.1f} GB more."),
+        _paper(made)]
+
+
+def total(made: Plan) -> str:
+    """The GPU hours of a whole run."""
+    return f"{made.stages.gpu_hours.sum():,.3g}"
+
+
+def _paper(made: Plan) -> Line:
+    """The paper's hours for the same trainings, and why they differ from the plan's."""
+    trained = made.stages[made.stages.stage != "evaluation"]
+    hours = trained[["paper_low", "paper_high"]].sum(min_count=1)
+    if hours.isna().all():
+        return Line("The paper's GPU hours", "none", "The paper does not train this model.")
+    return Line("The paper's GPU hours", _range(hours.round()),
+                f"For the trainings, which the plan puts at {trained.gpu_hours.sum():,.3g}. The "
+                "paper's are measured, on H800 GPUs (Table 8). The plan counts operations alone: "
+                "no attention, no recomputation, no loading, no waiting. The share of the peak is "
+                "assumed.")
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that a person would use."""
+    for unit, size in (("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{max(1, seconds / 60):.0f} minutes"
 
 
 def show(made: Plan) -> str:
@@ -23,7 +84,7 @@ def show(made: Plan) -> str:
         _table(_costs(stages)),
         f"GPU hours are at that share of {made.peak_tflops:g} TFLOP/s (the share of generation is "
         "assumed). FLOPs and hours include neither attention nor what gradient checkpointing "
-        "recomputes. RF-pretraining may stop early.",
+        f"recomputes. RF-pretraining may stop early. The whole run: {total(made)} GPU hours.",
         f"Memory of one GPU in GiB, of which {USABLE:.0%} of {made.gpu_memory_gib:g} can be used, "
         "at the fullest micro batch (tokens), which holds at least the longest sample.",
         _table(_memory(stages)),

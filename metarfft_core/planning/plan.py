@@ -90,7 +90,8 @@ class _Machine:
 
 
 def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 80.0,
-         utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES) -> Plan:
+         utilisation: float = 0.40, peak_tflops: float = 989.0, samples: int = SAMPLES,
+         counted: dict[tuple, list[Sample]] | None = None) -> Plan:
     """Plan what every training and the evaluation of a run take.
 
     Args:
@@ -101,6 +102,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         utilisation: The share of the peak that training reaches.
         peak_tflops: The bfloat16 peak of one GPU in TFLOP/s.
         samples: How many samples of each task and length to count.
+        counted: The samples that earlier plans have counted; this plan uses them and adds its own.
 
     Raises:
         ParamsError: If the model's shape is unknown, if the machine is impossible, or if the run
@@ -110,7 +112,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     import pandas as pd
 
     folder, shape = _model(config.model.name)
-    counter = Counter(config, samples, folder)
+    counter = Counter(config, samples, folder, counted)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
     jobs = training.jobs(config)
     made = [_training(job, shape, counter, machine) for job in jobs]

@@ -1,7 +1,39 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and text in CSV files, that show a text and do nothing else.
 
+Answers of models and names out of files may hold any characters. In Markdown they make no HTML and
+no link, and in a spreadsheet they are no formula.
+"""
+
+import re
 from collections.abc import Iterable
 from typing import Any
+
+_INERT = {"<": "&lt;", "](": "]\\(", "://": "&#58;//", "www.": "www&#46;"}
+"""What begins an HTML element or a link, and how it is written as plain text."""
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+
+
+class Markup(str):
+    """Text that is Markdown already, and whose links are wanted."""
+
+
+def plain(text: str) -> str:
+    """A text as Markdown that shows it, without HTML and links."""
+    for begins, shown in _INERT.items():
+        text = text.replace(begins, shown)
+    return text
+
+
+def csv_cell(value: Any) -> Any:
+    """A cell of a CSV file that no spreadsheet reads as a formula.
+
+    A text that begins with = + - @, a tab or a carriage return gets an apostrophe before it.
+    Numbers stay, and so does a text that is a number, such as "-5".
+    """
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and (
+            not _NUMBER.fullmatch(value)):
+        return f"'{value}"
+    return value
 
 
 def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True) -> str:
@@ -9,7 +41,7 @@ def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True
 
     Args:
         header: The column titles.
-        lines: The rows; each cell is turned into text on one line.
+        lines: The rows; each cell is turned into plain text on one line, except `Markup`.
         aligned: Whether to pad the columns, so that the table also reads well in a terminal.
     """
     body = [[_cell(cell) for cell in line] for line in lines]
@@ -27,4 +59,4 @@ def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True
 def _cell(value: Any) -> str:
     """A cell's text on one line; model output may contain any character."""
     text = "".join(one if one.isprintable() else " " for one in str(value))
-    return text.replace("|", "\\|")
+    return (text if isinstance(value, Markup) else plain(text)).replace("|", "\\|")

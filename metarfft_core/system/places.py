@@ -5,7 +5,8 @@ The base of a relative path depends on its source:
 
 - On the command line and in Python, the base is the current folder.
 - In an environment variable, it is the current folder too. In a notebook, whose process works in
-  the project's notebooks folder, it is the project, because JupyterLab is started from there.
+  the project's notebooks folder, it is the project, because JupyterLab is started from there. A
+  parameter file that is not there but in the other of the two folders is found too.
 - In a parameter file, it is the project. If the kit is installed without its project (no notebooks
   and no `pyproject.toml` beside it), it is the current folder.
 """
@@ -23,6 +24,10 @@ VARIABLES = ("METARFFT_OUTPUTS", "METARFFT_CACHE", "METARFFT_PARAMS", "METARFFT_
 
 class ParamsError(ValueError):
     """A value that the user gave is wrong; the message is meant for the user."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback; the cell fails all the same."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def is_checkout() -> bool:
@@ -75,10 +80,21 @@ def variable(name: str) -> Path | None:
     given = os.environ.get(name)
     if not given:
         return None
-    in_notebook = is_checkout() and not os.path.isabs(given) and Path.cwd() == ROOT / "notebooks"
-    path = absolute(given, ROOT if in_notebook else None)
+    in_notebook = is_checkout() and Path.cwd().is_relative_to(ROOT / "notebooks")
+    bases = [ROOT, Path.cwd()] if in_notebook else [Path.cwd()]
+    path = existing(given, *bases) if name == "METARFFT_PARAMS" else absolute(given, bases[0])
     os.environ[name] = str(path)
     return path
+
+
+def existing(path: str | os.PathLike, *bases: Path) -> Path:
+    """Make the path of a file absolute: in the first of these folders that has it, or the project.
+
+    Returns:
+        The path in the first of the folders, if no folder has it.
+    """
+    paths = [absolute(path, base) for base in (*bases, project())]
+    return next((one for one in paths if one.exists()), paths[0])
 
 
 def settle() -> None:
@@ -90,3 +106,8 @@ def settle() -> None:
 def outputs() -> Path:
     """Where runs are stored: $METARFFT_OUTPUTS, or outputs in the project."""
     return (variable("METARFFT_OUTPUTS") or project() / "outputs").resolve()
+
+
+def shown(path: Path) -> str:
+    """A path for a message: below the project it is relative to it."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from metarfft_core.system import progress
 from metarfft_core.system.places import ROOT
 
 _running: set[subprocess.Popen] = set()
@@ -62,13 +63,13 @@ def peak_memory() -> float:
 
 
 def follow(command: Command, prefix: str = "") -> None:
-    """Run a command offline, in its own process group, and print its output line by line.
+    """Run a command offline, in its own process group, and report its output line by line.
 
     The command does not see the user's variables for accelerate.
 
     Args:
         command: What to run.
-        prefix: Text to print before each line.
+        prefix: Text to report before each line.
 
     Raises:
         RuntimeError: The command failed; the message has its name and its last lines.
@@ -81,6 +82,7 @@ def follow(command: Command, prefix: str = "") -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
         "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(command.environment)
     last: deque[str] = deque(maxlen=30)
+    progress.enter(command.name, "running")
     with subprocess.Popen(command.line, env=environment, stdout=subprocess.PIPE,
                           stdin=subprocess.DEVNULL,  # no question of a library is answered
                           stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -88,13 +90,14 @@ def follow(command: Command, prefix: str = "") -> None:
         _running.add(process)
         try:
             for line in process.stdout:
-                print(prefix + line, end="", flush=True)
+                progress.report(line.rstrip("\n"), command.name, prefix)
                 last.append(line)
         except BaseException:  # an interrupted notebook must not leave its process behind
             _stop(process)
             raise
         finally:
             _running.discard(process)
+    progress.enter(command.name, "failed" if process.returncode else "finished")
     if process.returncode:
         why = " (a library has no code for this processor)" if (
             process.returncode == -signal.SIGILL) else ""
@@ -122,6 +125,8 @@ def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
     Raises:
         RuntimeError: A command failed (see `follow`).
     """
+    for command in commands:
+        progress.enter(command.name, "waiting")
     if len(places) < 2 or len(commands) < 2:
         for command in commands:
             follow(command)
@@ -185,7 +190,7 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=_PATIENCE)
     except Timeout:
-        print(f"waiting for {lock.lock_file}: another process works in that folder", flush=True)
+        progress.report(f"waiting for {lock.lock_file}: another process works in that folder")
         lock.acquire()
     try:
         yield

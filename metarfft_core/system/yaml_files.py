@@ -22,10 +22,12 @@ _PLAIN = {kind: re.compile(form) for kind, form in {
     "tag:yaml.org,2002:float": r"([-+]?(0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?",
     "tag:yaml.org,2002:merge": "<<"}.items()}
 """The plain forms of a value that all readers and all versions of YAML read alike."""
-_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
+_NUMBER = re.compile(r"[-+]?(([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?"
                      r"|0[oO][0-7_]+|0[xX][0-9a-fA-F_]+|0[bB][01_]+)")
 """Text that looks like a number, whether YAML 1.1 reads it as a number or as a text."""
 _TEXT, _DOUBTFUL = "tag:yaml.org,2002:str", "!doubtful"
+NODES, CHARACTERS = 20_000, 1_000_000
+"""The most values of a file, with every alias in full, and the most characters of its text."""
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 """Characters that end a line, and thus a comment, in YAML 1.1 but nowhere else."""
 
@@ -82,6 +84,30 @@ class _Loader(_Careful, yaml.SafeLoader):
                                  f"{before.start_mark.line + 1}")
         return node
 
+    def get_single_node(self):
+        node = super().get_single_node()
+        if node is not None:
+            self.measure(node, {})
+        return node
+
+    def measure(self, node, sizes: dict[int, int | None]) -> int:
+        """The values in a node, with every alias in full; refuses too many, and endless ones."""
+        if id(node) in sizes:
+            size = sizes[id(node)]
+            if size is None:
+                self.refuse(node, "this value holds an alias of itself")
+            return size
+        sizes[id(node)] = None
+        size = 1
+        if not isinstance(node, yaml.ScalarNode):
+            for part in node.value:
+                size += sum(self.measure(one, sizes)
+                            for one in (part if isinstance(part, tuple) else (part,)))
+                if size > NODES:
+                    self.refuse(node, f"with its aliases this has more than {NODES:,} values")
+        sizes[id(node)] = size
+        return size
+
     def refuse(self, found, what: str) -> None:
         where = "".join(f"{key}." for key in self.keys)[:-1]
         raise _Refused(f"line {found.start_mark.line + 1}: " + (f"{where}: " if where else "")
@@ -117,8 +143,8 @@ def read(path: str | os.PathLike) -> Any:
             key is a duplicate. The message names the file and, if known, the line and the key.
     """
     try:
-        text = absolute(path).read_text(encoding="utf-8")
-        return _parse(text)
+        with open(absolute(path), encoding="utf-8") as file:
+            return _parse(file.read(CHARACTERS + 1))
     except OSError as error:
         raise ParamsError(f"{path}: {error.strerror}") from None
     except _Refused as error:
@@ -134,6 +160,8 @@ def read(path: str | os.PathLike) -> Any:
 
 
 def _parse(text: str) -> Any:
+    if len(text) > CHARACTERS:
+        raise _Refused(f"line 1: the file has more than {CHARACTERS:,} characters")
     if found := _LINE_ENDS.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} ends a line in YAML "
@@ -148,3 +176,78 @@ def _parse(text: str) -> Any:
 def dump(values: Any) -> str:
     """Write values as YAML, with keys in their order; `read` returns the same values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+def dump_inline(value: Any) -> str:
+    """Write a value as YAML in one line, as it can stand behind a key."""
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False,
+                     width=math.inf, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def parse_inline(text: str) -> Any:
+    """Read a value that stands behind a key, as `read` reads it in a file.
+
+    Raises:
+        ParamsError: It is not YAML, or not read as it looks.
+    """
+    try:
+        return _parse(text)
+    except _Refused as error:
+        raise ParamsError(str(error).removeprefix("line 1: ")) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ParamsError(f"expected a value as in YAML, got {text!r}") from None
+
+
+def replaced(text: str, changes: dict[str, Any]) -> str:
+    """A YAML file's text with other values, and all else as it was: order, spaces, comments.
+
+    Args:
+        text: The text of a file of nested mappings.
+        changes: The new values by their keys, joined by dots. A key that the file does not have
+            is added at the end of its section.
+    """
+    for keys, value in changes.items():
+        start, end, new = _edit(yaml.compose(text), text, keys.split("."), value)
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _edit(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tuple[int, int, str]:
+    """The piece of a text that changes with one value, and what takes its place."""
+    found = next(((key, inner) for key, inner in node.value if key.value == keys[0]), None)
+    if found is None:
+        return _added(node, text, keys, value)
+    key, inner = found
+    if len(keys) > 1 and isinstance(inner, yaml.MappingNode):
+        return _edit(inner, text, keys[1:], value)
+    for outer in reversed(keys[1:]):
+        value = {outer: value}
+    start, new = inner.start_mark.index, dump_inline(value)
+    on_lines = isinstance(inner, yaml.CollectionNode) and not inner.flow_style
+    if on_lines and inner.start_mark.column <= key.start_mark.column:
+        new = f"  {new}"
+    if start == inner.end_mark.index and text[start - 1:start] == ":":  # an empty value
+        new = f" {new}"
+    return start, _end(inner), new
+
+
+def _added(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tuple[int, int, str]:
+    """A key at the end of its section, on a line of its own or within the braces."""
+    for outer in reversed(keys[1:]):
+        value = {outer: value}
+    new = f"{dump_inline(keys[0])}: {dump_inline(value)}"
+    end = _end(node)
+    if node.flow_style:
+        return end - 1, end - 1, f", {new}" if node.value else new
+    line_end = text.find("\n", end)
+    place = len(text) if line_end < 0 else line_end
+    return place, place, "\n" + " " * node.start_mark.column + new
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a value ends; that of lines ends with its last line's value, before any comment."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+        return node.end_mark.index
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)

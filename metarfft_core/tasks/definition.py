@@ -216,7 +216,7 @@ _parse = lru_cache(maxsize=1)(ast.parse)  # one file declares many tasks, one af
 def _rule_source(cls: type, name: str) -> str:
     """The text of a rule as the model sees it: tables, helpers, and the rule, named as the task."""
     try:
-        lines, start = inspect.findsource(cls.rule)
+        lines, _ = inspect.findsource(cls.rule)
     except OSError:
         raise RuleError("its source is not to be found: declare it in a file or in a notebook's "
                         "cell") from None
@@ -226,8 +226,13 @@ def _rule_source(cls: type, name: str) -> str:
         raise RuleError(f"the file or cell cannot be read back at its line {error.lineno}: "
                         f"{error.msg}; write line separators in strings as \\u2028, \\x85, \\f"
                         ) from None
-    body = next(node.body for node in ast.walk(module) if isinstance(node, ast.ClassDef)
-                and node.lineno <= start + 1 <= node.end_lineno and node.name == cls.__name__)
+    first = cls.rule.__code__.co_firstlineno
+    body = next((node.body for node in ast.walk(module) if isinstance(node, ast.ClassDef)
+                 and node.name == cls.__name__ and any(_begins(part, first) for part in node.body)),
+                None)
+    if body is None:  # the cell was executed with other line ends than it is read back with
+        raise RuleError("the cell has a line separator in a comment or a text above the rule: "
+                        "delete it, or write it as \\u2028, \\x85, \\f")
     tables, functions, rule = [], [], ""
     for node in body:
         text = textwrap.dedent("".join(lines[node.lineno - 1:node.end_lineno])).rstrip()
@@ -238,6 +243,12 @@ def _rule_source(cls: type, name: str) -> str:
         elif not isinstance(node, ast.FunctionDef) and _makes_table(node):
             tables.append(text)
     return "\n".join([*tables, *functions, rule]) + "\n"
+
+
+def _begins(node: ast.stmt, line: int) -> bool:
+    """Does the function `rule` begin on this line, its decorators included?"""
+    return isinstance(node, ast.FunctionDef) and node.name == "rule" and line == min(
+        one.lineno for one in (node, *node.decorator_list))
 
 
 def _makes_table(node: ast.stmt) -> bool:

@@ -9,9 +9,8 @@ A *reading* looks a value up without computing anything: a variable, an element 
 its length, or `get` of a dict. A trace shows a reading by its value.
 """
 import ast
-import io
-import tokenize
 
+from metarfft_core.tracing import lines
 from metarfft_core.tracing.expressions import (
     MUTATING,
     RuleError,
@@ -45,7 +44,7 @@ def check(source: str) -> ast.Module:
     Raises:
         RuleError: The rule leaves the subset; the message gives the line and the reason.
     """
-    _refuse_other_line_ends(source)
+    lines.refuse_other_line_ends(source)
     try:
         module = ast.parse(source)
     except SyntaxError as error:
@@ -53,11 +52,13 @@ def check(source: str) -> ast.Module:
     if not module.body or not isinstance(module.body[-1], ast.FunctionDef):
         raise RuleError("line 1: a rule's text ends with the function that is the rule")
     if "#" in source:
-        _refuse_comments(source)
+        lines.refuse_comments(source)
     if "\f" in source:
-        _refuse_form_feeds(source)
+        lines.refuse_form_feeds(source)
     names = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
-    checker = _Checker(names, source.split("\n"))
+    tables = {node.targets[0].id for node in module.body if isinstance(node, ast.Assign)
+              and isinstance(node.targets[0], ast.Name)}
+    checker = _Checker(names, tables, lines.ends(source), source.split("\n"))
     for node in module.body:
         match node:
             case ast.FunctionDef():
@@ -70,36 +71,22 @@ def check(source: str) -> ast.Module:
     return module
 
 
-def _refuse_other_line_ends(source: str) -> None:
-    """Refuse carriage returns: Python would read each as one more end of a line."""
-    for number, line in enumerate(source.split("\n"), start=1):
-        if "\r" in line:
-            raise RuleError(f"line {number}: a carriage return in a rule; in a string write \\r")
-
-
-def _refuse_comments(source: str) -> None:
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            raise RuleError(f"line {token.start[0]}: no comments in a rule: a trace writes its "
-                            "values behind ' # '")
-
-
-def _refuse_form_feeds(source: str) -> None:
-    """Refuse form feeds: Python reads them as blanks, other programs as ends of lines."""
-    lines, end = [*source.split("\n"), ""], (1, 0)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        number, column = token.end if token.type == tokenize.INDENT else token.start
-        if "\f" in lines[number - 1][end[1] if end[0] == number else 0:column]:
-            raise RuleError(f"line {number}: a form feed in a rule")
-        end = token.end
-
-
 class _Checker:
-    """Checks one function; `helpers` are the names of all functions in the rule's text."""
+    """Checks one function.
 
-    def __init__(self, helpers: set[str], lines: list[str]):
+    Args:
+        helpers: The names of all functions in the rule's text.
+        tables: The names of its tables.
+        ends: The line on which each statement or header ends (see `lines.ends`).
+        text: The lines of the rule's text.
+    """
+
+    def __init__(self, helpers: set[str], tables: set[str], ends: dict[int, int],
+                 text: list[str]):
         self.helpers = helpers
-        self.lines = lines
+        self.tables = tables
+        self.ends = ends
+        self.text = text
         self.used: set[int] = set()  # lines that already hold a statement
 
     def function(self, node: ast.FunctionDef) -> None:
@@ -116,8 +103,32 @@ class _Checker:
             name = getattr(part, "id", getattr(part, "arg", ""))
             if name.startswith("_"):
                 refuse(part, f"the name {name} begins with an underscore, as the tracer's own do")
+        self.names(node)
+        for line, end in self.ends.items():
+            if line != end and node.lineno <= line <= node.end_lineno:
+                raise RuleError(f"line {line}: a statement takes one line")
         if not _returns(node.body[-1]):
             refuse(node.body[-1], "a rule ends with return, whichever way it takes")
+
+    def names(self, node: ast.FunctionDef) -> None:
+        """Check that a function reads only names that it is given or assigns, and tables."""
+        if node.name in BUILTINS:
+            refuse(node, f"{node.name} is a built-in: give the function another name")
+        known = {argument.arg: argument for argument in node.args.args}
+        known |= {part.id: part for part in ast.walk(node)
+                  if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        for name, place in known.items():
+            if name in BUILTINS | self.tables:
+                refuse(place, f"{name} is {'a built-in' if name in BUILTINS else 'a table'}: give "
+                              "the variable another name")
+        called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+        for part in ast.walk(node):
+            if not isinstance(part, ast.Name) or isinstance(part.ctx, ast.Store):
+                continue
+            if id(part) in called and part.id in known:
+                refuse(part, f"{part.id} is a variable here and cannot be called")
+            if id(part) not in called and part.id not in known.keys() | self.tables:
+                refuse(part, f"{part.id} is no variable of the rule: it is never assigned")
 
     def block(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -132,15 +143,15 @@ class _Checker:
             self.header(statement)
         elif statement.end_lineno != statement.lineno:
             refuse(statement, "a statement takes one line")
-        if statement.lineno in self.used:
+        before = self.text[statement.lineno - 1].encode()[:statement.col_offset]
+        if statement.lineno in self.used or before.strip():
             refuse(statement, "each statement takes a line of its own, because a trace recites "
                               "lines")
         self.used.add(statement.lineno)
 
     def header(self, node: ast.stmt) -> None:
         """Check that the header of a function, a loop or a condition ends on its own line."""
-        if node.body[0].lineno != node.lineno and not self.lines[node.lineno - 1].rstrip(
-                ).endswith(":"):
+        if self.ends.get(node.lineno, node.lineno) != node.lineno:
             what = "header" if isinstance(node, ast.FunctionDef) else "statement"
             refuse(node, f"a {what} takes one line, because a trace recites lines")
 
@@ -279,6 +290,8 @@ class _Checker:
             case ast.BinOp(left=left, op=op, right=right):
                 if not isinstance(op, OPERATORS):
                     refuse(node, f"{_name(op)} is not in the subset of rules")
+                if isinstance(op, ast.Mod) and isinstance(getattr(left, "value", None), str):
+                    refuse(node, "formatting a text with % is not in the subset of rules")
                 self.expression(left)
                 self.expression(right)
             case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):

@@ -71,7 +71,8 @@ def missing(question: str, texts: Mapping[str, str]) -> str | None:
     """
     position = 0
     for name, text in texts.items():
-        match = text and re.compile(_whole(text)).search(question, position)
+        match = 0 < len(text) <= len(question) and re.compile(_whole(text)).search(
+            question, position)
         if not match:
             return name
         position = match.end()

@@ -62,13 +62,23 @@ class Rule:
         Raises:
             StepLimit: A loop seems endless; `trace` and the `recite` methods raise it too.
         """
-        return self._plain(*self._arguments(inputs))
+        return self._plain(*self.arguments_of(inputs))
 
     def trace(self, inputs: dict[str, Any]) -> Execution:
         """Execute the rule on `inputs`, which stay unchanged, and record every line."""
         records: list = []
-        answer = self._recording(records, records.append, *self._arguments(inputs))
-        return Execution(records, answer)
+        return Execution(records, self.watch(inputs, records.append))
+
+    def watch(self, inputs: dict[str, Any], note: Callable[[tuple[Site, tuple[str, ...]]], Any]):
+        """Execute the rule and hand every record to `note` as soon as its line is executed.
+
+        The frame that calls `note` is the one of the rule or helper that executed the line, so its
+        variables can be looked at there; names with an underscore are the tracer's own.
+
+        Returns:
+            The answer.
+        """
+        return self._recording([], note, *self.arguments_of(inputs))
 
     def recite(self, inputs: dict[str, Any]) -> str:
         """The text that `kit.code` makes of the records of `trace`, in half the time."""
@@ -98,10 +108,11 @@ class Rule:
 
     def _text(self, function, inputs: dict[str, Any]) -> str:
         lines: list[str] = []
-        function(lines, lines.append, *self._arguments(inputs))
+        function(lines, lines.append, *self.arguments_of(inputs))
         return "\n".join(lines)
 
-    def _arguments(self, inputs: dict[str, Any]) -> list:
+    def arguments_of(self, inputs: dict[str, Any]) -> list:
+        """Copies of the arguments, in their order."""
         return [copy.deepcopy(inputs[name]) for name in self.arguments]
 
     @cached_property

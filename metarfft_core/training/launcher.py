@@ -1,11 +1,12 @@
 """Starts each training as a process of its own, under accelerate."""
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.system import places, processes, yaml_files
+from metarfft_core.system import places, processes, progress, yaml_files
 from metarfft_core.training.job import (
     Job,
     finished,
@@ -15,7 +16,7 @@ from metarfft_core.training.job import (
 
 
 def launch(job: Job) -> Path:
-    """Run one training under `accelerate launch` and print its output; see `launch_all`.
+    """Run one training under `accelerate launch` and report its output; see `launch_all`.
 
     Returns:
         The folder of the training; at once if the training is finished.
@@ -41,8 +42,9 @@ def launch_all(config: Params) -> None:
     configuration file of accelerate that changes this. Then as many adaptations run at once as
     there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
     """
-    _launch([job for job in jobs(config) if job.stage == "pretrain"])
-    launch_adaptations(config)
+    with _shown(config):
+        _launch([job for job in jobs(config) if job.stage == "pretrain"])
+        launch_adaptations(config)
 
 
 def launch_adaptations(config: Params) -> None:
@@ -50,17 +52,34 @@ def launch_adaptations(config: Params) -> None:
     _launch([job for job in jobs(config) if job.stage == "adapt"])
 
 
+def _shown(config: Params) -> AbstractContextManager:
+    """A notebook's display of trainings; it starts when the run's folder is known to be usable."""
+    folder = params.written(params.open_folder(config))
+    return progress.work("training", folder / "logs" / "training.log")
+
+
 def _launch(every: list[Job]) -> None:
-    left = []
+    if every and params.is_archive(params.open_folder(every[0].config)):
+        print(f"{every[0].stage}: stored results, in {every[0].config.folder}; their weights are "
+              "not kept, and nothing is trained")
+        return
     for job in every:
         params.open_folder(job.config)
+    if every:
+        with _shown(every[0].config):
+            _launch_missing(every)
+
+
+def _launch_missing(every: list[Job]) -> None:
+    left = []
+    for job in every:
         if finished(job):
-            print(f"{job.name}: finished, in {job.folder}")
+            progress.report(f"{job.name}: finished, in {job.folder}")
+            progress.enter(f"training {job.name}", "finished before")
         else:
             left.append(job)
             if gone := lost(job):
-                print(f"{job.name}: {gone} is missing or changed, so it is trained again",
-                      flush=True)
+                progress.report(f"{job.name}: {gone} is missing or changed, so it is trained again")
     if not left:
         return
     models.resolve(left[0].config.model.name)  # refuse or download it here: a training is offline

@@ -15,6 +15,10 @@ from metarfft_core.tracing.wordings.paper import UNSET, headings, reads, tables
 
 LINE_LIMIT = 50_000
 """The most executed lines that the judge follows in one text."""
+COMPLETION_LIMIT = 5_000_000
+"""The most characters of a text that is judged, and of all that the rule states along it."""
+UNREADABLE = (f"unreadable: the text, or what it leads to, has more than {COMPLETION_LIMIT:,} "
+              "characters")
 
 
 class FalseLine(NamedTuple):
@@ -33,9 +37,11 @@ class Lines:
     """The lines of a rule-following trace, taken one after the other."""
 
     def __init__(self, completion: str):
-        self.lines = completion.split("\n")
+        self.is_readable = len(completion) <= COMPLETION_LIMIT
+        self.lines = completion[:COMPLETION_LIMIT].split("\n")
         self.position = 0  # lines taken
         self.executed = 0  # lines of the rule
+        self.stated = 0  # characters of the facts that the rule states
         self.false: list[FalseLine] = []
 
     def first(self, code: str) -> Step:
@@ -56,11 +62,15 @@ class Lines:
         if number == 0 or not self.false or self.false[-1].line != number:
             self.false.append(FalseLine(number, self.lines[number - 1] if number else "", reason))
 
-    def count(self) -> None:
-        """Count an executed line; raises Lost if the execution seems endless."""
+    def count(self, expected: list[Fact]) -> None:
+        """Count an executed line; raises Lost if the execution seems endless, or too large."""
         self.executed += 1
+        self.stated += sum(len(fact.left) + len(fact.right) for fact in expected)
         if self.executed > LINE_LIMIT:
             self.wrong("an execution without end")
+            raise Lost
+        if self.stated > COMPLETION_LIMIT:
+            self.wrong(UNREADABLE)
             raise Lost
 
     def take(self, code: str) -> list[Fact]:
@@ -86,7 +96,7 @@ class Lines:
         Returns:
             The claims of the text, one for each fact of `expected`.
         """
-        self.count()
+        self.count(expected)
         claimed = self.take(code)
         if len(claimed) != len(expected):
             self.wrong(f"expected {len(expected)} facts, got {len(claimed)}")
@@ -150,7 +160,7 @@ class Scratchpad(Lines):
 
     def facts(self, code: str, expected: list[Fact], loops: bool,
               changed: Sequence[str] = ()) -> list[Fact]:
-        self.count()
+        self.count(expected)
         if loops and self.claims:
             self.wrong(f"nothing else changes in this pass: {self.claims[0]}")
             raise Lost
@@ -183,7 +193,7 @@ class AtLength(Lines):
         module = ast.parse(rule)
         self.headings = headings(module)
         self.tables = set(tables(module))
-        self.blocks = paper.blocks(rule, completion)[0]
+        self.blocks = paper.blocks(rule, completion)[0] if self.is_readable else []
         self.taken = 0  # blocks
         self.above: list[str] = []  # the headings that must come next
         self.looks: list[list[Fact]] = []  # the variables that the current lines must show

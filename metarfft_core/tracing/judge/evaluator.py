@@ -7,13 +7,19 @@ values, and the expressions may come from any text. So sizes are limited, and th
 
 import ast
 import copy
+import io
 import operator
+import tokenize
 from typing import Any, NamedTuple
 
 SIZE_LIMIT = 10_000
 """The most items of a string or list that an expression builds, or of a range that it reads."""
 DIGITS = 4_300
 """The most digits of a number: the limit up to which Python writes numbers."""
+WEIGHT_LIMIT = 100_000
+"""The most items and characters of a value, those inside its items among them."""
+TEXT_LIMIT = 100_000
+"""The most characters of a literal or an expression that are read."""
 BITS_LIMIT = 100_000
 """The most bits of a number in an intermediate result."""
 TOO_LARGE = f"too large to be judged (at most {DIGITS:,} digits or {SIZE_LIMIT:,} items)"
@@ -45,10 +51,26 @@ _METHODS = {
 
 
 def is_too_large(value: Any) -> bool:
-    """Does a number have too many digits, or a string or container too many items?"""
-    if isinstance(value, int):
-        return not -_BEYOND < value < _BEYOND
-    return not isinstance(value, range) and _length(value) > SIZE_LIMIT
+    """Does a number have too many digits, or a string or container too many items, at any depth?
+
+    Its time is bounded, for values that hold themselves too.
+    """
+    if isinstance(value, range):
+        return False
+    if _length(value) > SIZE_LIMIT:
+        return True
+    left, weight = [value], 0
+    while left and weight <= WEIGHT_LIMIT:
+        one = left.pop()
+        if isinstance(one, int):
+            if not -_BEYOND < one < _BEYOND:
+                return True
+        elif isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list | tuple | set):
+            left += one
+        weight += 1 + _length(one)
+    return weight > WEIGHT_LIMIT
 
 
 def _length(value: Any) -> int:
@@ -117,6 +139,7 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
                 raise Unclear(f"no method {attr}")
             values = [_evaluate(argument, names) for argument in arguments]
             _refuse_long_ranges(values)
+            _refuse_growth(owner, attr, values)
             value = getattr(owner, attr)(*values)
             if is_too_large(owner):
                 raise Unclear(TOO_LARGE)
@@ -131,7 +154,21 @@ def _refuse_long_ranges(arguments: list[Any]) -> None:
             raise Unclear(TOO_LARGE)
 
 
+def _refuse_growth(owner: Any, attr: str, arguments: list[Any]) -> None:
+    """Refuse a `join` or `replace` that writes a long text many times."""
+    written = 0
+    match attr, arguments:
+        case "join", [items]:
+            written = len(owner) * _length(items)
+        case "replace", [str(old), str(new), *_]:
+            written = owner.count(old) * len(new)
+    if written > WEIGHT_LIMIT:
+        raise Unclear(TOO_LARGE)
+
+
 def _binary(op: type, left: Any, right: Any) -> Any:
+    if op is ast.Mod and isinstance(left, str | bytes):
+        raise Unclear("a text before %: rules have no formatting")
     numbers = isinstance(left, int) and isinstance(right, int)
     if op is ast.Pow and numbers and (left.bit_length() - 1) * abs(right) > BITS_LIMIT:
         raise Unclear(TOO_LARGE)
@@ -145,8 +182,13 @@ def _binary(op: type, left: Any, right: Any) -> Any:
 
 
 def literal(text: str) -> Any:
-    """The value of a literal; raises Unclear if the text is not a literal."""
+    """The value of a literal; raises Unclear if the text is not a literal, or too long a one.
+
+    A comment is no part of a literal: `7 # or 8` is none.
+    """
     try:
+        if not is_readable(text):
+            raise Unclear(f"not a value that can be read: {text[:60]}")
         value = ast.literal_eval(text)
         if len(text) > DIGITS // 2:
             repr(value)  # fails for a hexadecimal number with too many decimal digits
@@ -155,10 +197,27 @@ def literal(text: str) -> Any:
         raise Unclear(f"not a value: {text[:60]}") from None
 
 
+def is_readable(text: str) -> bool:
+    """Is a text short enough to be parsed, and without a comment?"""
+    return len(text) <= TEXT_LIMIT and not ("#" in text and _has_comment(text))
+
+
+def _has_comment(text: str) -> bool:
+    """Does Python read a part of a text as a comment? True if Python cannot read it at all."""
+    try:
+        return any(token.type == tokenize.COMMENT
+                   for token in tokenize.generate_tokens(io.StringIO(text.strip()).readline))
+    except (tokenize.TokenError, SyntaxError):
+        return True
+
+
 def substituted(node: ast.expr, names: dict[str, Any]) -> ast.expr:
     """An expression in which every part that only looks up a value is replaced by the value."""
     if looks_up(node) and not (isinstance(node, ast.Name) and node.id not in names):
-        return ast.parse(repr(evaluate(node, names)), mode="eval").body
+        try:
+            return ast.parse(repr(evaluate(node, names)), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise Unclear(f"a value nested too deep: {error}") from None
     new = copy.copy(node)
     for field, value in ast.iter_fields(node):
         if field == "func" and isinstance(value, ast.Attribute):
@@ -205,6 +264,8 @@ def same(one: Any, two: Any) -> bool:
 def normal(text: str) -> str:
     """An expression's syntax tree as text, so that spelling does not count."""
     try:
+        if not is_readable(text):
+            raise Unclear(f"not an expression that can be read: {text[:60]}")
         return ast.dump(ast.parse(text.strip(), mode="eval"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise Unclear(f"not an expression: {text[:60]}") from None
@@ -225,9 +286,10 @@ def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
     bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
     if is_place(bare):
         value = evaluate(bare, names)
-        says = repr(value)
         if isinstance(value, (str, list, tuple, dict)):
             says = "not empty" if value else "empty"
+        else:
+            says = repr(value)
         return f"{place_of(bare, names)} is {says}", verdict
     return ast.unparse(substituted(node, names)), verdict
 

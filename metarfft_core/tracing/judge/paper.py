@@ -14,7 +14,9 @@ from metarfft_core.tracing.judge.evaluator import Unclear, literal, substituted,
 from metarfft_core.tracing.steps import ANSWER, Fact, Step
 from metarfft_core.tracing.wordings.paper import NOW, SO, VERDICTS, reads, tables
 
-_HEADING = re.compile(r"\d+(\.\d+)*\.? [A-Z]\w*( \w+)?")
+CODE_LIMIT = 5_000
+"""The most characters of a line of a rule."""
+_HEADING = re.compile(r"\d[\d.]* [A-Z]\w*( \w+)?")
 
 
 class Block(NamedTuple):
@@ -161,7 +163,9 @@ class _Reader:
 
 @lru_cache(maxsize=1024)  # a text recites the same few lines again and again
 def statement(code: str) -> ast.stmt | None:
-    """The syntax tree of one line of a rule, or None."""
+    """The syntax tree of one line of a rule; None if it is none, or longer than CODE_LIMIT."""
+    if len(code) > CODE_LIMIT:
+        return None
     text = re.sub(r"^elif\b", "if", code)
     try:
         return ast.parse(f"{text} pass" if text.endswith(":") else text).body[0]

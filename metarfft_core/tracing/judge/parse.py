@@ -10,12 +10,14 @@ from collections.abc import Collection
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
 
 _STRING = r"""'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|"""  # one that is not closed ends the text
-_PLACE = re.compile(r"[A-Za-z_]\w*(\[.*\])*")
+LINE_LIMIT = 100_000
+"""The most characters of a line that are split into facts; what is longer is one fact."""
+_PLACE = re.compile(r"[A-Za-z_]\w*(\[.*\])?")
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split at each separator that is outside string literals."""
-    if separator not in text:
+    """Split at each separator outside string literals; a text beyond LINE_LIMIT stays whole."""
+    if separator not in text or len(text) > LINE_LIMIT:
         return [text]
     parts, start = [], 0
     for match in re.finditer(f"{_STRING}({re.escape(separator)})", text, re.DOTALL):

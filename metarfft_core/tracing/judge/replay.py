@@ -109,7 +109,7 @@ def judge_scratchpad(rule: str, inputs: dict[str, Any], completion: str) -> list
 
 def split_prompt(prompt: str) -> tuple[str, str]:
     """The rule's text and the last question of a prompt; raises ValueError if one is missing."""
-    match = re.search(r"^rule:\n(.*?)\n\nQ: ", prompt, re.DOTALL | re.MULTILINE)
-    if match is None:
+    rule, asked, _ = f"\n{prompt}".partition("\nrule:\n")[2].partition("\n\nQ: ")
+    if not asked:
         raise ValueError("the prompt holds no 'rule:' and 'Q:' in the kit's form")
-    return match[1], prompt.rpartition("\n\nQ: ")[2]
+    return rule, prompt.rpartition("\n\nQ: ")[2]

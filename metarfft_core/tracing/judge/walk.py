@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing import question as questions
-from metarfft_core.tracing.judge.claims import FalseLine, Lines, Lost
+from metarfft_core.tracing.judge.claims import UNREADABLE, FalseLine, Lines, Lost
 from metarfft_core.tracing.judge.evaluator import (
     TOO_LARGE,
     Place,
@@ -60,6 +60,9 @@ class Walk:
 
     def judge(self) -> list[FalseLine]:
         names = [argument.arg for argument in self.rule.args.args]
+        if not self.lines.is_readable:
+            self.lines.wrong(UNREADABLE)
+            return self.lines.false
         try:
             self.lines.end(self.walk(self.call(self.rule, self.inputs(names))))
         except Lost:

@@ -58,7 +58,8 @@ class Phrases(Values):
         """A clause for a value that serves as a condition."""
         noun, kind = self.noun(node), self.kind(node)
         match node:
-            case ast.Subscript(slice=ast.Slice(lower=ast.Constant(value=int(number)), upper=None)):
+            case ast.Subscript(slice=ast.Slice(lower=ast.Constant(value=int(number)), upper=None,
+                                               step=None)):
                 return self.length(node.value, ast.Gt if holds else ast.LtE, ast.Constant(number))
         if kind == "number":
             return f"{noun} is not 0" if holds else f"{noun} is 0"

@@ -218,8 +218,11 @@ class _Speaker:
         if same(first, target):
             return f"Append {self.phrases.chain(parts[1:])} to {place}."
         match parts:
-            case [ast.Subscript(value=owner, slice=ast.Slice(lower=None, upper=upper)), added,
-                  ast.Subscript(value=other, slice=ast.Slice(lower=lower, upper=None))
+            case [ast.Subscript(value=owner,
+                                slice=ast.Slice(lower=None, upper=ast.expr() as upper, step=None)),
+                  added,
+                  ast.Subscript(value=other,
+                                slice=ast.Slice(lower=ast.expr() as lower, upper=None, step=None))
                   ] if same(owner, target) and same(other, target) and same(upper, lower):
                 index = self.phrases.noun(upper)
                 return f"Insert {self.phrases.noun(added)} into {place} at index {index}."
