@@ -472,7 +472,8 @@ def run(server, tmp_path, monkeypatch):
     results.parent.mkdir(parents=True)
     results.touch()
     files.write_json(results.with_suffix(".json"),
-                     evaluation.header(run, cell) | {"finished": True})
+                     evaluation.header(run, cell) | {"finished": True,
+                                                     "sha256": files.sha256(results)})
     return run
 
 

@@ -26,9 +26,10 @@ from metarfft_core.evaluation import api, engines
 from metarfft_core.evaluation.cells import (
     api_settings,
     base_of,
+    check_begun,
     check_model,
-    check_rows,
     description,
+    finished_rows,
     header,
     is_finished,
     job_of,
@@ -74,6 +75,7 @@ def evaluate(config: Params, cell: Cell) -> Path:
         with files.naming(results), open(results, "a+b") as file:
             files.write_json(results.with_suffix(".json"), {**about, "finished": False})
             stored = _stored(file)
+            check_begun(results, stored, rows)
             done = {sample_key(row) for row in stored}
             missing = [row for row in rows if sample_key(row) not in done]
             print(f"{cell}: {len(missing)} of {len(rows)} samples to generate",
@@ -302,10 +304,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
         if files.read_json(about)["params"] != config.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
-        check_rows(results, files.read_json(about))
-        with open(results, encoding="utf-8", newline="\n") as file:
-            rows += [with_prompt(config, row)
-                     for row in sorted(map(json.loads, file), key=sample_key)]
+        rows += [with_prompt(config, row) for row in
+                 finished_rows(results, files.read_json(about), config.seed)]
     return pandas.DataFrame(rows)
 
 

@@ -252,8 +252,7 @@ class Api(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # its method name in the results
     model: str  # its id on the server
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
-    # the environment variable with the API key; its words are short, so that no key is such a name
-    key_variable: Variable | None = "METARFFT_API_KEY"
+    key_variable: Variable | None = "METARFFT_API_KEY"  # the environment variable with the API key
     max_tokens: Count = 24000  # of an answer, including its reasoning
     max_tokens_parameter: Annotated[
         Literal["max_tokens", "max_completion_tokens"],

@@ -18,6 +18,7 @@ from metarfft_core.training.job import (
     lost,
     model_folder,
     read_log,
+    stored_log,
 )
 from metarfft_core.training.launcher import launch, launch_adaptations, launch_all, launch_variable
 from metarfft_core.training.merging import export, weights
@@ -25,4 +26,4 @@ from metarfft_core.training.worker import main, train
 
 __all__ = ["STAGES", "Job", "export", "finished", "jobs", "launch", "launch_adaptations",
            "launch_all", "launch_variable", "lost", "main", "model_folder", "read_log",
-           "train", "weights"]
+           "stored_log", "train", "weights"]

@@ -169,6 +169,20 @@ def read_log(folder: Path) -> list[dict]:
     return lines
 
 
+def stored_log(job: Job) -> list[dict]:
+    """Return the log of a training as `read_log` does.
+
+    Raises:
+        ParamsError: The training is finished, and the log is not the one that it wrote.
+    """
+    path = job.folder / "log.jsonl"
+    made = read_json(job.manifest).get("files", {}) if job.manifest.exists() else {}
+    if path.name in made and changed(path, made[path.name]):
+        raise ParamsError(f"{path} is missing or changed: restore it, or delete {job.folder} to "
+                          "train again")
+    return read_log(job.folder)
+
+
 def finished(job: Job) -> bool:
     """Return whether this training is done and everything that it made is there with its hash.
 
