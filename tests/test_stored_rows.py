@@ -191,11 +191,12 @@ def unfinished(tmp_path, monkeypatch):
 def test_a_shard_of_another_seed_is_made_again(unfinished, tmp_path, monkeypatch):
     """An unfinished build keeps only the shards that it made itself."""
     config, before = unfinished
+    folder = config.folder
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "other"))
     other = params.check(config.model_dump() | {"seed": 5})
     corpus.build(other)
     foreign = next(iter(before))
-    shutil.copyfile(other.folder / foreign.relative_to(config.folder), foreign)
+    shutil.copyfile(other.folder / foreign.relative_to(folder), foreign)
     assert files.sha256(foreign) != before[foreign]
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     corpus.build(config)
