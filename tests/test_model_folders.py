@@ -4,6 +4,7 @@ another, nothing in its folder is executed, and what is written of it has the sa
 
 import ast
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -208,3 +209,26 @@ def test_started_processes_have_no_standard_input(tmp_path):
     subprocess.run([sys.executable, "-c", script], input="y\n", text=True, check=True,
                    env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (tmp_path / "read").read_text() == "''"
+
+
+# ----------------------------------------------------------------------- what a kill leaves
+
+
+def test_the_next_evaluation_deletes_what_a_kill_left(tmp_path):
+    """Merged weights of a dead process go, whichever cell they were for, and those of a container
+    that is gone after a day; those of a live process and of another machine today stay."""
+    job = _job(write_tiny(tmp_path / "model"))
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], text=True,
+                          capture_output=True, check=True).stdout.strip()
+    here = platform.node()
+    names = {"dead": f".merged.{here}.{dead}.tmp", "inside": f"..merged.{here}.1.tmp.{here}.1.tmp",
+             "live": f".merged.{here}.{os.getpid()}.tmp", "old": ".model.f00.7.tmp",
+             "today": ".model.f01.7.tmp", "foreign": ".lock"}
+    for name in names.values():
+        (job.folder / name).mkdir(parents=True)
+        (job.folder / name / "model.safetensors").write_bytes(b"x")
+    for path in (job.folder / names["old"], job.folder / names["old"] / "model.safetensors"):
+        os.utime(path, (0, 0))
+    training.clean(job.config)
+    left = {path.name for path in job.folder.iterdir()}
+    assert left == {names[name] for name in ("inside", "live", "today", "foreign")}

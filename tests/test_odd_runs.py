@@ -1,16 +1,15 @@
 """The notebooks run for every parameter file that the schema accepts, however odd it is."""
 
-import nbformat
 import made_up_run
+import nbformat
 import pytest
 
-from metarfft_core import evaluation, params, runner, training
+from metarfft_core import evaluation, runner, training
 from metarfft_core.corpus import builder
 from metarfft_core.evaluation import grid
 from metarfft_core.params import METHODS
 from metarfft_core.system import files
 
-NOTEBOOKS = sorted(runner.NOTEBOOKS.glob("0[4-7]*.ipynb"))
 API = {"name": "R1", "model": "r1", "base_url": "http://localhost:1/v1"}
 ODD = {
     "one method": {"adaptation__methods": ["direct"]},
@@ -40,17 +39,16 @@ ODD = {
     "the same number of tokens": {"adaptation__methods": ["scratchpad", "vanilla_rfft"],
                                   "adaptation__equal": "trained_tokens"},
 }
-SHARES = {"half right": 0.5}
 
 
-def _made(changes, share, monkeypatch, tmp_path):
+def _made(changes, monkeypatch, tmp_path):
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     values = made_up_run.plain()
     values["corpus"]["adaptation"]["tasks"] = ["lc_2544"]
     values["corpus"]["evaluation"] = {"lengths": [1, 5], "samples_per_length": 3}
     values["evaluation"]["bootstrap_samples"] = 10
-    config = made_up_run.make(made_up_run.change(values, **changes), lambda *_: share, traces=True)
-    manifest = {}
+    config = made_up_run.make(made_up_run.change(values, **changes), lambda *_: 0.5, traces=True)
+    manifest = {}  # of the whole evaluation
     for cell in config.cells:
         path = evaluation.path(config, cell)
         manifest.setdefault(cell.method, {})[path.stem] = files.read_json(path.with_suffix(".json"))
@@ -71,28 +69,28 @@ def _execute(notebook):
             exec(compile(cell.source, f"{notebook.name}, cell {number}", "exec"), space)
 
 
-@pytest.mark.parametrize("changes", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("share", SHARES.values(), ids=SHARES)
-def test_the_notebooks_run(monkeypatch, tmp_path, capsys, changes, share):
-    """Notebooks 4 to 8 run to their ends on a run of these parameters, and their checks hold."""
-    config = _made(changes, share, monkeypatch, tmp_path)
-    failed = []
-    for notebook in NOTEBOOKS:
-        capsys.readouterr()
-        try:
-            _execute(notebook)
-        except Exception as error:
-            import traceback
-            where = [f"{f.filename.split('/')[-1]}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
-            failed.append((notebook.stem, type(error).__name__, str(error)[:200], where))
-        said = capsys.readouterr().out
-        if ": False" in said:
-            failed.append((notebook.stem, [l for l in said.splitlines() if ": False" in l]))
-    assert not failed, '\n'.join(map(str, failed))
+def _run_all(monkeypatch, tmp_path, changes, numbers):
+    _made(changes, monkeypatch, tmp_path)
+    for number in numbers:
+        [notebook] = runner.NOTEBOOKS.glob(f"0{number}*.ipynb")
+        _execute(notebook)
+
+
+@pytest.mark.parametrize("name", [
+    name if name in ("one method", "rules alone") else pytest.param(name, marks=pytest.mark.slow)
+    for name in ODD])
+def test_the_notebooks_run(monkeypatch, tmp_path, name):
+    """Notebooks 4 to 7 run to their ends on a run of these parameters."""
+    _run_all(monkeypatch, tmp_path, ODD[name], (4, 5, 6, 7))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ODD)
+def test_the_papers_figures_are_drawn(monkeypatch, tmp_path, name):
+    """Notebook 8 runs to its end on a run of these parameters."""
+    _run_all(monkeypatch, tmp_path, ODD[name], (8,))
 
 
 def test_every_method_is_in_an_odd_run():
     """No method is left out of the list."""
-    text = str(ODD)
-    assert all(method in text for method in METHODS)
-    assert params.LABELS
+    assert all(method in str(ODD) for method in METHODS)

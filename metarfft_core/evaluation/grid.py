@@ -241,6 +241,7 @@ def launch(config: Params) -> Path:
         print(note(config), flush=True)
         return folder
     engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
+    training.clean(config)
     left = [cell for cell in config.cells if not is_finished(config, cell)]
     for check in (header, check_model, plan):
         for cell in left:

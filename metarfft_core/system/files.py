@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _OF_A_DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}
@@ -21,18 +22,21 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
-    """Delete temporary files and folders left by dead processes of this machine.
+    """Delete temporary files and folders left by dead processes.
 
-    Those of other machines stay, because this machine cannot tell whether their owners are alive.
+    This machine cannot tell whether the processes of another one, or of a container that is gone,
+    are alive. Theirs are deleted once nothing in them has changed for a day.
 
     Args:
         folder: The folder to clean.
         pattern: The glob pattern of the names to look at.
     """
     ours = re.compile(rf"\.{re.escape(platform.node())}\.(\d+)\.tmp")
+    theirs = re.compile(r"\.[\w.-]+\.\d+\.tmp")
     for path in folder.glob(pattern):
         found = ours.search(path.name)
-        if found and not _is_alive(int(found[1])):
+        if (not _is_alive(int(found[1]))) if found else (
+                theirs.search(path.name) and _is_old(path)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -61,6 +65,14 @@ def naming(path: Path) -> Iterator[None]:
             raise OSError(errno.EIO, "a file could not be written to its end, as on a full disk",
                           str(path)) from error
         raise
+
+
+def _is_old(path: Path) -> bool:
+    """Whether neither a path nor anything in it has changed for a day."""
+    with suppress(OSError):  # its owner may be alive and at work
+        times = [one.stat().st_mtime for one in (path, *path.rglob("*"))]
+        return time.time() - max(times) > 24 * 3600
+    return False
 
 
 def _is_alive(process: int) -> bool:
@@ -123,17 +135,36 @@ def write_json(path: Path, value: object) -> None:
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+class _Mapping(dict):
+    """What a JSON file holds; a key that is missing is an error that names the file."""
+
+    def __init__(self, values: dict, path: Path):
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, key: str):
+        raise _damaged(self._path, f"there is no {key}")
+
+
+def _damaged(path: Path, reason: str, text: str = "", position: int = 0) -> json.JSONDecodeError:
+    return json.JSONDecodeError(f"{path} is damaged, delete it or put back what was written: "
+                                f"{reason}", text, position)
+
+
 def read_json(path: Path):
     """Read a JSON file.
 
     Raises:
-        json.JSONDecodeError: The file is damaged. The message (of a ValueError) names the file.
+        json.JSONDecodeError: The file is damaged, or a key of its mapping is read that it has not.
+            The message (of a ValueError) names the file.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise json.JSONDecodeError(f"{path} is damaged, delete it or put back what was written: "
-                                   f"{error.msg}", error.doc, error.pos) from None
+        raise _damaged(path, error.msg, error.doc, error.pos) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from None
+    return _Mapping(value, path) if isinstance(value, dict) else value
 
 
 def sha256(path: Path) -> str:
