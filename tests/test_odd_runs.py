@@ -53,6 +53,9 @@ def _made(changes, monkeypatch, tmp_path):
         path = evaluation.path(config, cell)
         manifest.setdefault(cell.method, {})[path.stem] = files.read_json(path.with_suffix(".json"))
     files.write_json(config.folder / "evaluation" / "manifest.json", manifest)
+    for path in config.folder.rglob("manifest.json"):
+        if "evaluation" not in path.parts:
+            files.write_json(path, {"params_digest": config.digest, "shards": {}})
     monkeypatch.setenv("METARFFT_PARAMS", str(config.folder / "params.yaml"))
     # The stages are done.
     monkeypatch.setattr(builder, "build", lambda config: config.folder / "corpus")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from metarfft_core.system.places import ParamsError
+
 _OF_A_DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS}
 _hashes: dict[tuple, str] = {}
 
@@ -143,27 +145,27 @@ class _Mapping(dict):
         self._path = path
 
     def __missing__(self, key: str):
-        raise _damaged(self._path, f"there is no {key}")
+        raise ParamsError(_damaged(self._path, f"there is no {key}"))
 
 
-def _damaged(path: Path, reason: str, text: str = "", position: int = 0) -> json.JSONDecodeError:
-    return json.JSONDecodeError(f"{path} is damaged, delete it or put back what was written: "
-                                f"{reason}", text, position)
+def _damaged(path: Path, reason: object) -> str:
+    reason = " ".join(str(reason).split())
+    return f"{path} is damaged, delete it or put back what was written: {reason}"
 
 
 def read_json(path: Path):
     """Read a JSON file.
 
     Raises:
-        json.JSONDecodeError: The file is damaged, or a key of its mapping is read that it has not.
-            The message (of a ValueError) names the file.
+        json.JSONDecodeError: The file is damaged. The message (of a ValueError) names the file.
+        ParamsError: Later, when a key of its mapping is read that it has not.
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise _damaged(path, error.msg, error.doc, error.pos) from None
+        raise json.JSONDecodeError(_damaged(path, error.msg), error.doc, error.pos) from None
     except (UnicodeDecodeError, RecursionError) as error:
-        raise _damaged(path, " ".join(str(error).split())) from None
+        raise json.JSONDecodeError(_damaged(path, error), "", 0) from None
     return _Mapping(value, path) if isinstance(value, dict) else value
 
 
