@@ -78,7 +78,8 @@ def _store(run: Params, cell: Cell, share: Share, traces: bool) -> None:
 
 def _text(run: Params, cell: Cell, length: int, index: int, outcome: str, traces: bool) -> dict:
     method = cell.method
-    about = {"prompt": "", "inputs": "{}", "gold_answer": "1", "text": "", "answer": None,
+    about = {"prompt": "", "inputs": "{}", "gold_answer": "1", "text": "",
+             "answer": {"right": "1", "wrong": "0"}.get(outcome),
              "finish_reason": "length" if outcome == "cut" else "stop", "gold_tokens": 1,
              "completion_tokens": 1}
     if not traces or method not in METHODS or not METHODS[method].format.startswith("rfft"):
