@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,15 +27,43 @@ def main(arguments: list[str] | None = None) -> int:
         options.command(options)
     except BrokenPipeError:  # the reader of a long listing has closed it
         sys.stderr.close()
-    except (ValueError, KeyError) as error:
-        return _fail(error.args[0] if isinstance(error, KeyError) else error, 2)
-    except OSError as error:
+    except Exception as error:
+        return _fail(*_explain(error, options))
+    return 0
+
+
+def _explain(error: Exception, options: argparse.Namespace) -> tuple[str, int]:
+    """Return what an error says in one line, and the exit status.
+
+    An error that no message was written for, such as that of a damaged file deep inside a library,
+    gets the files that the command was given, and its place in the code.
+    """
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args
+                        else error).split())
+    if isinstance(error, OSError):
         from metarfft_core.system import files
 
-        return _fail(files.explain(error), 1)
-    except RuntimeError as error:
-        return _fail(error, 1)
-    return 0
+        if error.filename is not None:
+            return files.explain(error), 1
+        text = files.explain(error)
+    elif isinstance(error, ValueError | KeyError) and _is_told(error, text):
+        return text, 2
+    elif type(error) is RuntimeError or type(error).__module__.startswith("metarfft_core"):
+        return str(error), 1
+    given = [str(value) for name in ("params", "against", "file") for value in [
+        getattr(options, name, None)] if value]
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return f"{', '.join(given) or 'metarfft'}: {type(error).__name__} in {place}: {text}", 1
+
+
+def _is_told(error: ValueError | KeyError, text: str) -> bool:
+    """Whether an error has a message for the user, who gave a wrong value, or names a file."""
+    if isinstance(error, KeyError):
+        return " " in text  # a sentence, such as that of an unknown task
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    raised_here = Path(__file__).parent in Path(frame.f_code.co_filename).parents
+    return raised_here or os.sep in text
 
 
 def _fail(error: object, status: int) -> int:
@@ -84,7 +113,7 @@ def _option(*names: str, **settings) -> tuple[tuple[str, ...], dict]:
 def _command(text: str, *options: tuple[tuple[str, ...], dict]) -> Callable:
     """Declare a command, which has the name of its function, its help text and its options."""
     def declare(function: Callable) -> Callable:
-        _COMMANDS[function.__name__.removeprefix("_")] = (function, text, options)
+        _COMMANDS[function.__name__.removeprefix("_").replace("_", "-")] = (function, text, options)
         return function
 
     return declare
@@ -166,6 +195,15 @@ def _check(options: argparse.Namespace) -> None:
         print(report, end="\n\n", flush=True)
 
 
+@_command("check a parameter file, before papermill executes what it holds", _PARAMS)
+def _check_params(options: argparse.Namespace) -> None:
+    from metarfft_core import params, training
+
+    config = params.load(options.params)
+    training.check_mix(config)
+    print(f"{options.params}: the parameters of run {config.name}, digest {config.digest}")
+
+
 @_command(
     "what a run costs: tokens, steps, memory, GPU hours",
     _PARAMS,
@@ -239,6 +277,7 @@ def _train(options: argparse.Namespace) -> None:
     config = params.load(options.params)
     all_adaptations = options.stage == "adapt" and not (options.task or options.method)
     job = None if all_adaptations else _job(config, options)
+    training.check_mix(config)
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(config)
@@ -277,6 +316,7 @@ def _run(options: argparse.Namespace) -> None:
     for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):
         if path:
             os.environ[training.launch_variable(stage)] = str(path)
+    training.check_mix(config)
     corpus.check_context(config)
     params.open_folder(config)
     # These imports take seconds, so wrong parameters are reported first.

@@ -16,6 +16,7 @@ one.
 import logging
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -27,7 +28,7 @@ from jupyter_client.kernelspec import KernelSpec
 from metarfft_core import params
 from metarfft_core.lab.widget import STATIC
 from metarfft_core.system import places
-from metarfft_core.system.files import read_json, sha256, write_json
+from metarfft_core.system.files import naming, read_json, sha256, write_json
 from metarfft_core.system.processes import alone
 
 RESULTS = ("corpus", "pretrain", "adapt", "evaluation", "figures", "paper")
@@ -84,8 +85,10 @@ class _Records:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.files: dict[str, dict[str, dict]] = {
-            path.stem: read_json(path) for path in (folder / "notebooks").glob("[0-9]*.json")}
+        self.files: dict[str, dict[str, dict]] = {}
+        for path in (folder / "notebooks").glob("[0-9]*.json"):
+            with suppress(ValueError):  # a record that a full disk cut off is as good as none
+                self.files[path.stem] = read_json(path)
 
     def lost(self, name: str) -> Path | None:
         """The first file of a notebook that is missing or changed, or its record if missing."""
@@ -151,10 +154,11 @@ class ThisPython(AsyncKernelManager):
 
 def _execute(source: Path, output: Path, config: params.Params) -> None:
     try:
-        papermill.execute_notebook(
-            source, output, parameters=config.model_dump(), kernel_name="python3",
-            kernel_manager_class=ThisPython,
-            cwd=source.parent, coalesce_streams=True, log_output=True, progress_bar=False)
+        with naming(output):
+            papermill.execute_notebook(
+                source, output, parameters=config.model_dump(), kernel_name="python3",
+                kernel_manager_class=ThisPython,
+                cwd=source.parent, coalesce_streams=True, log_output=True, progress_bar=False)
     except papermill.PapermillExecutionError as error:
         raise NotebookError(f"{output}: cell {error.exec_count} raised {error.ename}: "
                             f"{error.evalue}") from None
@@ -189,15 +193,12 @@ def is_finished(source: Path, output: Path, config: params.Params) -> bool:
         return False
     try:
         before = nbformat.read(output, as_version=4)
-    except (ValueError, nbformat.ValidationError):  # truncated, because a run was killed
-        return False
-    given = before.metadata.get("papermill", {}).get("parameters") or {}
-    try:
+        given = before.metadata.get("papermill", {}).get("parameters") or {}
         same = params.check(given).digest == config.digest
-    except params.ParamsError:
+        code, left = _code(before), unfinished(before)
+    except Exception:  # other parameters, or no notebook: a kill or a full disk cut it off
         return False
-    now = nbformat.read(source, as_version=4)
-    return same and _code(before) == _code(now) and not unfinished(before)
+    return same and code == _code(nbformat.read(source, as_version=4)) and not left
 
 
 def _code(notebook: nbformat.NotebookNode) -> list[str]:

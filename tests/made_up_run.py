@@ -7,6 +7,7 @@ lacks that pass's lines), a cut one ends in the middle.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -70,13 +71,17 @@ def _store(run: Params, cell: Cell, share: Share, traces: bool) -> None:
     path = evaluation.path(run, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    files.write_json(path.with_suffix(".json"), {"params": run.digest, "finished": True})
+    files.write_json(path.with_suffix(".json"), {
+        "params": run.digest, "finished": True, "rows": len(lines), "sha256": files.sha256(path),
+        "outcomes": Counter(line["outcome"] for line in lines)})
 
 
 def _text(run: Params, cell: Cell, length: int, index: int, outcome: str, traces: bool) -> dict:
     method = cell.method
-    about = {"prompt": "", "inputs": "{}", "gold_answer": "1", "text": "", "answer": None,
-             "finish_reason": "length" if outcome == "cut" else "stop"}
+    about = {"prompt": "", "inputs": "{}", "gold_answer": "1", "text": "",
+             "answer": {"right": "1", "wrong": "0"}.get(outcome),
+             "finish_reason": "length" if outcome == "cut" else "stop", "gold_tokens": 1,
+             "completion_tokens": 1}
     if not traces or method not in METHODS or not METHODS[method].format.startswith("rfft"):
         return about
     kind = tasks.get(cell.task)

@@ -395,7 +395,7 @@ def test_changed_results_are_refused():
     write_all(run, SHARES)
     path = evaluation.path(run, Cell("direct", TASKS[0], run.seed))
     files.write_whole(path, path.read_text().replace('"wrong"', '"right"'))
-    with pytest.raises(ParamsError, match=f"{path.name} is not what the evaluation finished"):
+    with pytest.raises(ParamsError, match=f"{path.name} is missing or changed"):
         compare.compare(run, run)
 
 

@@ -177,3 +177,34 @@ def test_two_runs_at_once_do_every_notebook_once(run, tmp_path):
     assert [process.returncode for process in both] == [0, 0]
     assert trail.read_text() == "1"
     assert sorted("finished before, skipped" in text for text in said) == [False, True]
+
+
+UNREADABLE = [b"", b"{", b"\x00" * 4096, b"\xff\xfe", b"[]", b"{}", b"null", b"5", b'"x"',
+              b'{"cells": []}', b'{"nbformat": 4}', b'{"nbformat": "x", "cells": 5}',
+              b'{"nbformat": 4, "nbformat_minor": 5, "metadata": [], "cells": []}',
+              b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"papermill": 5}, "cells": []}',
+              b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"papermill": {"parameters": []}},'
+              b' "cells": []}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", UNREADABLE)
+def test_an_unreadable_output_is_not_finished(run, tmp_path, content):
+    """What a full disk left of a notebook is made again, whatever it looks like."""
+    write(runner.NOTEBOOKS, "01_x.ipynb")
+    output = tmp_path / "01_x.ipynb"
+    output.write_bytes(content)
+    assert not runner.is_finished(runner.NOTEBOOKS / "01_x.ipynb", output, run)
+
+
+def test_a_truncated_record_and_notebook_are_made_again(run):
+    """A run goes on after a full disk left halves of both; nothing is to be deleted by hand."""
+    trail = run.folder / "trail"
+    write(runner.NOTEBOOKS, "01_x.ipynb",
+          f"with open({str(trail)!r}, 'a') as file:\n    file.write('1')")
+    runner.run(run)
+    for path in (run.folder / "notebooks").glob("01_x.*"):
+        path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    runner.run(run)
+    assert trail.read_text() == "11"
+    runner.run(run)
+    assert trail.read_text() == "11"

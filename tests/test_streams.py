@@ -293,7 +293,7 @@ def test_long_lines_take_no_longer_than_their_length(server):
     text = "x" * 8_000_000
     server.replies = {"one": [raw(events(delta(content=text), delta("stop"), USAGE))],
                       "two": [raw(json.dumps(body(content=text)).encode())]}
-    answers = ask(settings(server.address), ["one", "two"])
+    answers = ask(settings(server.address, max_tokens=2000), ["one", "two"])
     assert [len(answers[0].text), len(answers[1].text)] == [8_000_000] * 2
 
 
@@ -472,7 +472,8 @@ def run(server, tmp_path, monkeypatch):
     results.parent.mkdir(parents=True)
     results.touch()
     files.write_json(results.with_suffix(".json"),
-                     evaluation.header(run, cell) | {"finished": True})
+                     evaluation.header(run, cell) | {"finished": True,
+                                                     "sha256": files.sha256(results)})
     return run
 
 

@@ -40,6 +40,7 @@ def write(config: Params, folder: Path) -> Path:
     if is_archive(config.folder):
         raise ParamsError(f"{config.folder} is such a folder already: copy it instead")
     evaluation.read(config)  # refuses what is not finished, or another run's
+    _check_drawn(config)
     with files.whole_folder(folder) as made:
         for path in sorted(path for pattern in _COPIED for path in config.folder.glob(pattern)):
             target = made / path.relative_to(config.folder)
@@ -47,14 +48,25 @@ def write(config: Params, folder: Path) -> Path:
             shutil.copyfile(path, target)
         for cell in config.cells:
             path = evaluation.path(config, cell)
-            _copy_cell(path, made / path.relative_to(config.folder))
+            _copy_cell(path, made / path.relative_to(config.folder), config.seed)
     return folder
 
 
-def _copy_cell(path: Path, target: Path) -> None:
+def _check_drawn(config: Params) -> None:
+    """Refuse figures and claims that are not those that the notebooks recorded, if they did."""
+    for record in sorted((config.folder / "notebooks").glob("[0-9]*.json")):
+        for name, about in files.read_json(record).items():
+            path = config.folder / name
+            if any(path.relative_to(config.folder).match(kept) for kept in _COPIED) and (
+                    files.changed(path, about["sha256"])):
+                raise ParamsError(f"{path} is missing or changed: `metarfft run --params "
+                                  f"{config.folder / 'params.yaml'}` makes it again")
+
+
+def _copy_cell(path: Path, target: Path, seed: int) -> None:
     """Copy a file of rows without most texts, and its description with the new hash."""
-    with open(path, encoding="utf-8", newline="\n") as file:
-        rows = sorted(map(json.loads, file), key=lambda row: (row["length"], row["index"]))
+    about = files.read_json(path.with_suffix(".json"))
+    rows = evaluation.finished_rows(path, about, seed)
     of_length, lines = Counter(), []
     for row in rows:
         of_length[row["length"]] += 1
@@ -63,6 +75,5 @@ def _copy_cell(path: Path, target: Path) -> None:
             del kept["prompt"], kept["text"]
         lines.append(json.dumps(kept, ensure_ascii=False) + "\n")
     files.write_whole(target, "".join(lines))
-    about = files.read_json(path.with_suffix(".json"))
     files.write_json(target.with_suffix(".json"), about | {
         "sha256": files.sha256(target), "whole_sha256": about["sha256"]})

@@ -1,7 +1,6 @@
 """Reads the folder of a run without a model: parameters, manifests, rows."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metarfft_core import params
+from metarfft_core.evaluation import finished_rows
 from metarfft_core.evaluation.kept import prompt_hash
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.system import files, places
@@ -54,25 +54,19 @@ class RunFolder:
     def texts(self) -> tuple[int, int]:
         """How many rows of the finished cells have their text, and how many there are."""
         kept = total = 0
-        for name in (name for name, about in self.cells.items() if about["finished"]):
-            path = self.folder / "evaluation" / f"{name}.jsonl"
-            with open(path, encoding="utf-8", newline="\n") as file:
-                for row in map(json.loads, file):
-                    kept, total = kept + ("text" in row), total + 1
+        for name, about in self.cells.items():
+            for row in self._read(name, about) if about["finished"] else ():
+                kept, total = kept + ("text" in row), total + 1
         return kept, total
 
     def _cell(self, name: str, about: dict) -> list[Row]:
-        path = self.folder / "evaluation" / f"{name}.jsonl"
-        if not path.exists() or files.sha256(path) != about["sha256"]:
-            raise ParamsError(f"{path} is not what the evaluation finished: its hash differs from "
-                              f"that in {path.with_suffix('.json').name}")
-        rows = []
-        with open(path, encoding="utf-8", newline="\n") as file:
-            for row in map(json.loads, file):
-                rows.append({"seed": self.seed, "prompt": prompt_hash(row), **{
-                    key: row[key] for key in ("method", "task", "seed", "length", "index",
-                                              "gold_answer", "answer", "outcome") if key in row}})
-        return rows
+        return [{"seed": self.seed, "prompt": prompt_hash(row), **{
+            key: row[key] for key in ("method", "task", "seed", "length", "index", "gold_answer",
+                                      "answer", "outcome") if key in row}}
+            for row in self._read(name, about)]
+
+    def _read(self, name: str, about: dict) -> list[dict]:
+        return finished_rows(self.folder / "evaluation" / f"{name}.jsonl", about, self.seed)
 
 
 def open_run(source: Params | str | os.PathLike) -> RunFolder:

@@ -96,7 +96,8 @@ def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confi
 
     Returns:
         Two lines for each comparison, in and out of distribution. The columns are right and less
-            (what is compared, such as "meta_rfft answers") and the fields of `metrics.Paired`.
+            (what is compared, such as "meta_rfft answers") and the fields of `metrics.Paired`. A
+        comparison with a method that has no rows is left out.
 
     Raises:
         ValueError: If the two methods share no sample.
@@ -105,12 +106,14 @@ def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confi
 
     sides = [((first, what), (other, what)) for what in ("answers", "passes", "traces")]
     sides += [((method, "answers"), (method, "traces")) for method in (other, first)]
+    there = set(diagnosed["method"])
     return DataFrame([
         {"right": " ".join(one), "less": " ".join(two), **line._asdict()}
-        for one, two in sides
+        for one, two in sides if {one[0], two[0]} <= there
         for line in metrics.compare(_judged(diagnosed, *one), _judged(diagnosed, *two), trained,
                                     samples, confidence, seed)
-        if line.group.endswith("distribution")])
+        if line.group.endswith("distribution")],
+        columns=["right", "less", *metrics.Paired._fields])
 
 
 def _judged(diagnosed: "DataFrame", method: str, what: str) -> list[dict]:

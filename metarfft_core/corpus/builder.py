@@ -45,9 +45,12 @@ from metarfft_core.corpus.splits import (
 from metarfft_core.params import Params, ParamsError, is_archive, open_folder
 from metarfft_core.system import progress
 from metarfft_core.system.files import (
+    changed,
     read_json,
     remove_leftovers,
+    sha256,
     whole,
+    write_json,
 )
 from metarfft_core.system.processes import alone
 from metarfft_core.tasks import Instance, Task, synthetic
@@ -91,8 +94,13 @@ def _make(config: Params, folder: Path) -> None:
         progress.report(f"{path} is missing or changed, so it is made again")
         path.unlink(missing_ok=True)
     if lost != []:
+        if lost is not None:
+            for path in set(folder.glob("*/*/*.parquet")) - set(lost):
+                _write_record(config, path)
         _write_shards(config)
         write_manifest(config, folder)
+        for path in folder.glob("*/*/.*.parquet.json"):
+            path.unlink()
     card.write(config)
 
 
@@ -186,7 +194,7 @@ def _write_task(config: Params, base: str) -> tuple[int, int, int]:
              for held in split.shards if _base(held) == base]
     for name, split, held in every:
         paths = {format: shard_path(config, name, format, held) for format in split.formats}
-        if all(map(_whole, paths.values())):
+        if all(_whole(config, path) for path in paths.values()):
             found += len(paths)
             continue
         written += len(paths)
@@ -194,15 +202,26 @@ def _write_task(config: Params, base: str) -> tuple[int, int, int]:
             samples += _write_split(config, name, tasks.get(held), paths)
         else:
             samples += _write_synthetic(config, int(held.removeprefix(SYNTHETIC)), paths["rfft"])
+        for path in paths.values():
+            _write_record(config, path)
     return found, written, samples
 
 
-def _whole(path: Path) -> bool:
-    """Whether a shard is complete, that is, has the statistics that are written last."""
-    try:
-        return b"metarfft" in (pq.read_metadata(path).metadata or {})
-    except (OSError, pa.ArrowInvalid):
+def record(path: Path) -> Path:
+    """The file that says, until there is a manifest, which run made a shard and with which hash."""
+    return path.with_name(f".{path.name}.json")
+
+
+def _write_record(config: Params, path: Path) -> None:
+    write_json(record(path), {"params_digest": config.digest, "sha256": sha256(path)})
+
+
+def _whole(config: Params, path: Path) -> bool:
+    """Whether a shard is one that this run wrote to its end, as its record says."""
+    if not record(path).exists():
         return False
+    about = read_json(record(path))
+    return about["params_digest"] == config.digest and not changed(path, about["sha256"])
 
 
 def _write_split(config: Params, name: str, task: Task, paths: dict[str, Path]) -> int:

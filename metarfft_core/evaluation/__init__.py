@@ -8,10 +8,11 @@
     metrics.py  accuracies with intervals, paired comparisons
 """
 
-from metarfft_core.evaluation.cells import header, is_finished, path, plan
+from metarfft_core.evaluation.cells import finished_rows, header, is_finished, path, plan
 from metarfft_core.evaluation.grid import evaluate, launch, main, read
 from metarfft_core.evaluation.kept import note
 from metarfft_core.scoring import OUTCOMES, recompute, same_answer, same_answer_lenient, score
 
-__all__ = ["OUTCOMES", "evaluate", "header", "is_finished", "launch", "main", "note", "path",
-           "plan", "read", "recompute", "same_answer", "same_answer_lenient", "score"]
+__all__ = ["OUTCOMES", "evaluate", "finished_rows", "header", "is_finished", "launch", "main",
+           "note", "path", "plan", "read", "recompute", "same_answer", "same_answer_lenient",
+           "score"]

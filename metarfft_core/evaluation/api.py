@@ -12,13 +12,13 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from metarfft_core.evaluation import streams
+from metarfft_core.evaluation import redaction, streams
 from metarfft_core.params import Api, ParamsError
 
 ENDING = ('End with the line "So the answer is X", without any formatting, X being the answer as '
@@ -26,11 +26,21 @@ ENDING = ('End with the line "So the answer is X", without any formatting, X bei
 """What is added to an API model's question, because it was not trained on our format (our
 assumption)."""
 
+LEAST_SPEED = 2.0
+"""Tokens a second. A server may take `timeout`, and the time of `max_tokens` at this speed, for one
+answer; what drips more slowly is given up and not asked again."""
+
+BYTES_PER_TOKEN = 4096
+"""A token's event takes about 250 bytes. A server may send this many for each of `max_tokens`, and
+a mebibyte more; what is longer is given up and not asked again."""
+
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is out of quota, not just busy
 _BACKOFF = {"initial": 1, "max": 60}  # seconds between two attempts, doubled each time
 _FAILURES_IN_A_ROW = 10  # after so many samples without an answer the server counts as down
 _LAST_WORDS = 30.0  # how many seconds to wait for what may follow the end of an answer
 _OF_THE_PROMPT = (400, 413, 422)  # statuses that may concern one prompt alone
+_PACKINGS = ("identity", "gzip", "deflate")  # others may unpack a few bytes to gigabytes
+_ERROR_BYTES = 1 << 16  # of an error's body only this much is read
 _MAY_PASS = (408, 409, 425, 429)  # and every status from 500
 
 
@@ -52,6 +62,10 @@ class ServerError(RuntimeError):
 
 class _Failure(Exception):
     """An attempt that failed for a reason that may pass; the message gives the reason."""
+
+
+class _Endless(_Failure):
+    """An attempt that exceeded its bound of time or of bytes, as the next would."""
 
 
 class _Refusal(Exception):
@@ -125,7 +139,9 @@ def generate(settings: Api, prompts: list[str],
         return
     yield []
     client = httpx.AsyncClient(
-        base_url=settings.base_url, headers={"Authorization": f"Bearer {key}"} if key else {},
+        base_url=settings.base_url, headers={
+            "Accept-Encoding": "identity",
+            **({"Authorization": f"Bearer {key}"} if key else {})},
         timeout=httpx.Timeout(settings.timeout, connect=30, pool=None),
         limits=httpx.Limits(max_connections=settings.concurrency))
     asker = _Asker(client, settings, key, accepted)
@@ -195,7 +211,8 @@ class _Asker:
         import tenacity
 
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_Failure),
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, _Failure) and not isinstance(error, _Endless)),
             wait=tenacity.wait_exponential_jitter(**_BACKOFF),
             stop=tenacity.stop_after_attempt(self.settings.retries + 1), reraise=True)
         async with self.slots:
@@ -214,16 +231,20 @@ class _Asker:
         if settings.temperature is not None:
             body["temperature"] = settings.temperature
         await self._wait()
+        longest = settings.timeout + settings.max_tokens / LEAST_SPEED
+        limit = asyncio.timeout(longest)
         try:
-            async with self.client.stream("POST", "chat/completions", json=body) as response:
+            async with limit, self.client.stream("POST", "chat/completions",
+                                                 json=body) as response:
+                if response.headers.get("content-encoding", "identity") not in _PACKINGS:
+                    raise _Failure("the server packed its answer, which was not asked for")
                 if response.is_success:
                     return self._answer(await self._read(response))
-                text = ""
-                with suppress(httpx.RequestError):  # the status alone is enough
-                    await response.aread()
-                    text = response.text
-                asked = _retry_after(response.headers.get("retry-after", ""))
-                raise self._error(response.status_code, streams.Error.of_text(text), asked)
+                raise self._error(response.status_code,
+                                  streams.Error.of_text(await _error_text(response)),
+                                  _retry_after(response.headers.get("retry-after", "")))
+        except TimeoutError:
+            raise _Endless(f"the answer was not complete after {longest:g} s") from None
         except httpx.TimeoutException:
             raise _Failure(f"no word from the server in {settings.timeout:g} s") from None
         except httpx.RequestError as error:
@@ -239,7 +260,7 @@ class _Asker:
     def _error(self, status: int | None, error: streams.Error, asked: float = 0) -> Exception:
         """Return the exception for an error, whether it is an HTTP status or inside a stream."""
         reason = f"HTTP {status}: " if status else "the server broke off: "
-        reason += self._say(error.message)
+        reason += redaction.message(error.message, self.key)
         if error.filtered:
             self.accepted = True  # it judged the prompt, so it accepts the settings
             return _Refusal(reason)
@@ -258,15 +279,6 @@ class _Asker:
         return ParamsError(f"evaluation.api {self.settings.name}: {self.settings.base_url} refuses "
                            f"model {self.settings.model!r}: {reason}")
 
-    def _say(self, text: str) -> str:
-        """Return a server's own words in one short line.
-
-        The key is replaced, because some servers repeat it.
-        """
-        if self.key:
-            text = text.replace(self.key, "(the key)")
-        return " ".join(text.split())[:300]
-
     async def _read(self, response) -> streams.Draft:
         """Read what the server sends until it ends or fails.
 
@@ -277,7 +289,7 @@ class _Asker:
         draft, error = streams.Draft(), None
         try:
             async with asyncio.timeout(None) as limit:
-                async for payload in streams.payloads(response.aiter_bytes()):
+                async for payload in streams.payloads(self._bounded(response)):
                     if error := draft.take(payload):
                         break
                     self.accepted |= draft.begun
@@ -286,12 +298,21 @@ class _Asker:
         except ValueError:
             if not draft.definite:
                 raise _Failure("the server sent something other than a chat completion") from None
-        except (httpx.RequestError, TimeoutError):
+        except (httpx.RequestError, TimeoutError, _Endless):
             if not draft.definite:
                 raise
         if error and not draft.definite:
             raise self._error(error.status, error)
         return draft
+
+    async def _bounded(self, response) -> AsyncIterator[bytes]:
+        """Yield the parts of a body, up to the bytes that its answer may take."""
+        left = (1 << 20) + BYTES_PER_TOKEN * self.settings.max_tokens
+        async for part in response.aiter_bytes():
+            left -= len(part)
+            if left < 0:
+                raise _Endless(f"the server sent too much for {self.settings.max_tokens} tokens")
+            yield part
 
     def _answer(self, draft: streams.Draft) -> Answer:
         """Turn what the server has sent into an answer."""
@@ -299,16 +320,31 @@ class _Asker:
             raise _Failure("the answer did not end" if draft.begun
                            else "the server sent no answer")
         ending = draft.ending
+        reason = redaction.message(f"finish reason {draft.finish_reason}", self.key)
         if ending == "failed":
-            raise _Failure(f"the answer ended with finish reason {draft.finish_reason}")
+            raise _Failure(f"the answer ended with {reason}")
         if ending == "unknown":  # a whole answer without a finish reason
             cut = (draft.completion_tokens or 0) >= self.settings.max_tokens
             ending = "length" if cut else "stop"
-        refusal = self._say(f"finish reason {draft.finish_reason}") if ending == "refused" else ""
+        refusal = reason if ending == "refused" else ""
         # A server that does not parse the reasoning leaves it in the text.
         inside, _, text = draft.text.rpartition("</think>")
-        return Answer(text, draft.reasoning + inside, ending, draft.prompt_tokens,
-                      draft.completion_tokens, refusal)
+        text, thought = (redaction.answer(part, self.key)
+                         for part in (text, draft.reasoning + inside))
+        return Answer(text, thought, ending, draft.prompt_tokens, draft.completion_tokens, refusal)
+
+
+async def _error_text(response) -> str:
+    """Return the beginning of an error's body; "" if none comes, because the status is enough."""
+    import httpx
+
+    content = b""
+    with suppress(httpx.RequestError):
+        async for part in response.aiter_bytes():
+            content += part
+            if len(content) > _ERROR_BYTES:
+                break
+    return content[:_ERROR_BYTES].decode("utf-8", "replace")
 
 
 def _retry_after(value: str) -> float:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from metarfft_core import corpus, models, params, tasks, training
 from metarfft_core.evaluation import api, engines
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
+from metarfft_core.scoring import score
 from metarfft_core.system import files
 
 
@@ -73,6 +75,8 @@ def header(config: Params, cell: Cell) -> dict[str, Any]:
     about = {"params": config.digest, "corpus": files.sha256(samples)}
     if own := api_settings(config, cell.method):
         return {**about, "training": None, "engine": own.base_url, "versions": {}}
+    if job_of(config, cell) is None:
+        about["model"] = models.model_hash(models.resolve(config.model.name))
     return {**about, "training": _origin(config, cell),
             "engine": config.evaluation.engine, "versions": engines.versions()}
 
@@ -136,8 +140,9 @@ def is_finished(config: Params, cell: Cell) -> bool:
     if stored is None:
         return False
     now = header(config, cell)
-    keys = ["params", "training", "corpus"] if stored["finished"] else list(now)
-    differing = [key for key in keys if stored[key] != now[key]]
+    keys = ["params", "training", "corpus", "model"] if stored["finished"] else list(now)
+    differing = [key for key in keys if key in now and stored.get(key) != now[key]
+                 and not (key == "model" and key not in stored)]  # from before it was recorded
     job = job_of(config, cell)
     if job and stored["training"] == files.sha256(job.manifest):  # an earlier format of the kit
         differing = [key for key in differing if key != "training"]
@@ -150,11 +155,84 @@ def is_finished(config: Params, cell: Cell) -> bool:
     return True
 
 
+def finished_rows(results: Path, about: Mapping, own_seed: int) -> list[dict]:
+    """Read finished results, in the order of `sample_key`.
+
+    A process reads each file once for its hash, at about a gigabyte a second, and each time for
+    its rows.
+
+    Args:
+        results: The JSONL file.
+        about: The content of the .json beside it.
+        own_seed: The run's own seed, which the file's name leaves out.
+
+    Raises:
+        ParamsError: The file is not the one that was finished, its rows belong to another cell, or
+            they are not as many, with the outcomes, as were counted.
+    """
+    check_rows(results, about)
+    rows = []
+    with open(results, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+                seed = row.get("seed", own_seed)
+                name = row["task"] + ("" if seed == own_seed else f"-seed{seed}")
+                rows.append((sample_key(row), row["method"], name, row["outcome"], row))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise _changed(results, f"line {number} is no row") from None
+    if any(row[1:3] != (results.parent.name, results.stem) for row in rows):
+        raise _changed(results, "it has rows of another method, task or seed")
+    if len({row[0] for row in rows}) < len(rows):
+        raise _changed(results, "it has a sample twice")
+    outcomes = Counter(row[3] for row in rows)
+    if len(rows) != about.get("rows", len(rows)) or outcomes != Counter(
+            about.get("outcomes", outcomes)):
+        raise _changed(results, "its rows are not those that were counted")
+    return [row[-1] for row in sorted(rows, key=lambda row: row[0])]
+
+
+def check_begun(results: Path, begun: Iterable[Mapping], rows: Iterable[Mapping]) -> None:
+    """Check the rows of an unfinished file, which has no hash yet.
+
+    The texts alone cannot be checked: nothing else says what a model wrote.
+
+    Args:
+        results: The JSONL file.
+        begun: Its rows.
+        rows: The samples of the cell, from `plan`.
+
+    Raises:
+        ParamsError: A row is not of these samples, is there twice, or has another outcome than its
+            text.
+    """
+    wanted = {sample_key(row): row for row in rows}
+    for number, row in enumerate(begun, start=1):
+        try:
+            asked_for = wanted.pop(sample_key(row))
+            scored = score(row["text"], row["finish_reason"], row["gold_answer"])
+            same = (row["answer"], row["outcome"]) == scored and all(
+                row[key] == asked_for[key]
+                for key in ("method", "task", "seed", "prompt", "inputs", "gold_answer"))
+        except (KeyError, TypeError):
+            same = False
+        if not same:
+            raise ParamsError(f"{results}: line {number} is not an answer to a sample of this "
+                              "cell, or is there twice, or was scored otherwise: delete that line, "
+                              "and its sample is generated again")
+
+
+def _changed(results: Path, how: str) -> ParamsError:
+    return ParamsError(f"{results} is missing or changed ({how}): restore it, or delete it and the "
+                       ".json beside it to generate it again")
+
+
 def check_rows(results: Path, about: Mapping) -> None:
     """Raise ParamsError if finished results are not the ones that were written."""
-    if "sha256" in about and files.changed(results, about["sha256"]):
-        raise ParamsError(f"{results} is missing or changed: restore it, or delete it and the "
-                          ".json beside it to generate it again")
+    if "sha256" not in about:
+        raise _changed(results, f"{results.stem}.json has no hash")
+    if files.changed(results, about["sha256"]):
+        raise _changed(results, "its hash is another")
 
 
 def api_settings(config: Params, method: str) -> params.Api | None:

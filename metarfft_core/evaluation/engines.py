@@ -147,7 +147,7 @@ def _vllm(folder: str, prompts: list[list[int]], limits: list[int], end: int,
     engine = LLMEngine.from_engine_args(EngineArgs(
         model=folder, dtype="bfloat16", generation_config="vllm", skip_tokenizer_init=True,
         use_tqdm_on_load=False, max_model_len=longest, max_num_seqs=batch_size, seed=0,
-        tensor_parallel_size=tensor_parallel, **settings))
+        tensor_parallel_size=tensor_parallel, trust_remote_code=False, **settings))
     for position, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
         engine.add_request(str(position), {"prompt_token_ids": prompt}, SamplingParams(
             temperature=0.0, repetition_penalty=1.0, max_tokens=limit, stop_token_ids=[end],
@@ -174,7 +174,8 @@ def _transformers(folder: str, prompts: list[list[int]], limits: list[int], end:
 
     logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16,
+                                                 trust_remote_code=False).to(device).eval()
     # `generate` fills unset options from the model's own config, so replace that config.
     model.generation_config = GenerationConfig(
         do_sample=False, repetition_penalty=1.0, eos_token_id=end, pad_token_id=end)

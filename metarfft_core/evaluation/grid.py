@@ -27,9 +27,10 @@ from metarfft_core.evaluation import api, engines
 from metarfft_core.evaluation.cells import (
     api_settings,
     base_of,
+    check_begun,
     check_model,
-    check_rows,
     description,
+    finished_rows,
     header,
     is_finished,
     job_of,
@@ -75,6 +76,7 @@ def evaluate(config: Params, cell: Cell) -> Path:
         with files.naming(results), open(results, "a+b") as file:
             files.write_json(results.with_suffix(".json"), {**about, "finished": False})
             stored = _stored(file)
+            check_begun(results, stored, rows)
             done = {sample_key(row) for row in stored}
             missing = [row for row in rows if sample_key(row) not in done]
             print(f"{cell}: {len(missing)} of {len(rows)} samples to generate",
@@ -245,6 +247,7 @@ def launch(config: Params) -> Path:
         print(note(config), flush=True)
         return folder
     engines.check_engine(config.evaluation.engine, config.evaluation.tensor_parallel)
+    training.clean(config)
     left = [cell for cell in config.cells if not is_finished(config, cell)]
     for check in (header, check_model, plan):
         for cell in left:
@@ -321,11 +324,8 @@ def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
         if files.read_json(about)["params"] != config.digest:
             raise ParamsError(f"{results} was made with other params: give this run another name, "
                               "or delete that file and the .json beside it")
-        check_rows(results, files.read_json(about))
-        with open(results, encoding="utf-8", newline="\n") as file:
-            stored = sorted(map(json.loads, file), key=sample_key)
-        rows += [{**with_prompt(config, row), "outcome_lenient": lenient_outcome(row)}
-                 for row in stored]
+        rows += [{**with_prompt(config, row), "outcome_lenient": lenient_outcome(row)} for row in
+                 finished_rows(results, files.read_json(about), config.seed)]
     return pandas.DataFrame(rows)
 
 

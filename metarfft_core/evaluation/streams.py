@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 _ENDINGS = {
     "stop": {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "completed"},
@@ -26,6 +26,11 @@ _ENDINGS = {
 _FILTERS = {"content_filter", "content_policy_violation", "invalid_prompt",
             "data_inspection_failed"}
 """Error codes of OpenAI, Azure and Alibaba that mean that a filter refused the prompt."""
+
+
+_LONGEST_EVENT = 8 << 20  # bytes
+_MOST_IN_VAIN = 64 << 20  # bytes of events that were parsed before their end had arrived
+_MOST_TOKENS = 10**9  # a greater count is no count
 
 
 class Error(NamedTuple):
@@ -92,7 +97,7 @@ class _Piece(_Part):
 
 
 class _Message(_Part):
-    content: str | list[_Piece] = ""
+    content: str | Annotated[list[_Piece], Field(max_length=10_000)] = ""
     refusal: _Words = ""  # OpenAI: what the model says instead of an answer
     reasoning: _Words = ""  # vLLM
     reasoning_content: _Words = ""  # DeepSeek
@@ -119,7 +124,7 @@ class _Choice(_Part):
 
 
 class _Chunk(_Part):
-    choices: list[_Choice] = []
+    choices: Annotated[list[_Choice], Field(max_length=100)] = []
     usage: Any = None
 
 
@@ -150,8 +155,9 @@ class Draft:
         self._count(chunk.usage)
         for choice in chunk.choices:
             self.begun = True
-            self.deltas.append(choice.delta.texts())
-            self.messages.append(choice.message.texts())
+            for kept, said in ((self.deltas, choice.delta), (self.messages, choice.message)):
+                if any(texts := said.texts()):
+                    kept.append(texts)
             self.finish_reason = choice.finish_reason or self.finish_reason
             self._count(choice.usage)
         return None
@@ -159,7 +165,7 @@ class Draft:
     def _count(self, usage: Any) -> None:
         for name in ("prompt_tokens", "completion_tokens"):
             count = usage.get(name) if isinstance(usage, dict) else None
-            if isinstance(count, int):
+            if type(count) is int and 0 <= count <= _MOST_TOKENS:
                 setattr(self, name, count)
 
     @property
@@ -173,8 +179,7 @@ class Draft:
         return self._texts(1)
 
     def _texts(self, which: int) -> str:
-        streamed = any(any(pair) for pair in self.deltas)
-        return sound("".join(pair[which] for pair in (self.deltas if streamed else self.messages)))
+        return sound("".join(pair[which] for pair in self.deltas or self.messages))
 
     @property
     def definite(self) -> bool:
@@ -201,9 +206,9 @@ async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] 
     The data of an event may span several lines.
 
     Raises:
-        ValueError: If an event is not a JSON object.
+        ValueError: If an event is not a JSON object, is too long, or has too many lines.
     """
-    held, plain = b"", False
+    held, plain, vain = b"", False, 0
     async for line in _lines(parts):
         if not held:
             plain = line.startswith(b"{")
@@ -218,13 +223,16 @@ async def payloads(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any] 
             yield None
             return
         held += data + b"\n"
+        vain += len(held)  # a copy, even if it is not parsed
+        if len(held) > _LONGEST_EVENT or vain - len(held) > _MOST_IN_VAIN:
+            raise ValueError("an event that is too long")
         if plain and not data.endswith(b"}"):
             continue
         try:
             payload = json.loads(held)
         except (ValueError, RecursionError):
             continue  # the rest follows
-        held = b""
+        held, vain = b"", vain - len(held)
         if payload is not None:
             yield _mapping(payload)
         if plain:

@@ -20,6 +20,7 @@ from metarfft_core.models.hub import (
     attention,
     cache_folder,
     fetch,
+    model_hash,
     resolve,
     weights_hash,
 )
@@ -35,5 +36,5 @@ from metarfft_core.models.pissa import (
 
 __all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
            "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
-           "load_pissa", "load_tokenizer", "merge_pissa", "pissa_start", "resolve", "save",
-           "save_adapter", "token_counter", "weights_hash"]
+           "load_pissa", "load_tokenizer", "merge_pissa", "model_hash", "pissa_start", "resolve",
+           "save", "save_adapter", "token_counter", "weights_hash"]

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from metarfft_core.models import chat_template
-from metarfft_core.models.hub import cache_folder, hash_files, resolve
+from metarfft_core.models.hub import cache_folder, resolve, texts_hash
+from metarfft_core.params import ParamsError
 from metarfft_core.system.files import (
     read_json,
     write_json,
@@ -29,7 +30,10 @@ def load_tokenizer(name: str):
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve(name, weights=False))
+    folder = resolve(name, weights=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    # Whether this process is offline must not show in a saved copy.
+    tokenizer.init_kwargs.pop("local_files_only", None)
     template = tokenizer.chat_template
     if isinstance(template, dict):
         tokenizer.chat_template = {name: chat_template.with_fixed_date(text)
@@ -84,6 +88,8 @@ def token_counter(name: str) -> Callable[[str, str], int]:
     from tokenizers import Tokenizer
 
     folder = Path(resolve(name, weights=False))
+    if not (folder / "tokenizer.json").is_file():
+        raise ParamsError(f"model.name: {folder} has no tokenizer.json")
     before, after = _template_around(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
@@ -97,8 +103,7 @@ def token_counter(name: str) -> Callable[[str, str], int]:
 
 def _template_around(folder: Path) -> tuple[str, str]:
     """The text that the chat template in `folder` puts before and after a prompt."""
-    files = [*folder.glob("tokenizer*.json"), *folder.glob("chat_template*")]
-    path = cache_folder() / "templates" / f"{hash_files(files)[:16]}-{chat_template.DATE}.json"
+    path = cache_folder() / "templates" / f"{texts_hash(folder)[:16]}-{chat_template.DATE}.json"
     if not path.exists():
         before, after = _in_template(load_tokenizer(str(folder)), _CONTENT).split(_CONTENT)
         write_json(path, {"before": before, "after": after})

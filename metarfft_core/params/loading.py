@@ -20,6 +20,11 @@ DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
 ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
 """The environment variable that names the parameter file of a notebook."""
 
+_SECRET = {"base_url": "an address without a user, a password or a query",
+           "key_variable": "the name of an environment variable, such as METARFFT_API_KEY"}
+"""Keys in which someone may write a secret, so no message repeats their values, and what is
+expected of each."""
+
 
 def load(path: str | os.PathLike) -> Params:
     """Read and check a parameter file.
@@ -90,6 +95,11 @@ def _explain(problem: dict) -> tuple[str, str]:
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error":
         return where, message
+    if keys and keys[-1] in _SECRET:
+        return where, (f"{message}: expected {_SECRET[keys[-1]]} (the value is not shown, because "
+                       "it may hold a secret)")
+    if keys[:1] == ["evaluation"] and isinstance(got, (dict, list)):  # it may hold such a value
+        return where, f"{message}, got a {type(got).__name__}"
     hint = ""
     if isinstance(got, str) and problem["type"].startswith(("float", "int")):
         hint = " (a string; in YAML write a small number as 1.0e-5)"

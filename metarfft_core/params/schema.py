@@ -28,6 +28,7 @@ from metarfft_core.params.cell import Cell
 from metarfft_core.params.methods import METHODS
 from metarfft_core.system import places
 
+Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16})*$")]
 Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_rfft_nl",
                   "meta_rfft_nl"]
 InContextMethod = Literal["base_1shot", "meta_1shot"]
@@ -251,7 +252,7 @@ class Api(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]  # its method name in the results
     model: str  # its id on the server
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # up to and including /v1
-    key_variable: str | None = "METARFFT_API_KEY"  # the environment variable with the API key
+    key_variable: Variable | None = "METARFFT_API_KEY"  # the environment variable with the API key
     max_tokens: Count = 24000  # of an answer, including its reasoning
     max_tokens_parameter: Annotated[
         Literal["max_tokens", "max_completion_tokens"],

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metarfft_core.system import places
+from metarfft_core.system.places import ParamsError
 
 LARGE = 32 * 2**20
 """Bytes of a file from which on its hash is kept in the cache folder."""
@@ -31,18 +32,21 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
-    """Delete temporary files and folders left by dead processes of this machine.
+    """Delete temporary files and folders left by dead processes.
 
-    Those of other machines stay, because this machine cannot tell whether their owners are alive.
+    This machine cannot tell whether the processes of another one, or of a container that is gone,
+    are alive. Theirs are deleted once nothing in them has changed for a day.
 
     Args:
         folder: The folder to clean.
         pattern: The glob pattern of the names to look at.
     """
     ours = re.compile(rf"\.{re.escape(platform.node())}\.(\d+)\.tmp")
+    theirs = re.compile(r"\.[\w.-]+\.\d+\.tmp")
     for path in folder.glob(pattern):
         found = ours.search(path.name)
-        if found and not _is_alive(int(found[1])):
+        if (not _is_alive(int(found[1]))) if found else (
+                theirs.search(path.name) and _is_old(path)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -71,6 +75,14 @@ def naming(path: Path) -> Iterator[None]:
             raise OSError(errno.EIO, "a file could not be written to its end, as on a full disk",
                           str(path)) from error
         raise
+
+
+def _is_old(path: Path) -> bool:
+    """Whether neither a path nor anything in it has changed for a day."""
+    with suppress(OSError):  # its owner may be alive and at work
+        times = [one.stat().st_mtime for one in (path, *path.rglob("*"))]
+        return time.time() - max(times) > 24 * 3600
+    return False
 
 
 def _is_alive(process: int) -> bool:
@@ -133,17 +145,36 @@ def write_json(path: Path, value: object) -> None:
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+class _Mapping(dict):
+    """What a JSON file holds; a key that is missing is an error that names the file."""
+
+    def __init__(self, values: dict, path: Path):
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, key: str):
+        raise ParamsError(_damaged(self._path, f"there is no {key}"))
+
+
+def _damaged(path: Path, reason: object) -> str:
+    reason = " ".join(str(reason).split())
+    return f"{path} is damaged, delete it or put back what was written: {reason}"
+
+
 def read_json(path: Path):
     """Read a JSON file.
 
     Raises:
         json.JSONDecodeError: The file is damaged. The message (of a ValueError) names the file.
+        ParamsError: Later, when a key of its mapping is read that it has not.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise json.JSONDecodeError(f"{path} is damaged, delete it or put back what was written: "
-                                   f"{error.msg}", error.doc, error.pos) from None
+        raise json.JSONDecodeError(_damaged(path, error.msg), error.doc, error.pos) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise json.JSONDecodeError(_damaged(path, error), "", 0) from None
+    return _Mapping(value, path) if isinstance(value, dict) else value
 
 
 def sha256(path: Path) -> str:

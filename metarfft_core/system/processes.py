@@ -84,6 +84,7 @@ def follow(command: Command, prefix: str = "") -> None:
     last: deque[str] = deque(maxlen=30)
     progress.enter(command.name, "running")
     with subprocess.Popen(command.line, env=environment, stdout=subprocess.PIPE,
+                          stdin=subprocess.DEVNULL,  # no question of a library is answered
                           stderr=subprocess.STDOUT, text=True, errors="replace",
                           start_new_session=True) as process:
         _running.add(process)

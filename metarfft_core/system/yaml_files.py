@@ -151,6 +151,10 @@ def read(path: str | os.PathLike) -> Any:
         raise ParamsError(f"{path}, {error}") from None
     except RecursionError:
         raise ParamsError(f"{path}: not a YAML file of parameters: nested too deep") from None
+    except yaml.MarkedYAMLError as error:  # its text would repeat the line, with any secret in it
+        line = (error.problem_mark or error.context_mark).line + 1
+        why = " ".join(filter(None, (error.context, error.problem)))
+        raise ParamsError(f"{path}: not a YAML file: line {line}: {why}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ParamsError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
 

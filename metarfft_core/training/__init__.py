@@ -11,6 +11,7 @@
     preview.py      which tokens of a sample are trained on
 """
 
+from metarfft_core.training.batches import check_mix
 from metarfft_core.training.job import (
     STAGES,
     Job,
@@ -19,11 +20,12 @@ from metarfft_core.training.job import (
     lost,
     model_folder,
     read_log,
+    stored_log,
 )
 from metarfft_core.training.launcher import launch, launch_adaptations, launch_all, launch_variable
-from metarfft_core.training.merging import export, weights
+from metarfft_core.training.merging import clean, export, weights
 from metarfft_core.training.worker import main, train
 
-__all__ = ["STAGES", "Job", "export", "finished", "jobs", "launch", "launch_adaptations",
-           "launch_all", "launch_variable", "lost", "main", "model_folder", "read_log",
-           "train", "weights"]
+__all__ = ["STAGES", "Job", "check_mix", "clean", "export", "finished", "jobs", "launch",
+           "launch_adaptations", "launch_all", "launch_variable", "lost", "main", "model_folder",
+           "read_log", "stored_log", "train", "weights"]

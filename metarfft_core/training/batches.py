@@ -270,6 +270,17 @@ def check_samples(data, context: int, end: int, name: str) -> None:
                               f"{row['length']} does not end with the end token {end}")
 
 
+def check_mix(config: params.Params) -> None:
+    """Read the general data that a run mixes in, so that a wrong file is refused at once.
+
+    Raises:
+        ParamsError: As `general` does.
+    """
+    for mix in {settings.mix.file: settings.mix for settings in (
+            config.pretraining, config.adaptation) if settings.mix}.values():
+        general(mix)
+
+
 def general(mix: params.Mix):
     """Read the general data of a mix, with the columns of the corpus that training uses.
 
@@ -282,7 +293,8 @@ def general(mix: params.Mix):
     try:
         *lines, last = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"mix.file: {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ParamsError(f"mix.file: {path}: {reason}") from None
     rows = []
     for number, line in enumerate([*lines, last] if last else lines, start=1):
         try:

@@ -169,6 +169,20 @@ def read_log(folder: Path) -> list[dict]:
     return lines
 
 
+def stored_log(job: Job) -> list[dict]:
+    """Return the log of a training as `read_log` does.
+
+    Raises:
+        ParamsError: The training is finished, and the log is not the one that it wrote.
+    """
+    path = job.folder / "log.jsonl"
+    made = read_json(job.manifest).get("files", {}) if job.manifest.exists() else {}
+    if path.name in made and changed(path, made[path.name]):
+        raise ParamsError(f"{path} is missing or changed: restore it, or delete {job.folder} to "
+                          "train again")
+    return read_log(job.folder)
+
+
 def finished(job: Job) -> bool:
     """Return whether this training is done and everything that it made is there with its hash.
 
@@ -200,7 +214,10 @@ def _same_start(job: Job, manifest: dict) -> bool:
     """Return whether an adaptation was trained from the RF-pretrained model that is there now."""
     if not job.after_pretraining or "base_model" not in manifest:
         return True
-    if manifest["base_model"]["sha256"] != models.weights_hash(model_folder(job.config)):
+    base, folder = manifest["base_model"], model_folder(job.config)
+    now = {"sha256": models.weights_hash(folder), "model_sha256": models.model_hash(folder)}
+    # An earlier version of the kit recorded the weights alone.
+    if any(base.get(key, value) != value for key, value in now.items()):
         raise ParamsError(f"{job.folder} was trained from another RF-pretrained model than "
                           f"{model_folder(job.config)}: delete {job.folder} to train it again")
     return True

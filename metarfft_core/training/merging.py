@@ -16,8 +16,15 @@ from metarfft_core.training.job import (
     Job,
     base_folder,
     finished,
+    jobs,
     model_folder,
 )
+
+
+def clean(config: Params) -> None:
+    """Delete the merged weights and half-written models that killed processes of a run left."""
+    for folder in {job.folder for job in jobs(config)}:
+        remove_leftovers(folder)
 
 
 @contextmanager
@@ -36,7 +43,7 @@ def weights(config: Params, cell: Cell) -> Iterator[Path]:
         yield job.folder / "model"
         return
     base, merged = base_folder(job), temporary_name(job.folder / "merged")
-    remove_leftovers(job.folder)
+    clean(config)
     try:
         models.save(models.merge_pissa(pissa_start_of(job, base), job.folder / "adapter"), base,
                     merged)
@@ -73,5 +80,5 @@ def pissa_start_of(job: Job, base: str) -> Path | None:
     if job.after_pretraining:
         folder = Job(job.config, "pretrain").folder / f"pissa-{rank}"
     else:
-        folder = models.cache_folder() / "pissa" / f"{models.weights_hash(base)[:16]}-{rank}"
+        folder = models.cache_folder() / "pissa" / f"{models.model_hash(base)[:16]}-{rank}"
     return models.pissa_start(base, rank, folder)

@@ -211,6 +211,7 @@ def _load_model(origin: _Origin):
     attention = models.attention()
     if origin.pissa is None:
         return AutoModelForCausalLM.from_pretrained(origin.base, dtype=torch.float32,
+                                                    trust_remote_code=False,
                                                     attn_implementation=attention)
     return models.load_pissa(origin.pissa, torch.bfloat16 if _fast_bfloat16() else torch.float32,
                              attn_implementation=attention)
@@ -277,7 +278,8 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
     write_json(job.manifest, {
         "stage": job.stage, "task": job.task, "method": job.method,
         **_provenance(job, models.load_tokenizer(str(base))),
-        "base_model": {"name": base.name, "sha256": models.weights_hash(base)},
+        "base_model": {"name": base.name, "sha256": models.weights_hash(base),
+                       "model_sha256": models.model_hash(base)},
         "samples": used, "steps": steps,
         "model_step": checkpoints.state(source)["global_step"],
         "tokens": sum(samples["tokens"][:used]),
@@ -312,7 +314,8 @@ def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> fl
     from transformers import AutoModelForCausalLM
 
     if start is None:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16,
+                                                     trust_remote_code=False)
         models.save(model, base, job.folder / "model")
         return models.change_full(base, source)
     name = str(base) if job.after_pretraining else job.config.model.name
