@@ -147,7 +147,7 @@ def test_every_import_on_a_page_works(page):
 def test_every_command_on_a_page_exists(page, capsys):
     """`metarfft` has every command that a page names, with the options that it gives it."""
     code = "\n".join([*blocks(page), *spans(page)]).replace("\\\n", " ")
-    for name, rest in re.findall(r"\bmetarfft ([a-z]+)\b([^#`\n|&;]*)", code):
+    for name, rest in re.findall(r"\bmetarfft ([a-z-]+)\b([^#`\n|&;]*)", code):
         with pytest.raises(SystemExit) as end:
             cli.main([name, "--help"])
         assert end.value.code == 0, name

@@ -97,7 +97,7 @@ def paired(diagnosed: "DataFrame", trained: Collection[int], samples: int, confi
     Returns:
         Two lines for each comparison, in and out of distribution. The columns are right and less
             (what is compared, such as "meta_rfft answers") and the fields of `metrics.Paired`. A
-        comparison with a method that has no rows is left out.
+            comparison with a method that has no rows is left out.
 
     Raises:
         ValueError: If the two methods share no sample.
