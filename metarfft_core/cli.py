@@ -3,12 +3,11 @@
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from metarfft_core import __version__
-from metarfft_core.system import places
+from metarfft_core.system import failures, places
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,42 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a long listing has closed it
         sys.stderr.close()
     except Exception as error:
-        return _fail(*_explain(error, options))
+        given = [str(value) for name in ("params", "against", "file") for value in [
+            getattr(options, name, None)] if value]
+        return _fail(*failures.explain(error, ", ".join(given) or "metarfft"))
     return 0
-
-
-def _explain(error: Exception, options: argparse.Namespace) -> tuple[str, int]:
-    """Return what an error says in one line, and the exit status.
-
-    An error that no message was written for, such as that of a damaged file deep inside a library,
-    gets the files that the command was given, and its place in the code.
-    """
-    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args
-                        else error).split())
-    if isinstance(error, OSError):
-        from metarfft_core.system import files
-
-        if error.filename is not None:
-            return files.explain(error), 1
-        text = files.explain(error)
-    elif isinstance(error, ValueError | KeyError) and _is_told(error, text):
-        return text, 2
-    elif type(error) is RuntimeError or type(error).__module__.startswith("metarfft_core"):
-        return str(error), 1
-    given = [str(value) for name in ("params", "against", "file") for value in [
-        getattr(options, name, None)] if value]
-    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    return f"{', '.join(given) or 'metarfft'}: {type(error).__name__} in {place}: {text}", 1
-
-
-def _is_told(error: ValueError | KeyError, text: str) -> bool:
-    """Whether an error has a message for the user, who gave a wrong value, or names a file."""
-    if isinstance(error, KeyError):
-        return " " in text  # a sentence, such as that of an unknown task
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    raised_here = Path(__file__).parent in Path(frame.f_code.co_filename).parents
-    return raised_here or os.sep in text
 
 
 def _fail(error: object, status: int) -> int:
