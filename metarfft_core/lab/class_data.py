@@ -257,7 +257,7 @@ def _pool() -> dict[tuple[str, bool], list[Kept]]:
     """The kept traces of at most 35 lines, by class and whether the answer is right."""
     pool: dict[tuple[str, bool], dict[str, Kept]] = {}
     for path in sorted((RUN / "evaluation").glob("*_rfft/*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n"):
             row = json.loads(line)
             if "text" not in row or row["text"].count("\n") >= _MOST_LINES:
                 continue

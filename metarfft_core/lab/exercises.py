@@ -153,8 +153,8 @@ def _judged(given: Exercise, text: str) -> list[replay.FalseLine]:
 def _next_line(given: Exercise, answer: Any) -> str:
     if wrong := _is_text(answer, "a line"):
         return wrong
-    if "\n" in answer.strip():
-        return f"expected one line, got {len(answer.strip().splitlines())}"
+    if len(lines := answer.strip().split("\n")) > 1:
+        return f"expected one line, got {len(lines)}"
     place = given.trace.count("\n") + 2
     text = "\n".join([given.trace, answer.strip(), *class_data.rest_of(given)])
     false = [one for one in _judged(given, text) if one.line == place]

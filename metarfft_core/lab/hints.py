@@ -27,7 +27,7 @@ HINTS = {
     5: ("Only the first error counts. Everything after it may follow from it. Look at the rule of "
         "each trace: some rules were changed after the model had learned them.",
         "Let Python find the place: `kept = lab.exercise(5).traces[0]`, then compare "
-        "`kept.text.splitlines()` with `kept.right.splitlines()`. You say what kind it is.",
+        "`kept.text.split(\"\\n\")` with `kept.right.split(\"\\n\")`. You say what kind it is.",
         "The values that are read are wrong, or a string lost a digit: wrong_copy. They are right "
         "and the result is not: wrong_arithmetic. They are right and the verdict of an `if` is "
         "not: wrong_branch. A right answer does not make the trace right."),
