@@ -197,3 +197,9 @@ def test_an_answer_without_its_text_leaves_the_cell_without_a_lenient_score(run)
     assert ("QwQ-32B", path.stem) not in counted.lenient_answers(rows)
     assert ("base_1shot", path.stem) in counted.lenient_answers(rows)
     assert not params.judged_twice("meta_rfft")
+
+
+def test_rows_without_any_text_have_no_lenient_score(run):
+    """Where no outcome of the lenient score is known at all, there is no cell for it."""
+    rows = evaluation.read(run).assign(outcome_lenient=None)
+    assert counted.lenient_answers(rows) == {}

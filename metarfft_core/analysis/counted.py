@@ -48,4 +48,5 @@ def lenient_answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]
     twice = rows[rows["method"].map(judged_twice)]
     known = twice.groupby(["method", "task"])["outcome_lenient"].transform(
         lambda outcomes: outcomes.notna().all()).astype(bool)
-    return answers(twice[known].assign(outcome=twice["outcome_lenient"]))
+    kept = twice[known]
+    return answers(kept.assign(outcome=kept["outcome_lenient"]))
