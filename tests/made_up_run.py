@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 
 from metarfft_core import evaluation, formats, params, tasks, training
 from metarfft_core.params import METHODS, Cell, Params
@@ -71,9 +72,17 @@ def _store(run: Params, cell: Cell, share: Share, traces: bool) -> None:
     path = evaluation.path(run, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    files.write_json(path.with_suffix(".json"), {
-        "params": run.digest, "finished": True, "rows": len(lines), "sha256": files.sha256(path),
-        "outcomes": Counter(line["outcome"] for line in lines)})
+    files.write_json(path.with_suffix(".json"), {"params": run.digest, "finished": True})
+    sign(path)
+
+
+def sign(path: Path) -> None:
+    """Write hash and counts of changed results beside them, as if they had been made like that."""
+    about = path.with_suffix(".json")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    files.write_json(about, files.read_json(about) | {
+        "rows": len(rows), "sha256": files.sha256(path),
+        "outcomes": Counter(row["outcome"] for row in rows)})
 
 
 def _text(run: Params, cell: Cell, length: int, index: int, outcome: str, traces: bool) -> dict:

@@ -211,6 +211,7 @@ def whole(tmp_path, monkeypatch):
     lines = row["text"].split("\n")
     row["text"] = "\n".join([lines[0], *lines[2:]])
     path.write_text("\n".join([json.dumps(row), *others, ""]), encoding="utf-8")
+    made_up_run.sign(path)
     return config
 
 

@@ -13,7 +13,6 @@ from matplotlib.text import Text
 from metarfft_core import evaluation, params, scoring
 from metarfft_core.analysis import counted, stored
 from metarfft_core.figures import single, tables
-from metarfft_core.system import files
 
 LABELLED = [json.loads(line) for line in (
     Path(__file__).parent / "data" / "answers_as_written.jsonl").read_text(
@@ -116,12 +115,6 @@ def run(tmp_path, monkeypatch):
     return made_up_run.make(values, lambda *_: 0.5)
 
 
-def _sign(path):
-    """Write the hash of changed results beside them, as if they had been made like that."""
-    about = path.with_suffix(".json")
-    files.write_json(about, files.read_json(about) | {"sha256": files.sha256(path)})
-
-
 def _write_texts(run, method, text):
     """Give every answer of a method that is wrong this text; returns how many there are."""
     count = 0
@@ -132,7 +125,7 @@ def _write_texts(run, method, text):
                 row["text"] = text
                 count += 1
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        _sign(path)
+        made_up_run.sign(path)
     return count
 
 
@@ -197,7 +190,7 @@ def test_an_answer_without_its_text_leaves_the_cell_without_a_lenient_score(run)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     del next(row for row in rows if row["outcome"] == "wrong")["text"]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    _sign(path)
+    made_up_run.sign(path)
     rows = evaluation.read(run)
     assert ("QwQ-32B", path.stem) not in counted.lenient_answers(rows)
     assert ("base_1shot", path.stem) in counted.lenient_answers(rows)

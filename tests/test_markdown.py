@@ -59,7 +59,7 @@ def test_the_report_of_hostile_answers(tmp_path, monkeypatch):
     write_all(one, SHARES)
     write_all(two, SHARES)
     for cell in two.cells:
-        path = evaluation.path(two, *cell)
+        path = evaluation.path(two, cell)
         rows = [json.loads(line) | {"answer": "=<script>", "outcome": "wrong"}
                 for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
         files.write_whole(path, "".join(f"{json.dumps(row)}\n" for row in rows))
