@@ -183,7 +183,8 @@ def patterns():
     """Every pattern that stands in the package; what an f-string fills in counts as an x."""
     for path in sorted(places.ROOT.glob("metarfft_core/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+            owner = getattr(node.func, "value", None) if isinstance(node, ast.Call) else None
+            if isinstance(owner, ast.Name) and owner.id == "re":
                 yield from ((path.name, text) for one in node.args[:1] for text in _texts(one))
         if path.name == "yaml_files.py":
             yield from ((path.name, one.pattern) for one in yaml_files._PLAIN.values())

@@ -94,8 +94,9 @@ def test_the_plain_lora_is_pefts_own_conversion(trained, tmp_path):
     model.load_state_dict({name.replace(".weight", ".default.weight"): tensor
                            for name, tensor in own.items()}, strict=False)
     model.peft_config["default"].init_lora_weights = "pissa"
-    model.save_pretrained(tmp_path / "peft",
-                          path_initial_model_for_weight_conversion=str(start / "adapter"))
+    # peft writes into the folder that it converts from, so it gets a copy.
+    first = shutil.copytree(start / "adapter", tmp_path / "first")
+    model.save_pretrained(tmp_path / "peft", path_initial_model_for_weight_conversion=str(first))
     theirs = logits(PeftModel.from_pretrained(load(base), tmp_path / "peft"))
     ours = logits(PeftModel.from_pretrained(load(base), folder / "lora"))
     assert rounding.apart(ours, theirs) < SAME

@@ -18,7 +18,7 @@ _CLAIMING = {"", "the", "final", "correct", "my", "our", "so", "therefore"}
 """The words before "answer" that leave it the model's own; "the naive answer is 3" is no claim."""
 _GOVERNED = re.compile(
     r"\b(?:if|unless|whether|doubt|not|never|suppose|assume|think)\W+(?:that\W+)?"
-    r"(?:(?:the|my|our|final|correct)\W+)*$|n't\W+(?:that\W+)?(?:the\W+)?$|\b(?:initially|currently|"
+    r"(?:(?:the|my|our|final|correct)\W+){0,9}$|n't\W+(?:that\W+)?(?:the\W+)?$|\b(?:initially|currently|"
     r"at first|so far|for now|at this point|thought|(?:not|un|in)[ -]?(?:true|correct)|false that|"
     r"wrong that|not the case)\b[^.!?\n]*$", re.IGNORECASE)
 """What stands before a claim that the model does not make, or not yet."""
@@ -36,8 +36,8 @@ _TEX = re.compile(r"\\(?:boxed|fbox|text|texttt|textbf|mathrm|mathtt|mathbf)\s*\
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_BOXES = 50  # a text that repeats itself to its end has thousands
 _REASON = r"(?:because|since|which|as (?:there|it|the|we|this|all|each|every|no|they))\b"
-_CLAUSE = re.compile(r"(?P<clause>.*?)(?P<end>$|[.!](?=\s|$)|[;:,(\n]|\)|\s-+\s|\b"
-                     + _REASON + r"|=(?![=>]))(?P<tail>.*)", re.DOTALL | re.IGNORECASE)
+_CLAUSE = re.compile(rf"(?P<clause>.*?)(?P<end>$|[.!](?=\s|$)|[;:,(\n]|\)|\s-+\s|\b"
+                     rf"{_REASON}|=(?![=>]))(?P<tail>.*)", re.DOTALL | re.IGNORECASE)
 _CHANGES = re.compile(
     r"[\d'\"`\[\]{}<>+*/^%÷?|&~\\]|\b(?:or|and|nor|not|to|through|hundred|thousand|million|"
     r"billion|dozen|half|point|more|less|fewer|than|if|unless|when|assuming|over|plus|minus|divided|"
