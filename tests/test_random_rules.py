@@ -69,7 +69,8 @@ class Run:
         self.running: dict[FrameType, int] = {}
         names: dict[str, Any] = {}
         exec(compile(case.source, "<rule>", "exec"), names)
-        tables = {name: repr(value) for name, value in names.items() if name.startswith("TABLE")}
+        self.tables = [value for name, value in names.items() if name.startswith("TABLE")]
+        before_tables = repr(self.tables)
         arguments = copy.deepcopy(list(case.inputs.values()))
         before = sys.gettrace()
         sys.settrace(self.called)
@@ -77,7 +78,7 @@ class Run:
             self.answer = names["rule"](*arguments)
         finally:
             sys.settrace(before)
-        self.tables_changed = any(repr(names[name]) != one for name, one in tables.items())
+        self.tables_changed = repr(self.tables) != before_tables
 
     def called(self, frame, event, argument):
         if frame.f_code.co_filename != "<rule>":
@@ -90,7 +91,8 @@ class Run:
             return self.local  # Python says so of a line within which it jumps
         if event in ("line", "return") and frame in self.running:
             after = {name: repr(value) for name, value in frame.f_locals.items()}
-            if len(self.lines) > LINES or max(map(len, after.values()), default=0) > SIZE:
+            sizes = map(len, [*after.values(), *self.tables])
+            if len(self.lines) > LINES or max(sizes, default=0) > SIZE:
                 raise TooLong
             self.lines.append(Line(self.text[self.running.pop(frame) - 1].strip(), after))
         if event == "line":
