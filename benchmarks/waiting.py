@@ -4,7 +4,7 @@
 
 Trains a small Llama of random weights for N steps (8 unless told), with two OpenMP threads: alone,
 and beside one program that keeps a core busy. Prints tokens a second for threads that spin while
-they wait (OpenMP's default) and for threads that do not (the kit's choice, see
+they wait (OpenMP's default) and for threads that soon give their core away (the kit's choice, see
 `metarfft_core/__init__.py`). The four runs alternate, because machines are noisy.
 """
 
@@ -15,7 +15,7 @@ import sys
 from contextlib import nullcontext
 
 SPIN: dict[str, str] = {}
-SLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+SLEEP = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "3000"}
 TOKENS = 512  # of a step
 
 TRAINING = f"""
