@@ -1,6 +1,5 @@
 """The error viewer in a real browser: what it shows, by keyboard alone, in both themes."""
 
-import csv
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,16 +83,6 @@ def shown(browser, viewer, theme="light"):
 def page(browser, viewer):
     with shown(browser, viewer) as page:
         yield page
-
-
-@pytest.fixture(scope="module")
-def table():
-    """The stored diagnoses, read from their files alone."""
-    lines = []
-    for path in (LAPTOP / "figures").glob("diagnoses-*.csv"):
-        with open(path, encoding="utf-8", newline="") as file:
-            lines += csv.DictReader(file)
-    return lines
 
 
 def classes(page):

@@ -1,7 +1,6 @@
 """The error viewer: its counts against the stored table, its traces against the diagnoses."""
 
 import ast
-import csv
 import json
 import re
 from collections import Counter
@@ -26,16 +25,6 @@ COLUMNS = {"method": str, "task": str, "length": int, "kind": str}
 @pytest.fixture(scope="module")
 def viewer():
     return lab.errors(LAPTOP)
-
-
-@pytest.fixture(scope="module")
-def table():
-    """The stored diagnoses, read from their files alone."""
-    lines = []
-    for path in (LAPTOP / "figures").glob("diagnoses-*.csv"):
-        with open(path, encoding="utf-8", newline="") as file:
-            lines += csv.DictReader(file)
-    return lines
 
 
 @pytest.fixture(scope="module")
