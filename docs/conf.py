@@ -37,7 +37,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!metarfft_core\.)\w+\..*"), ("py:.*", r".*
                         ("py:class", r"DataFrame|Dataset|Series|Axes|Figure|NoneType|list\[.*")]
 
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"header_links_before_dropdown": 7, "show_prev_next": False}
+html_theme_options = {"header_links_before_dropdown": 4, "show_prev_next": False}
 html_title = "metarfft"
 html_show_sourcelink = False
 html_sidebars = {"docs/architecture": [], "CONTRIBUTING": [], "CHANGELOG": []}  # nothing below them
