@@ -48,8 +48,8 @@ def project(tmp_path_factory):
 @contextmanager
 def started(project, own, **variables):
     """The address that JupyterLab prints if the recipe of `make lab` starts it."""
-    recipe = subprocess.run(["make", "-n", "lab", "VENV=venv"], cwd=project, text=True, check=True,
-                            capture_output=True).stdout.splitlines()[-1]
+    recipe = subprocess.run(["make", "--no-print-directory", "-n", "lab", "VENV=venv"], cwd=project,
+                            text=True, check=True, capture_output=True).stdout.splitlines()[-1]
     python, *line = recipe.split()
     assert python == "venv/bin/python"
     token = secrets.token_hex(16)
