@@ -1,8 +1,10 @@
 """The parameter files: one YAML file is one run, checked before anything starts.
 
     cell.py       one method on one task
-    schema.py     every key, its type and its bounds
     methods.py    the compared ways to answer a task
+    kinds.py      the kinds of values: counts, lengths, tasks, optional keys
+    sections.py   the keys of each section, their types and their bounds
+    schema.py     a whole parameter file, and what holds across its sections
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
     commit.py     the state of the code that made a result
@@ -22,16 +24,8 @@ from metarfft_core.params.loading import (
     read,
 )
 from metarfft_core.params.methods import LABELS, METHODS, judged_twice
-from metarfft_core.params.schema import (
-    WITHOUT_EFFECT,
-    Api,
-    Evaluation,
-    Held,
-    Mix,
-    Params,
-    Samples,
-    Training,
-)
+from metarfft_core.params.schema import WITHOUT_EFFECT, Params
+from metarfft_core.params.sections import Api, Evaluation, Held, Mix, Samples, Training
 from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",

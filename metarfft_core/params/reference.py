@@ -19,8 +19,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from metarfft_core.params import schema
-from metarfft_core.params.schema import WITHOUT_EFFECT, Params, Section
+from metarfft_core.params import kinds
+from metarfft_core.params.kinds import Section
+from metarfft_core.params.schema import WITHOUT_EFFECT, Params
 from metarfft_core.system.files import write_whole
 from metarfft_core.system.places import ROOT
 
@@ -29,8 +30,8 @@ UNNAMED = 2**63
 """A limit that the libraries set for all whole numbers; the rows do not repeat it."""
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-_EXPANDED = {schema.Lengths: "a range such as `1-15`, or a list of lengths",
-             schema.TaskIds: "`pretrain`, `downstream`, or a list of tasks by id or name"}
+_EXPANDED = {kinds.Lengths: "a range such as `1-15`, or a list of lengths",
+             kinds.TaskIds: "`pretrain`, `downstream`, or a list of tasks by id or name"}
 
 
 def page() -> str:
