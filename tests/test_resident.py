@@ -1,19 +1,18 @@
 """One process for many cells: its engine, who gets which cells, and what a failure leaves."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 
-import greedy
 import made_up_run
 import pytest
 import vllm_on_cpu
-from tiny_model import write_tiny
 
 from metarfft_core import corpus, evaluation, models, params, training
-from metarfft_core.evaluation import engines, grid, resident
+from metarfft_core.evaluation import engines, grid
 from metarfft_core.params import Cell
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
@@ -143,7 +142,12 @@ def test_the_longest_cells_are_dealt_out_first():
 def planned(tmp_path, monkeypatch):
     """A run with cells of the base model and of the RF-pretrained one."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    return params.check(made_up_run.preset("smoke"))
+    config = params.check(made_up_run.preset("smoke"))
+    pretrained = training.model_folder(config)
+    pretrained.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (pretrained / name).touch()
+    return config
 
 
 @pytest.mark.parametrize(("places", "expected"), [(1, 2), (2, 2), (4, 4), (8, 8), (99, 9)])
@@ -152,7 +156,7 @@ def test_with_adapters_each_engine_has_one_base_model(planned, monkeypatch, plac
     places, at least one for each base model and at most one for each cell."""
     monkeypatch.setattr(engines, "takes_adapters", lambda engine: True)
     groups = grid._by_engine(planned, dict.fromkeys(planned.cells, 1), places)
-    assert sorted(map(str, sum(groups, []))) == sorted(map(str, planned.cells))
+    assert sorted(map(str, itertools.chain(*groups))) == sorted(map(str, planned.cells))
     assert len(groups) == min(expected, len(planned.cells))
     for group in groups:
         assert len({params.METHODS[cell.method].start for cell in group}) == 1
@@ -163,7 +167,7 @@ def test_without_adapters_all_cells_share_the_engines(planned):
     for places in (1, 2):
         groups = grid._by_engine(planned, dict.fromkeys(planned.cells, 1), places)
         assert len(groups) == places
-        assert len(sum(groups, [])) == len(planned.cells)
+        assert len(list(itertools.chain(*groups))) == len(planned.cells)
 
 
 PROGRAM = """
