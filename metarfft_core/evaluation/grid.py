@@ -32,6 +32,7 @@ from metarfft_core.evaluation.cells import (
 from metarfft_core.evaluation.kept import note, with_prompt
 from metarfft_core.evaluation.resident import evaluate, evaluate_all
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
+from metarfft_core.planning import overheads
 from metarfft_core.scoring import lenient_outcome
 from metarfft_core.system import files, progress
 from metarfft_core.system.processes import Command, follow_all, places
@@ -133,11 +134,9 @@ def _by_engine(config: Params, sizes: dict[Cell, int], count: int) -> list[list[
     bases: dict[Path | None, dict[Cell, int]] = {}
     for cell, size in sizes.items():
         bases.setdefault(base(cell), {})[cell] = size
-    engines_of = dict.fromkeys(bases, 1)
-    while sum(engines_of.values()) < min(count, len(sizes)):
-        engines_of[max((one for one in bases if engines_of[one] < len(bases[one])), key=lambda one:
-                       sum(bases[one].values()) / engines_of[one])] += 1
-    return [share for one, cells in bases.items() for share in shares(cells, engines_of[one])]
+    started = overheads.engines_of({one: list(cells.values()) for one, cells in bases.items()},
+                                   count)
+    return [share for one, cells in bases.items() for share in shares(cells, started[one])]
 
 
 def shares(sizes: dict[Cell, int], count: int) -> list[list[Cell]]:
