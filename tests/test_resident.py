@@ -241,3 +241,70 @@ def test_vllm_answers_with_each_weights_as_if_started_with_them(tmp_path, tied):
     first, second, again = _tokens(PROGRAM, *folders, "vllm", _prompts())
     assert [first, second] == [_tokens(FRESH, folder, "vllm", _prompts()) for folder in folders]
     assert first == again != second
+
+
+ROADS = """
+import json, sys
+from metarfft_core import params
+from metarfft_core.evaluation import resident
+file, adapters = json.loads(sys.argv[1])
+if __name__ == "__main__":
+    config = params.load(file)
+    sys.exit(resident.evaluate_all(config, config.cells, adapters=adapters))
+"""
+
+
+@pytest.mark.slow
+def test_adapters_on_one_base_answer_as_merged_weights_do(outputs, tmp_path):
+    """vLLM with a LoRA for each cell stores the rows that merged weights give. Most texts are
+    equal; tests/test_pissa.py shows that rounding parts the others."""
+    base = _model(tmp_path / "base", 0, False)
+    values = made_up_run.plain()
+    values["model"] |= {"name": str(base), "context": 1024}
+    values["adaptation"] |= {"methods": METHODS[:2], "rank": 4}
+    values["corpus"]["adaptation"]["tasks"] = [TASK]
+    values["corpus"]["evaluation"] = {"lengths": [1, 4], "samples_per_length": 2}
+    values["evaluation"] |= {"engine": "vllm", "limit_factor": 1.0, "limit_extra": 8}
+    config = params.check(values | {"name": "roads"})
+    corpus.build(config)
+    parameters = params.open_folder(config) / "params.yaml"
+    for seed, cell in enumerate(config.cells):
+        _adapt(training.Job(config, "adapt", cell), base, seed)
+    found = []
+    for adapters in (False, True):
+        command = [sys.executable, "-c", ROADS, json.dumps([str(parameters), adapters])]
+        done = subprocess.run(command, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+        if done.returncode < 0:
+            vllm_on_cpu.skip_if_it_cannot_run()
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(evaluation.read(config))
+        for cell in config.cells:
+            for suffix in (".jsonl", ".json"):
+                evaluation.path(config, cell).with_suffix(suffix).unlink()
+    merged, plain = found
+    same = ["method", "task", "length", "index", "prompt", "limit", "gold_answer", "prompt_tokens"]
+    assert merged[same].equals(plain[same])
+    assert (merged.text == plain.text).mean() >= 0.75
+    first, second = (list(plain[plain.method == method].text) for method in METHODS[:2])
+    assert first != second
+
+
+def _adapt(job, base, seed):
+    """Leave what an adaptation leaves: its adapter, moved away from its start, in both forms."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from metarfft_core.training.merging import pissa_start_of
+
+    start = pissa_start_of(job, str(base))
+    name = "adapter_model.safetensors"
+    generator = torch.Generator().manual_seed(seed)
+    moved = {key: tensor * (1 + 0.3 * torch.randn(tensor.shape, generator=generator))
+             for key, tensor in load_file(start / "adapter" / name).items()}
+    trained = job.folder / "trained"
+    trained.mkdir(parents=True)
+    save_file(moved, trained / name, {"format": "pt"})
+    models.save_adapter(start, trained, str(base), job.folder)
+    files.write_json(job.manifest, {"params_digest": job.config.digest, "weights": {
+        f"adapter/{name}": files.sha256(job.folder / "adapter" / name)}})

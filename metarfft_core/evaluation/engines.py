@@ -223,13 +223,15 @@ class Vllm(_Living):
         self._engine.collective_rpc("reload_weights",
                                     kwargs={"weights_iterator": list(tensors.items())})
         self._engine.apply_model(_tie)
+        if not self._engine.reset_prefix_cache():
+            raise RuntimeError("vLLM still holds prompts that were read with other weights")
 
     def _tokens(self, prompts, limits, adapter) -> Iterator[list[tuple[int, list[int]]]]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        if not self._engine.reset_prefix_cache():  # what the batches before left, maybe of
-            raise RuntimeError("vLLM still holds prompts of another cell")  # other weights
+        # Answers then do not depend on what was generated before, as far as rounding goes.
+        self._engine.reset_prefix_cache()
         request = self._request(adapter)
         names = [str(position) for position in range(len(prompts))]
         for name, prompt, limit in zip(names, prompts, limits, strict=True):

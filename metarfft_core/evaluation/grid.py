@@ -174,9 +174,8 @@ def _follow(config: Params, groups: list[list[Cell]], at: list[dict[str, str]],
         with tempfile.TemporaryDirectory() as folder:
             tried = [Path(folder) / str(number) for number in range(len(groups))]
             try:
-                follow_all([
-                    _command(config, group, parameters, file, f", {number} of {len(groups)}")
-                    for number, (group, file) in enumerate(zip(groups, tried, strict=True), 1)], at)
+                follow_all([_command(config, group, parameters, file)
+                            for group, file in zip(groups, tried, strict=True)], at)
             except RuntimeError as error:
                 failed.append(str(error))
             groups = [left for group, file in zip(groups, tried, strict=True)
@@ -190,14 +189,13 @@ def _untried(group: list[Cell], tried: Path) -> list[Cell]:
     return group[count:]
 
 
-def _command(config: Params, cells: list[Cell], parameters: Path, tried: Path,
-             number: str) -> Command:
+def _command(config: Params, cells: list[Cell], parameters: Path, tried: Path) -> Command:
     line = [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
             "--tried", str(tried)]
     for cell in cells:
         line += ["--cell", cell.method, cell.task, str(cell.seed)]
-    name = (_name(config, cells[0]) if len(cells) == 1 else f"{len(cells)} cells{number}")
-    return Command(line, f"evaluation of {name}")
+    others = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+    return Command(line, f"evaluation of {_name(config, cells[0])}{others}")
 
 
 def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
