@@ -170,6 +170,17 @@ def test_without_adapters_all_cells_share_the_engines(planned):
         assert len(list(itertools.chain(*groups))) == len(planned.cells)
 
 
+@pytest.mark.parametrize(("cell", "message"), [
+    (["direct", "lc_2544", "x"], "--cell: expected a method, a task and a whole number, got 'x'"),
+    (["direct", "lc_2544", "7"], "this run does not evaluate direct on lc_2544 with seed 7")])
+def test_a_cell_that_the_run_does_not_have_is_refused(planned, capsys, cell, message):
+    """A cell that no run has, or not this one, is one line and exit status 2."""
+    file = planned.folder / "params.yaml"
+    file.write_text(json.dumps(planned.model_dump()))
+    assert evaluation.main(["--params", str(file), "--cell", *cell]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
 PROGRAM = """
 import json, sys
 from pathlib import Path

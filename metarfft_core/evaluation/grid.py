@@ -109,7 +109,7 @@ def _evaluate(config: Params, sizes: dict[Cell, int], parameters: Path) -> None:
     if failed:
         unfinished = [_name(config, cell) for cell in sizes
                       if not (description(config, cell) or {}).get("finished")]
-        if len(sizes) > 1:
+        if unfinished and len(sizes) > 1:
             failed.append(f"{len(unfinished)} of {len(sizes)} cells failed: "
                           + ", ".join(unfinished))
         raise RuntimeError("\n".join(failed))
@@ -278,6 +278,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _asked(config: Params, options: argparse.Namespace) -> list[Cell]:
     """Return the cells that the options of the command name; none means the whole grid."""
+    for *_, seed in options.cell or []:
+        if not seed.isdecimal():
+            raise ParamsError(f"--cell: expected a method, a task and a whole number, got {seed!r} "
+                              "as the seed")
     cells = [Cell(method, task, int(seed)) for method, task, seed in options.cell or []]
     if options.method is not None:
         cells = [Cell(options.method, options.task,
