@@ -181,17 +181,30 @@ def test_a_start_is_decomposed_once(large):
     assert waits == 2  # one of the named model, one of the RF-pretrained one
 
 
-def test_each_cell_starts_an_engine(large):
-    """Evaluations wait for an engine in every cell, and longer where an adapter is merged."""
+def test_engines_start_for_base_models_not_for_cells(large):
+    """All evaluations together wait for as many engines as a node runs at once; nothing is merged,
+    neither in memory nor on the disk."""
     size, weights = large.config.evaluation.tensor_parallel, 2 * large.shape.parameters
-    for method, merged in (("base_1shot", 0), ("vanilla_rfft", 1)):
-        cells = sum(cell.method == method for cell in large.config.cells)
-        seconds = assumptions.ENGINE_START + weights / assumptions.READ + merged * weights * (
-            1 / assumptions.READ + 1 / assumptions.WRITE)
-        one = row(large, "evaluation", method)
-        assert one.waiting_hours == pytest.approx(cells * size * seconds / 3600)
-        assert one.host == pytest.approx(
-            4 * large.shape.parameters / 1e9 * (8 // size) if merged else weights / 1e9)
+    rows = large.stages[large.stages.stage == "evaluation"]
+    seconds = assumptions.ENGINE_START + weights / assumptions.READ
+    assert len(large.config.cells) > 8
+    assert rows.waiting_hours.sum() == pytest.approx(8 // size * size * seconds / 3600)
+    assert (rows.checkpoints == 0).all()
+    assert rows.host.tolist() == pytest.approx([weights / 1e9] * len(rows))
+
+
+def test_without_adapters_each_cell_loads_merged_weights(large):
+    """The engine transformers starts as often, and waits for each adapted cell's weights."""
+    config = large.config.model_copy(update={"evaluation": large.config.evaluation.model_copy(
+        update={"engine": "transformers", "tensor_parallel": 1})})
+    method, weights = "vanilla_rfft", 2 * large.shape.parameters
+    cells = sum(cell.method == method for cell in config.cells)
+    apart = overheads.engines(config, large.shape, method) - overheads.engines(
+        config.model_copy(update={"evaluation": config.evaluation.model_copy(
+            update={"engine": "vllm"})}), large.shape, method)
+    assert apart == pytest.approx(cells * weights / assumptions.READ)
+    assert overheads.of_evaluation(config, large.shape, method)["host"] == pytest.approx(
+        4 * large.shape.parameters / 1e9 * min(8, cells))
 
 
 def test_a_checkpoint_has_the_bytes_of_its_files(tmp_path):

@@ -14,8 +14,8 @@ USABLE = 0.92
 TRAINING_START = 30.0
 """A training's processes: imports, process group, the tokens of the samples."""
 ENGINE_START = 60.0
-"""A generation engine beside reading the weights: imports, profiling, CUDA graphs. Each evaluated
-cell starts one."""
+"""A generation engine beside reading the weights: imports, profiling, CUDA graphs. On a node each
+group of GPUs starts one, and each base model has one at least."""
 READ = 1.5e9
 """Weights from storage to a GPU, for the processes that load them together."""
 WRITE = 1.0e9

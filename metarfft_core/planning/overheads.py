@@ -1,10 +1,13 @@
-"""What a run costs beside arithmetic: starts, loading, checkpoints, merges, decompositions.
+"""What a run costs beside arithmetic: starts, loading, checkpoints, decompositions.
 
 Seconds follow from bytes and the rates in `assumptions`. During all of them the GPUs of a training
 or an engine wait, so they count as GPU time.
 """
 
+from collections.abc import Hashable, Mapping, Sequence
+
 from metarfft_core import training
+from metarfft_core.params import METHODS, Cell, Params
 from metarfft_core.planning import assumptions, memory
 from metarfft_core.training import checkpoints
 
@@ -45,13 +48,51 @@ def trained(job: training.Job, shape: memory.Shape, steps: int, sharded: bool) -
     return assumptions.TRAINING_START + read / assumptions.READ + written / assumptions.WRITE
 
 
-def engines(shape: memory.Shape, cells: int, merged: bool) -> float:
-    """Return the seconds in which cells start their engines; `merged`: each merges an adapter."""
-    weights = 2.0 * shape.parameters
-    seconds = assumptions.ENGINE_START + weights / assumptions.READ
-    if merged:
-        seconds += weights / assumptions.READ + weights / assumptions.WRITE
-    return cells * seconds
+def engines_of(sizes: Mapping[Hashable, Sequence[int]], count: int) -> dict[Hashable, int]:
+    """Return how many engines each base model gets of the `count` that run at once.
+
+    Each has one at least. Another one goes to the model whose engines have the most to generate,
+    as long as it has more cells than engines.
+
+    Args:
+        sizes: For each base model, what is to be generated for each of its cells.
+        count: How many engines run at once.
+    """
+    found = dict.fromkeys(sizes, 1)
+    while sum(found.values()) < min(count, sum(map(len, sizes.values()))):
+        found[max((base for base in sizes if found[base] < len(sizes[base])),
+                  key=lambda base: sum(sizes[base]) / found[base])] += 1
+    return found
+
+
+def engines(config: Params, shape: memory.Shape, method: str) -> float:
+    """Return the seconds in which the engines of a method's cells start on a node of GPUs.
+
+    Methods with the same base model share its engines. An engine without adapters gets the merged
+    weights of one cell after the other; after full fine-tuning each model has an engine.
+    """
+    def base(cell: Cell) -> Hashable:
+        own = METHODS[cell.method].adapted and config.adaptation.method == "full"
+        return (cell if own else None, METHODS[cell.method].start)
+
+    cells: dict[Hashable, list[Cell]] = {}
+    for cell in config.cells:
+        if cell.method in METHODS:
+            cells.setdefault(base(cell), []).append(cell)
+    started = engines_of({one: [1] * len(held) for one, held in cells.items()},
+                         memory.NODE // config.evaluation.tensor_parallel)
+    shares = [(started[one] / len(held), sum(cell.method == method for cell in held))
+              for one, held in cells.items()]
+    read = 2.0 * shape.parameters / assumptions.READ
+    loads = sum(count for _, count in shares) if merges(config, method) else 0
+    return (sum(share * count for share, count in shares) * (assumptions.ENGINE_START + read)
+            + loads * read)
+
+
+def merges(config: Params, method: str) -> bool:
+    """Return whether a method's adapters are merged on a GPU: where the engine takes none."""
+    return (METHODS[method].adapted and config.adaptation.method == "pissa"
+            and config.evaluation.engine == "transformers")
 
 
 def of_training(job: training.Job, shape: memory.Shape, processes: int,
@@ -73,13 +114,14 @@ def of_training(job: training.Job, shape: memory.Shape, processes: int,
             "kept": (model + (0 if full else 12 * shape.adapter(rank))) / _GB}
 
 
-def of_evaluation(shape: memory.Shape, cells: int, size: int, merged: bool) -> dict[str, float]:
+def of_evaluation(config: Params, shape: memory.Shape, method: str) -> dict[str, float]:
     """Return the GB of host memory and disk of the cells that a node evaluates at once.
 
-    An adapter is merged in float32 in host memory (4 bytes a weight), and the bfloat16 weights lie
-    on the disk until the cell is done. An engine of plain weights maps them.
+    Engines of plain weights map them. Where adapters are merged, each engine's are merged in
+    float32 in host memory (4 bytes a weight). Nothing is written to the disk but answers.
     """
-    at_once = max(1, min(cells, memory.NODE // size))
+    cells = sum(cell.method == method for cell in config.cells)
+    at_once = max(1, min(cells, memory.NODE // config.evaluation.tensor_parallel))
     weights = shape.parameters / _GB
-    return {"host": 4 * weights * at_once if merged else 2 * weights,
-            "checkpoints": 2 * weights * at_once if merged else 0.0}
+    return {"host": 4 * weights * at_once if merges(config, method) else 2 * weights,
+            "checkpoints": 0.0}

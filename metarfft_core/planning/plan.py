@@ -368,8 +368,7 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     """Return the row of a method's evaluation, over all tasks and seeds, and why it cannot run.
 
     The gold completions represent what is written. Memory is the weights and one sequence, because
-    the engine runs as many sequences at once as fit. Each cell starts an engine of its own, and an
-    adapter is merged on the disk before.
+    the engine runs as many sequences at once as fit.
     """
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
     found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
@@ -381,18 +380,17 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
     operations = _operations(shape)
     flops = operations.forward(tokens, scored, squares)
-    merged = about.adapted and config.adaptation.method == "pissa"
     row = {
         "stage": "evaluation", "method": method, "processes": size,
         "samples": round(each * len(found)), "tokens": round(tokens),
         "trained_tokens": round(scored), "flops": flops, "recomputed_flops": 0.0,
         "attention_flops": operations.forward(0, 0, squares),
         **_hours(machine.hours(flops, assumptions.GENERATION),
-                 overheads.engines(shape, len(asked), merged), size),
+                 overheads.engines(config, shape, method), size),
         "utilisation": assumptions.GENERATION,
         "longest": longest, "weights": weights / _GIB, "activations": cached / _GIB,
         "total": (weights + cached) / _GIB, "fits": weights + cached <= machine.usable,
-        **overheads.of_evaluation(shape, len(asked), size, merged)}
+        **overheads.of_evaluation(config, shape, method)}
     if row["fits"]:
         return row, None
     return row, (f"evaluation, {method}, does not fit: the weights and one sequence take "

@@ -23,9 +23,9 @@ from metarfft_core.training.job import (
     stored_log,
 )
 from metarfft_core.training.launcher import launch, launch_adaptations, launch_all, launch_variable
-from metarfft_core.training.merging import clean, export, weights
+from metarfft_core.training.merging import Source, clean, export, source, weights
 from metarfft_core.training.worker import main, train
 
-__all__ = ["STAGES", "Job", "check_mix", "clean", "export", "finished", "jobs", "launch",
+__all__ = ["STAGES", "Job", "Source", "check_mix", "clean", "export", "finished", "jobs", "launch",
            "launch_adaptations", "launch_all", "launch_variable", "lost", "main", "model_folder",
-           "read_log", "stored_log", "train", "weights"]
+           "read_log", "source", "stored_log", "train", "weights"]
