@@ -6,7 +6,7 @@ from pathlib import Path
 
 from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.system import places, processes, progress, resident, yaml_files
+from metarfft_core.system import places, processes, progress, workers, yaml_files
 from metarfft_core.training.job import (
     Job,
     base_folder,
@@ -95,7 +95,7 @@ def _launch_missing(every: list[Job]) -> None:
     _make_starts(left, size, at)
     line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m"]
     if len(left) > 1 and _in_series(left[0], size):
-        resident.follow_all(
+        workers.follow_all(
             [*line, "metarfft_core.training.series", "--params", _file(left[0])],
             [_order(job) for job in left], at)
     else:
@@ -146,9 +146,9 @@ def _named(job: Job) -> list[str]:
     return options
 
 
-def _order(job: Job) -> resident.Order:
+def _order(job: Job) -> workers.Order:
     values = {"method": job.method, "task": job.task, "seed": job.seed}
-    return resident.Order(f"training {job.name}", values, str(job.after_pretraining))
+    return workers.Order(f"training {job.name}", values, str(job.after_pretraining))
 
 
 def _launch_options(job: Job) -> tuple[list[str], int]:

@@ -1,4 +1,4 @@
-"""What a finished training records of itself: its data, versions, numbers and files."""
+"""What a finished training records of itself: its data, versions and numbers."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from metarfft_core.models import chat_template
 from metarfft_core.system import processes
 from metarfft_core.system.files import read_json, sha256
-from metarfft_core.training.job import PRODUCTS, Job
+from metarfft_core.training.job import Job
 
 
 def provenance(job: Job, tokenizer) -> dict:
@@ -40,17 +40,6 @@ def of_start(start: Path | None) -> dict:
     """Return how the PiSSA start was made, unless there is none or an earlier version made it."""
     made = read_json(start / "manifest.json").get("made") if start else None
     return {"pissa_start": made} if made else {}
-
-
-def files(job: Job) -> dict[str, dict[str, str]]:
-    """Return the SHA-256 of every file that a training made, with the weights listed separately."""
-    paths = [job.folder / "log.jsonl", *(
-        path for part in PRODUCTS for path in sorted((job.folder / part).glob("*"))
-        if path.is_file())]
-    made = {str(path.relative_to(job.folder)): sha256(path) for path in paths}
-    weights = {name: value for name, value in made.items() if name.endswith(".safetensors")}
-    return {"weights": weights, "files": {name: value for name, value in made.items()
-                                          if name not in weights}}
 
 
 def peak_memory() -> dict[str, float]:

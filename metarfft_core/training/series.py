@@ -1,6 +1,6 @@
 """`python -m metarfft_core.training.series`: the process that runs many adaptations in turn.
 
-The launcher says which (see `system.resident`). What the process keeps from one to the next is what
+The launcher says which (see `system.workers`). What the process keeps from one to the next is what
 does not change: the imported libraries, the frozen weights of the newest PiSSA start, and the
 hashes of files. Everything else is made anew, so each adaptation comes to the bytes that a process
 of its own would come to; only its times, and the most memory that the process has used so far,
@@ -13,14 +13,14 @@ import sys
 
 from metarfft_core import models
 from metarfft_core.params import Cell, Params
-from metarfft_core.system import resident
+from metarfft_core.system import workers
 from metarfft_core.training.job import Job
 from metarfft_core.training.worker import status_of, train
 
 
 def _run(config: Params) -> None:
     with models.keep_residual():
-        for order in resident.orders():
+        for order in workers.orders():
             train(Job(config, "adapt", Cell(order["method"], order["task"], order["seed"])))
             _forget()
 

@@ -29,11 +29,13 @@ from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
     explain,
+    sha256,
     write_json,
     write_whole,
 )
 from metarfft_core.training import batches, checkpoints, record
 from metarfft_core.training.job import (
+    PRODUCTS,
     STAGES,
     Job,
     base_folder,
@@ -286,9 +288,20 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
         "compute": "bfloat16" if arguments.bf16 else "float32",
         "attention": models.attention(),
         **record.of_start(start),
-        **record.files(job),
+        **_made(job),
         "relative_change": change, "peak_memory_gib": record.peak_memory()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
+
+
+def _made(job: Job) -> dict[str, dict[str, str]]:
+    """Return the SHA-256 of every file that a training made, with the weights listed separately."""
+    paths = [job.folder / "log.jsonl", *(
+        path for part in PRODUCTS for path in sorted((job.folder / part).glob("*"))
+        if path.is_file())]
+    made = {str(path.relative_to(job.folder)): sha256(path) for path in paths}
+    weights = {name: value for name, value in made.items() if name.endswith(".safetensors")}
+    return {"weights": weights, "files": {name: value for name, value in made.items()
+                                          if name not in weights}}
 
 
 def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> float:

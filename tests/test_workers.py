@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from metarfft_core.system import resident
-from metarfft_core.system.resident import Order
+from metarfft_core.system import workers
+from metarfft_core.system.workers import Order
 
 WORKS = """
 import os, signal, sys
-from metarfft_core.system import resident
+from metarfft_core.system import workers
 print("loading", flush=True)
-for order in resident.orders():
+for order in workers.orders():
     if order.get("kill"):
         os.kill(os.getpid(), signal.SIGKILL)
     if order.get("fail"):
@@ -36,7 +36,7 @@ def done(folder, number: int) -> list[list[str]]:
 
 def test_one_process_does_all_jobs_of_a_place(tmp_path, capfd):
     """The process starts once, and every line is printed, also one without its line break."""
-    resident.follow_all(LINE, orders(tmp_path, 3), PLACES[:1])
+    workers.follow_all(LINE, orders(tmp_path, 3), PLACES[:1])
     assert len({tuple(about) for about in done(tmp_path, 3)}) == 1
     assert capfd.readouterr().out.splitlines() == [
         "loading", *(f"did {tmp_path / str(name)}" for name in range(3))]
@@ -44,7 +44,7 @@ def test_one_process_does_all_jobs_of_a_place(tmp_path, capfd):
 
 def test_two_places_share_the_jobs_and_name_their_lines(tmp_path, capfd):
     """Each place has a process of its own, and a line begins with the job that it is of."""
-    resident.follow_all(LINE, orders(tmp_path, 6), PLACES)
+    workers.follow_all(LINE, orders(tmp_path, 6), PLACES)
     found = {tuple(about) for about in done(tmp_path, 6)}
     assert sorted(place for _, place in found) == ["a", "b"]
     printed = capfd.readouterr().out.splitlines()
@@ -61,7 +61,7 @@ def test_a_failed_job_does_not_stop_its_siblings(tmp_path, bad, said, places):
     waiting = orders(tmp_path, 4)
     waiting.insert(1, Order("job bad", bad))
     with pytest.raises(RuntimeError, match=said) as raised:
-        resident.follow_all(LINE, waiting, places)
+        workers.follow_all(LINE, waiting, places)
     assert str(raised.value).splitlines()[-1] == "1 of 5 failed: job bad"
     assert len(done(tmp_path, 4)) == 4
 
@@ -69,7 +69,7 @@ def test_a_failed_job_does_not_stop_its_siblings(tmp_path, bad, said, places):
 def test_a_place_keeps_to_its_group(tmp_path):
     """Two groups and two places: no place does jobs of both while both have work of their own."""
     slow = WORKS.replace("    with open", "    __import__('time').sleep(0.3)\n    with open")
-    resident.follow_all([sys.executable, "-c", slow], orders(tmp_path, 4, "xyxy"), PLACES)
+    workers.follow_all([sys.executable, "-c", slow], orders(tmp_path, 4, "xyxy"), PLACES)
     places = [place for _, place in done(tmp_path, 4)]
     assert places[0] == places[2] != places[1] == places[3]
 
@@ -77,5 +77,5 @@ def test_a_place_keeps_to_its_group(tmp_path):
 def test_a_library_that_reads_standard_input_takes_no_order(tmp_path):
     """A question of a library finds an empty standard input, and the next job is done too."""
     asks = WORKS.replace("    with open", "    assert sys.stdin.read() == ''\n    with open")
-    resident.follow_all([sys.executable, "-c", asks], orders(tmp_path, 2), PLACES[:1])
+    workers.follow_all([sys.executable, "-c", asks], orders(tmp_path, 2), PLACES[:1])
     assert len(done(tmp_path, 2)) == 2
