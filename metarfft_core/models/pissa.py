@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from metarfft_core.models.chat import load_tokenizer
@@ -307,7 +308,13 @@ def change_pissa(base: Path, start: Path, adapter: Path) -> float:
             other = name.replace(".lora_A.", ".lora_B.")
             product = after[other].float() @ after[name].float()
             moved += (product - before[other] @ before[name]).square().sum().item()
-    return (moved / _square(_tensors(base))) ** 0.5
+    return (moved / _square_of(str(base), weights_hash(base))) ** 0.5
+
+
+@cache
+def _square_of(base: str, _: str) -> float:
+    """The sum of the squared weights of a model folder with this hash, read once in a process."""
+    return _square(_tensors(Path(base)))
 
 
 def _tensors(folder: Path) -> dict:

@@ -92,7 +92,8 @@ def _launch_missing(every: list[Job]) -> None:
     models.resolve(left[0].config.model.name)  # refuse or download it here: a training is offline
     options, size = _launch_options(left[0])
     at = processes.places(size, _workers(left[0]))
-    _make_starts(left, size, at)
+    if size > 1 or min(len(at), len(left)) > 1:  # a process that trains alone makes its own
+        launch_starts(left, at)
     line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m"]
     if len(left) > 1 and _in_series(left[0], size):
         workers.follow_all(
@@ -114,15 +115,21 @@ def _in_series(job: Job, size: int) -> bool:
     return size == 1 and not given and "trackio" not in job.config.trackers
 
 
-def _make_starts(left: list[Job], size: int, at: list[dict[str, str]]) -> None:
-    """Make the missing PiSSA starts, one process for each, before several processes wait for them.
+def launch_starts(every: list[Job], at: list[dict[str, str]] | None = None) -> None:
+    """Make the PiSSA starts that trainings lack, one process for each model, on one GPU if there is
+    one.
 
-    A process that trains alone makes its own.
+    Args:
+        every: The trainings.
+        at: Where the processes run at once (see `processes.places`).
+
+    Raises:
+        RuntimeError: If a process fails.
     """
-    if size == 1 and min(len(at), len(left)) == 1:
-        return
+    if at is None:
+        at = processes.places(1, _workers(every[0]))
     missing = {}
-    for job in left:
+    for job in every:
         if job.settings.method == "pissa":
             folder = pissa_folder(job, base_folder(job))
             if not folder.exists():

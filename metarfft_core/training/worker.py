@@ -146,7 +146,7 @@ def _train(job: Job, accumulation: int) -> None:
         _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
              _Course(samples, bins, data.steps_per_epoch), validation)
     if _is_main():
-        _finish(job, Path(base), start, samples, arguments)
+        _finish(job, Path(base), start, samples, arguments, tokenizer)
 
 
 def _sharded() -> bool:
@@ -267,7 +267,7 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
     return log
 
 
-def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> None:
+def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer) -> None:
     """Write the trained weights and, last of all, the manifest."""
     checkpoint = checkpoints.last(job.folder / "checkpoints")
     source = checkpoints.best(checkpoint)
@@ -276,7 +276,7 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
         "stage": job.stage, "task": job.task, "method": job.method,
-        **record.provenance(job, models.load_tokenizer(str(base))),
+        **record.provenance(job, tokenizer),
         "base_model": {"name": base.name, "sha256": models.weights_hash(base),
                        "model_sha256": models.model_hash(base)},
         "samples": used, "steps": steps,
