@@ -237,6 +237,7 @@ def _preview(options: argparse.Namespace) -> None:
     "one training of a run; without --task all adaptations",
     _PARAMS,
     _option("--launch", type=_path, metavar="FILE", help="a configuration file of accelerate"),
+    _option("--only-start", action="store_true", help="make the PiSSA start and end, on one GPU"),
     *_TRAINING)
 def _train(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
@@ -248,7 +249,10 @@ def _train(options: argparse.Namespace) -> None:
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(config)
-    if job is None:
+    if options.only_start:
+        training.launch_starts([job] if job else [
+            job for job in training.jobs(config) if job.stage == "adapt"])
+    elif job is None:
         training.launch_adaptations(config)
     else:
         print(training.launch(job))

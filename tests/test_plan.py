@@ -173,12 +173,34 @@ def test_recomputation_is_a_third_or_a_half(large):
         assert 0.9 < one.recomputed_flops / one.flops * (2 if frozen else 3) <= 1.0
 
 
-def test_a_start_is_decomposed_once(large):
-    """Only the first training with a PiSSA start waits for the decomposition."""
-    adaptations = large.stages[large.stages.stage == "adapt"]
-    seconds = overheads.decomposition(large.shape)
-    waits = (adaptations.waiting_hours * 3600 > seconds).sum()
-    assert waits == 2  # one of the named model, one of the RF-pretrained one
+def test_each_model_is_decomposed_once_on_one_gpu(large):
+    """The first training on a model waits for its decomposition, which takes one GPU; another rank
+    of this model (32B: 32, then 8) is cut, which takes a reading and a writing of the weights."""
+    full = large.config.pretraining.method == "full"
+    seconds, weights = overheads.decomposition(large.shape), 2 * large.shape.parameters
+    cut = weights / assumptions.READ + weights / assumptions.WRITE
+    jobs = training.jobs(large.config)
+    found = {job.name: start for job, start in zip(
+        jobs, overheads.starts(jobs, large.shape), strict=True) if start}
+    assert sorted(found.values()) == sorted([seconds, seconds] if full else [seconds, seconds, cut])
+    assert next(iter(found)).split()[0] == ("adapt" if full else "pretrain")
+    pretrain = row(large, "pretrain")
+    waiting = overheads.trained(jobs[0], large.shape, pretrain.steps, pretrain.processes, True)
+    alone = 0 if full else seconds
+    assert pretrain.waiting_hours * 3600 == pytest.approx(waiting * pretrain.processes + alone)
+    assert pretrain.hours * 3600 == pytest.approx(
+        pretrain.compute_hours * 3600 / pretrain.processes + waiting + alone)
+
+
+def test_adaptations_of_a_gpu_start_once(large, monkeypatch):
+    """98 adaptations on one GPU each pay for eight processes of each of the two models; on four
+    GPUs each, every one pays for its own."""
+    for name in ("READ", "WRITE"):
+        monkeypatch.setattr(assumptions, name, math.inf)
+    jobs = [job for job in training.jobs(large.config) if job.stage == "adapt"]
+    for processes, starts in ((1, 2 * memory.NODE), (4, 98)):
+        waiting = sum(overheads.trained(job, large.shape, 1, processes, False) for job in jobs)
+        assert waiting == pytest.approx(starts * assumptions.TRAINING_START)
 
 
 def test_engines_start_for_base_models_not_for_cells(large):

@@ -82,6 +82,14 @@ def test_four_nodes_start_a_launcher_on_each(cluster):
         "--params params/32b.yaml --stage pretrain")
 
 
+def test_one_gpu_makes_the_start_that_four_nodes_need(cluster):
+    """The start's job names the stage of the four nodes, and asks for one GPU of one node."""
+    assert cluster.run("pissa_start", "params/32b.yaml") == (
+        0, "", ["metarfft train --params params/32b.yaml --stage pretrain --only-start"])
+    text = (ROOT / "params" / "slurm" / "pissa_start.sh").read_text()
+    assert {"--nodes=1", "--gpus-per-node=1"} <= set(re.findall(r"^#SBATCH (.*)", text, re.M))
+
+
 @pytest.mark.parametrize("script", ["one_node", "four_nodes"])
 def test_a_job_requeues_itself_before_its_time_is_up(cluster, script):
     """At the signal the job asks once to be requeued while its work runs on until SLURM ends it;

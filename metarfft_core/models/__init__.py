@@ -27,6 +27,7 @@ from metarfft_core.models.hub import (
 from metarfft_core.models.pissa import (
     change_full,
     change_pissa,
+    keep_residual,
     load_pissa,
     merge_pissa,
     pissa_start,
@@ -36,5 +37,5 @@ from metarfft_core.models.pissa import (
 
 __all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
            "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
-           "load_pissa", "load_tokenizer", "merge_pissa", "model_hash", "pissa_start", "resolve",
-           "save", "save_adapter", "token_counter", "weights_hash"]
+           "keep_residual", "load_pissa", "load_tokenizer", "merge_pissa", "model_hash",
+           "pissa_start", "resolve", "save", "save_adapter", "token_counter", "weights_hash"]

@@ -4,6 +4,11 @@ The paper uses PiSSA for the 32B model and for every adaptation. A start is comp
 model and a rank, kept with hashes, and shared by all trainings.
 """
 
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from metarfft_core.models.chat import load_tokenizer
@@ -18,17 +23,22 @@ from metarfft_core.system.files import (
 from metarfft_core.system.processes import alone
 
 
-def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
+def pissa_start(base: str | Path, rank: int, folder: Path, larger: Path | None = None) -> Path:
     """Compute the PiSSA start of a model, or check one that was computed before.
 
     The start is a full singular value decomposition of every linear layer except the output layer.
     The paper names only the rank; alpha = rank (PiSSA's own scaling 1) and dropout 0 are our
     assumption.
 
+    A start that is cut from a larger one has, bit for bit, the adapter that a decomposition by the
+    same machine would give. Its residual is the same too on a CPU; on a GPU it may differ in the
+    last bit of a bfloat16 weight, because a product of matrices may be summed in another order.
+
     Args:
         base: The folder of the base model.
         rank: The rank of the adapter.
         folder: Where the start is kept, with hashes.
+        larger: A start of the same model and a larger rank, to cut this one from.
 
     Returns:
         `folder`, with `residual/` (a model) and `adapter/`.
@@ -37,20 +47,37 @@ def pissa_start(base: str | Path, rank: int, folder: Path) -> Path:
         ParamsError: A kept file is damaged, or the start belongs to another base model.
     """
     about = {"base_sha256": weights_hash(base), "model_sha256": model_hash(base), "rank": rank}
-    with alone(folder.parent):
-        if not folder.exists():
-            print(f"Computing the PiSSA start of rank {rank} into {folder} (once)", flush=True)
-            with whole_folder(folder) as temporary:
-                _compute_pissa(str(base), rank, temporary)
-                files = {path.relative_to(temporary).as_posix(): sha256(path)
-                         for path in sorted(temporary.rglob("*"))
-                         if path.suffix in (".safetensors", ".json")}
-                write_json(temporary / "manifest.json", about | {"files": files})
+    if not folder.exists():  # a start that is there is never waited for
+        if larger:
+            _check_pissa(larger, about | {"rank": read_json(larger / "manifest.json")["rank"]})
+        with alone(folder.parent):
+            if not folder.exists():
+                _make_pissa(str(base), rank, folder, larger, about)
     _check_pissa(folder, about)
     return folder
 
 
-def _compute_pissa(base: str, rank: int, folder: Path) -> None:
+def _make_pissa(base: str, rank: int, folder: Path, larger: Path | None, about: dict) -> None:
+    """Write a start with its manifest, and say how long it took."""
+    import torch
+
+    how = f"Cutting the PiSSA start of rank {rank} from {larger}" if larger else \
+        f"Computing the PiSSA start of rank {rank}"
+    print(f"{how} into {folder} (once)", flush=True)
+    began = time.monotonic()
+    with whole_folder(folder) as temporary:
+        _compute_pissa(base, rank, temporary, larger)
+        files = {path.relative_to(temporary).as_posix(): sha256(path)
+                 for path in sorted(temporary.rglob("*"))
+                 if path.suffix in (".safetensors", ".json")}
+        made = {"seconds": round(time.monotonic() - began, 1),
+                "device": "cuda" if torch.cuda.is_available() else "cpu",
+                "cut_from_rank": read_json(larger / "manifest.json")["rank"] if larger else None}
+        write_json(temporary / "manifest.json", about | {"files": files, "made": made})
+    print(f"The PiSSA start of rank {rank} took {made['seconds']:.0f} s", flush=True)
+
+
+def _compute_pissa(base: str, rank: int, folder: Path, larger: Path | None) -> None:
     """Decompose a model as Meng et al. (arXiv 2404.02948) do, one layer at a time.
 
     A whole float32 model would not fit on a GPU.
@@ -66,18 +93,38 @@ def _compute_pissa(base: str, rank: int, folder: Path) -> None:
     # The label is not "pissa", because peft would decompose the residual again at every load.
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
                                              target_modules="all-linear"))
-    for layer in (part for part in model.modules() if isinstance(part, LoraLayer)):
+    kept = _tensors(larger / "adapter") if larger else {}
+    for name, layer in model.named_modules():
+        if not isinstance(layer, LoraLayer):
+            continue
         weight = layer.get_base_layer().weight
         whole = weight.data.to(device, torch.float32)
-        left, values, right = torch.linalg.svd(whole, full_matrices=False)
-        root = values[:rank].sqrt()
-        second, first = left[:, :rank] * root, root[:, None] * right[:rank]
-        for name, part in (("lora_A", first), ("lora_B", second)):
-            getattr(layer, name)["default"].weight.data = part.cpu().contiguous()
+        first, second = _cut(kept, name, rank, device) if larger else _factors(whole, rank)
+        for letter, part in (("lora_A", first), ("lora_B", second)):
+            getattr(layer, letter)["default"].weight.data = part.cpu().contiguous()
         weight.data = (whole - second @ first).to("cpu", weight.dtype)
     model.save_pretrained(folder / "adapter")
     _sort_modules(folder / "adapter")
     model.unload().save_pretrained(folder / "residual")
+
+
+def _factors(whole, rank: int) -> tuple:
+    """Return A and B of PiSSA, from the largest singular values of a weight."""
+    import torch
+
+    left, values, right = torch.linalg.svd(whole, full_matrices=False)
+    root = values[:rank].sqrt()
+    return root[:, None] * right[:rank], left[:, :rank] * root
+
+
+def _cut(kept: dict, name: str, rank: int, device: str) -> tuple:
+    """Return A and B of a layer as `_factors` does, from those of a larger rank.
+
+    B is laid out column by column, as it comes out of a decomposition, so that the product with A
+    is summed in the same order.
+    """
+    first, second = (kept[f"{name}.{letter}.weight"].to(device) for letter in ("lora_A", "lora_B"))
+    return first[:rank].contiguous(), second[:, :rank].t().contiguous().t()
 
 
 def _sort_modules(folder: Path) -> None:
@@ -110,14 +157,52 @@ def load_pissa(start: Path, dtype, **options):
         **options: Passed to from_pretrained.
     """
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
-    residual = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=dtype,
-                                                    trust_remote_code=False, **options)
+    residual = _residual(start / "residual", {"dtype": dtype, **options})
     model = PeftModel.from_pretrained(residual, start / "adapter", is_trainable=True)
     # The adapter names the base model that it was computed from; that folder may have moved.
     model.peft_config["default"].base_model_name_or_path = str(start / "residual")
     return model
+
+
+_kept: dict | None = None  # in `keep_residual`: the newest residual, by its folder and options
+
+
+@contextmanager
+def keep_residual() -> Iterator[None]:
+    """In this block, load a start's residual once for all models that follow each other on it.
+
+    Its weights are frozen, so the models share them, on whichever device they are. Everything else
+    of a model is its own, because trainers change methods, hooks and settings of what they train.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
+
+
+def _residual(folder: Path, options: dict):
+    """Load a residual, or copy the kept one without its weights."""
+    from transformers import AutoModelForCausalLM
+
+    key = (folder, *sorted(options.items(), key=lambda item: item[0]))
+    if _kept is not None and key in _kept:
+        return _copy(_kept[key])
+    if _kept is not None:
+        _kept.clear()  # before another one is loaded: there may be memory for one only
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, **options)
+    if _kept is None:
+        return model
+    _kept[key] = model
+    return _copy(model)
+
+
+def _copy(model):
+    """Copy the modules of a model that share its weights."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
 
 
 def save_adapter(start: Path, trained: Path, base: str, folder: Path) -> None:
@@ -154,7 +239,9 @@ def save_adapter(start: Path, trained: Path, base: str, folder: Path) -> None:
             config.save_pretrained(str(temporary))
             _sort_modules(temporary)
             save_file(tensors, temporary / "adapter_model.safetensors", {"format": "pt"})
-    write_json(folder / "adapter" / "start.json", read_json(start / "manifest.json"))
+    manifest = read_json(start / "manifest.json")
+    manifest.pop("made", None)  # its times would make equal adapters differ
+    write_json(folder / "adapter" / "start.json", manifest)
 
 
 def _difference(before: dict, after: dict) -> dict:
@@ -221,7 +308,13 @@ def change_pissa(base: Path, start: Path, adapter: Path) -> float:
             other = name.replace(".lora_A.", ".lora_B.")
             product = after[other].float() @ after[name].float()
             moved += (product - before[other] @ before[name]).square().sum().item()
-    return (moved / _square(_tensors(base))) ** 0.5
+    return (moved / _square_of(str(base), weights_hash(base))) ** 0.5
+
+
+@cache
+def _square_of(base: str, _: str) -> float:
+    """The sum of the squared weights of a model folder with this hash, read once in a process."""
+    return _square(_tensors(Path(base)))
 
 
 def _tensors(folder: Path) -> dict:

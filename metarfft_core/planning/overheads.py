@@ -22,6 +22,26 @@ def decomposition(shape: memory.Shape) -> float:
     return shape.layers * operations / assumptions.DECOMPOSITION
 
 
+def starts(jobs: list[training.Job], shape: memory.Shape) -> list[float]:
+    """Return the seconds in which each training makes its PiSSA start; 0 if it finds one.
+
+    The first training on a model waits for the decomposition. Another rank of the same model is cut
+    from the largest one: the model is read, and the residual written.
+    """
+    seen, seconds = set(), []
+    for job in jobs:
+        model, rank = job.after_pretraining, job.settings.rank
+        if job.settings.method != "pissa" or (model, rank) in seen:
+            seconds.append(0.0)
+            continue
+        new = all(other != model for other, _ in seen)
+        weights = 2.0 * shape.parameters
+        seconds.append(decomposition(shape) if new else
+                       weights / assumptions.READ + weights / assumptions.WRITE)
+        seen.add((model, rank))
+    return seconds
+
+
 def checkpoint(shape: memory.Shape, rank: int | None, sharded: bool) -> float:
     """Return the bytes of a checkpoint.
 
@@ -32,20 +52,26 @@ def checkpoint(shape: memory.Shape, rank: int | None, sharded: bool) -> float:
     return (16.0 if sharded else 12.0) * trained
 
 
-def trained(job: training.Job, shape: memory.Shape, steps: int, sharded: bool) -> float:
+def trained(job: training.Job, shape: memory.Shape, steps: int, processes: int,
+            sharded: bool) -> float:
     """Return the seconds of a training without its steps and without a PiSSA start.
 
     These are its start, the reading of the bfloat16 weights, its checkpoints and its results, with
-    the merge after a PiSSA RF-pretraining.
+    the merge after a PiSSA RF-pretraining. Adaptations on one GPU each share the first two: each
+    GPU of a node starts once and reads a model once.
     """
     settings, weights = job.settings, 2.0 * shape.parameters
+    same = sum(METHODS[cell.method].start == METHODS[job.method].start
+               for cell in job.config.trainings) if job.method else 1
+    shared = min(1.0, memory.NODE / same) if processes == 1 else 1.0
     written = steps // settings.save_every * checkpoint(shape, settings.rank, sharded)
-    read = weights
+    read = weights * (shared if settings.method == "pissa" else 1.0)
     if settings.method == "full":
         written += weights
     elif job.stage == "pretrain":
         read, written = read + weights, written + weights
-    return assumptions.TRAINING_START + read / assumptions.READ + written / assumptions.WRITE
+    begun = shared * assumptions.TRAINING_START
+    return begun + read / assumptions.READ + written / assumptions.WRITE
 
 
 def engines_of(sizes: Mapping[Hashable, Sequence[int]], count: int) -> dict[Hashable, int]:

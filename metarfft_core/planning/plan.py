@@ -118,8 +118,8 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     counter = Counter(config, samples, folder, counted)
     machine = _Machine(processes, gpu_memory_gib, utilisation, peak_tflops)
     jobs = training.jobs(config)
-    made = [_training(job, shape, counter, machine, first)
-            for job, first in zip(jobs, _first(jobs), strict=True)]
+    made = [_training(job, shape, counter, machine, start)
+            for job, start in zip(jobs, overheads.starts(jobs, shape), strict=True)]
     made += [_evaluation(config, method, asked, shape, counter, machine)
              for method, asked in _by_method(config).items()]
     starts = {_start(job) for job in jobs} - {None}
@@ -160,13 +160,6 @@ def _start(job: training.Job) -> tuple[bool, int] | None:
     return (job.after_pretraining, job.settings.rank) if job.settings.method == "pissa" else None
 
 
-def _first(jobs: list[training.Job]) -> list[bool]:
-    """Return, for each training, whether it is the first with its PiSSA start and computes it."""
-    starts = [_start(job) for job in jobs]
-    return [start is not None and starts.index(start) == place
-            for place, start in enumerate(starts)]
-
-
 def _operations(shape: memory.Shape, settings=None) -> Operations:
     """Return the sizes that operations follow from; without settings nothing is trained."""
     layers = shape.parameters - shape.embedding * (1 if shape.tied else 2)
@@ -179,10 +172,11 @@ def _operations(shape: memory.Shape, settings=None) -> Operations:
 
 
 def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine: _Machine,
-              first: bool) -> tuple[dict, str | None]:
+              start: float) -> tuple[dict, str | None]:
     """Return the row of a training, and the reason why it cannot run as it is, or None.
 
-    On a GPU, gradient checkpointing is always on, so the layers' forward pass counts twice.
+    On a GPU, gradient checkpointing is always on, so the layers' forward pass counts twice. One GPU
+    works on a PiSSA start, for `start` seconds, before the training's processes begin.
     """
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
@@ -201,15 +195,15 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
              "recomputed_flops": operations.recomputed(tokens, squares),
              "validation_flops": validations * operations.forward(
                  held_out.tokens, held_out.scored, held_out.squares)}
-    waiting = overheads.trained(job, shape, steps, load.shards > 1)
-    waiting += overheads.decomposition(shape) if first else 0.0
+    waiting = overheads.trained(job, shape, steps, processes, load.shards > 1)
     low, high = _paper_hours(job)
     row = {
         "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,
         "processes": processes, "steps": steps, "samples": samples, "tokens": round(tokens),
         "trained_tokens": round(scored), "validation_tokens": held_out.tokens * validations,
         **flops, "attention_flops": operations.training(0, 0, squares),
-        **_hours(machine.hours(sum(flops.values()), machine.utilisation), waiting, processes),
+        **_hours(machine.hours(sum(flops.values()), machine.utilisation), waiting, processes,
+                 start),
         "utilisation": machine.utilisation, "paper_low": low, "paper_high": high,
         "micro_batch": load.tokens, "longest": max(max(pool.samples) for pool in pools).tokens,
         **{name: value / _GIB for name, value in vars(parts).items()},
@@ -219,11 +213,12 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
     return row, _problem(job, row, machine, peak)
 
 
-def _hours(compute: float, waiting: float, processes: int) -> dict[str, float]:
-    """Return the columns of time: `compute` in GPU hours, `waiting` in seconds of all processes."""
-    waited = waiting * processes / 3600
-    return {"compute_hours": compute, "waiting_hours": waited, "gpu_hours": compute + waited,
-            "hours": (compute + waited) / processes}
+def _hours(compute: float, waiting: float, processes: int, alone: float = 0.0) -> dict[str, float]:
+    """Return the columns of time: `compute` in GPU hours; in seconds, `waiting` of all processes
+    and the time that one GPU works alone before them."""
+    together, before = compute + waiting * processes / 3600, alone / 3600
+    return {"compute_hours": compute, "waiting_hours": together - compute + before,
+            "gpu_hours": together + before, "hours": together / processes + before}
 
 
 def _steps(job: training.Job, pools: list[Pool], held: int, counter: Counter) -> int:

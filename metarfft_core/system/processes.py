@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -74,40 +74,60 @@ def follow(command: Command, prefix: str = "") -> None:
     Raises:
         RuntimeError: The command failed; the message has its name and its last lines.
     """
+    last: deque[str] = deque(maxlen=30)
+    progress.enter(command.name, "running")
+    with started(command.line, command.environment) as process:
+        for line in process.stdout:
+            progress.report(line.rstrip("\n"), command.name, prefix)
+            last.append(line)
+    progress.enter(command.name, "failed" if process.returncode else "finished")
+    if process.returncode:
+        raise RuntimeError(failure(command.name, process.returncode, last))
+
+
+@contextmanager
+def started(line: list[str], environment: Mapping[str, str],
+            stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen]:
+    """Yield an offline process in its own process group; its output is one stream of text.
+
+    The process does not see the user's variables for accelerate. It has ended when the block has
+    ended; an error in the block stops it.
+
+    Args:
+        line: The command line.
+        environment: Variables to add to this process's environment.
+        stdin: What it reads. By default no question of a library is answered.
+    """
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(_OF_ACCELERATE)}
     environment = kept | {
         "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
-        "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(command.environment)
-    last: deque[str] = deque(maxlen=30)
-    progress.enter(command.name, "running")
-    with subprocess.Popen(command.line, env=environment, stdout=subprocess.PIPE,
-                          stdin=subprocess.DEVNULL,  # no question of a library is answered
+        "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(environment)
+    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stdin=stdin,
                           stderr=subprocess.STDOUT, text=True, errors="replace",
                           start_new_session=True) as process:
         _running.add(process)
         try:
-            for line in process.stdout:
-                progress.report(line.rstrip("\n"), command.name, prefix)
-                last.append(line)
+            yield process
         except BaseException:  # an interrupted notebook must not leave its process behind
             _stop(process)
             raise
         finally:
             _running.discard(process)
-    progress.enter(command.name, "failed" if process.returncode else "finished")
-    if process.returncode:
-        why = " (a library has no code for this processor)" if (
-            process.returncode == -signal.SIGILL) else ""
-        raise RuntimeError(f"{command.name} failed with exit code {process.returncode}{why}:\n"
-                           + "".join(last))
+
+
+def failure(name: str, status: int, last: Iterable[str]) -> str:
+    """Say that a command or job failed, with the exit code of its process and its last lines."""
+    why = " (a library has no code for this processor)" if status == -signal.SIGILL else ""
+    return f"{name} failed with exit code {status}{why}:\n" + "".join(last)
 
 
 def _stop(process: subprocess.Popen) -> None:
     if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended
+            os.killpg(process.pid, signal.SIGTERM)
     else:
         process.terminate()
 
@@ -129,7 +149,7 @@ def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
     for command in commands:
         progress.enter(command.name, "waiting")
     if len(places) < 2 or len(commands) < 2:
-        _raise([_failure(command) for command in commands], commands)
+        raise_failed({command.name: _failure(command) for command in commands})
         return
     free = list(places)
 
@@ -141,8 +161,18 @@ def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
         finally:
             free.append(place)
 
-    with ThreadPoolExecutor(len(places)) as pool:
-        futures = [pool.submit(run, command) for command in commands]
+    names = [command.name for command in commands]
+    raise_failed(dict(zip(names, at_once(run, commands, len(places)), strict=True)))
+
+
+def at_once(work: Callable, items: Sequence, number: int) -> list:
+    """Call `work` for each item, for `number` of them at once; an interrupt stops all processes.
+
+    Returns:
+        What the calls return, in the order of the items.
+    """
+    with ThreadPoolExecutor(number) as pool:
+        futures = [pool.submit(work, item) for item in items]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -151,7 +181,7 @@ def follow_all(commands: list[Command], places: list[dict[str, str]]) -> None:
             for process in list(_running):
                 _stop(process)
             raise
-    _raise([future.result() for future in futures], commands)
+    return [future.result() for future in futures]
 
 
 def _failure(command: Command, prefix: str = "") -> str | None:
@@ -163,14 +193,18 @@ def _failure(command: Command, prefix: str = "") -> str | None:
     return None
 
 
-def _raise(failures: list[str | None], commands: list[Command]) -> None:
-    """Raise RuntimeError if commands failed. A command alone is named by its own message."""
-    texts = [text for text in failures if text is not None]
-    if not texts:
+def raise_failed(failures: Mapping[str, str | None]) -> None:
+    """Raise RuntimeError if jobs failed; a job alone is named by its own message.
+
+    Args:
+        failures: By the job's name, what is said of its failure, or None.
+    """
+    failed = {name: text for name, text in failures.items() if text is not None}
+    if not failed:
         return
-    if len(commands) > 1:
-        names = [command.name for command, text in zip(commands, failures, strict=True) if text]
-        texts.append(f"{len(names)} of {len(commands)} failed: {', '.join(names)}")
+    texts = list(failed.values())
+    if len(failures) > 1:
+        texts.append(f"{len(failed)} of {len(failures)} failed: {', '.join(failed)}")
     raise RuntimeError("\n".join(texts))
 
 

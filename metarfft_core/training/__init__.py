@@ -6,6 +6,8 @@
     operations.py   the floating-point operations that it takes
     checkpoints.py  what a killed training resumes from
     worker.py       the process that runs one training
+    series.py       the process that runs many adaptations in turn
+    record.py       what a finished training records of itself
     launcher.py     starts these processes under accelerate
     merging.py      the weights that a method answers with
     preview.py      which tokens of a sample are trained on
@@ -22,10 +24,16 @@ from metarfft_core.training.job import (
     read_log,
     stored_log,
 )
-from metarfft_core.training.launcher import launch, launch_adaptations, launch_all, launch_variable
+from metarfft_core.training.launcher import (
+    launch,
+    launch_adaptations,
+    launch_all,
+    launch_starts,
+    launch_variable,
+)
 from metarfft_core.training.merging import Source, clean, export, source, weights
 from metarfft_core.training.worker import main, train
 
 __all__ = ["STAGES", "Job", "Source", "check_mix", "clean", "export", "finished", "jobs", "launch",
-           "launch_adaptations", "launch_all", "launch_variable", "lost", "main", "model_folder",
-           "read_log", "source", "stored_log", "train", "weights"]
+           "launch_adaptations", "launch_all", "launch_starts", "launch_variable", "lost", "main",
+           "model_folder", "read_log", "source", "stored_log", "train", "weights"]

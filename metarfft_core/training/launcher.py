@@ -6,13 +6,15 @@ from pathlib import Path
 
 from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.system import places, processes, progress, yaml_files
+from metarfft_core.system import places, processes, progress, workers, yaml_files
 from metarfft_core.training.job import (
     Job,
+    base_folder,
     finished,
     jobs,
     lost,
 )
+from metarfft_core.training.merging import pissa_folder
 
 
 def launch(job: Job) -> Path:
@@ -89,16 +91,71 @@ def _launch_missing(every: list[Job]) -> None:
         return
     models.resolve(left[0].config.model.name)  # refuse or download it here: a training is offline
     options, size = _launch_options(left[0])
-    commands = []
-    for job in left:
-        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m",
-                "metarfft_core.training", "--params", str(job.config.folder / "params.yaml"),
-                "--stage", job.stage]
-        for option in ("task", "method", "seed"):
-            value = getattr(job, option)
-            line += [] if value is None else [f"--{option}", str(value)]
-        commands.append(processes.Command(line, f"training {job.name}"))
-    processes.follow_all(commands, processes.places(size, _workers(left[0])))
+    at = processes.places(size, _workers(left[0]))
+    if size > 1 or min(len(at), len(left)) > 1:  # a process that trains alone makes its own
+        launch_starts(left, at)
+    line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m"]
+    if len(left) > 1 and _in_series(left[0], size):
+        workers.follow_all(
+            [*line, "metarfft_core.training.series", "--params", _file(left[0])],
+            [_order(job) for job in left], at)
+    else:
+        processes.follow_all([processes.Command([*line, "metarfft_core.training", *_named(job)],
+                                                f"training {job.name}") for job in left], at)
+
+
+def _in_series(job: Job, size: int) -> bool:
+    """Return whether one process runs many trainings.
+
+    Several processes for a training, or a user's configuration of accelerate, which may shard the
+    model, start anew for each one. So does a training that trackio follows, since it has one run in
+    a process.
+    """
+    given = places.variable(launch_variable(job.stage))
+    return size == 1 and not given and "trackio" not in job.config.trackers
+
+
+def launch_starts(every: list[Job], at: list[dict[str, str]] | None = None) -> None:
+    """Make the PiSSA starts that trainings lack, one process for each model, on one GPU if there is
+    one.
+
+    Args:
+        every: The trainings.
+        at: Where the processes run at once (see `processes.places`).
+
+    Raises:
+        RuntimeError: If a process fails.
+    """
+    if at is None:
+        at = processes.places(1, _workers(every[0]))
+    missing = {}
+    for job in every:
+        if job.settings.method == "pissa":
+            folder = pissa_folder(job, base_folder(job))
+            if not folder.exists():
+                missing.setdefault(folder, job)
+    processes.follow_all(
+        [processes.Command([sys.executable, "-m", "metarfft_core.training", *_named(job),
+                            "--only-start"], f"training start of {job.name}", *at[:1])
+         for job in missing.values()], at)
+
+
+def _file(job: Job) -> str:
+    return str(job.config.folder / "params.yaml")
+
+
+def _named(job: Job) -> list[str]:
+    """Return the options that name a training."""
+    options = ["--params", _file(job), "--stage", job.stage]
+    for name in ("task", "method", "seed"):
+        value = getattr(job, name)
+        options += [] if value is None else [f"--{name}", str(value)]
+    return options
+
+
+def _order(job: Job) -> workers.Order:
+    values = {"method": job.method, "task": job.task, "seed": job.seed}
+    return workers.Order(f"training {job.name}", values, str(job.after_pretraining))
 
 
 def _launch_options(job: Job) -> tuple[list[str], int]:

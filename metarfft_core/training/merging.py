@@ -109,13 +109,28 @@ def export(job: Job, folder: Path) -> Path:
 def pissa_start_of(job: Job, base: str) -> Path | None:
     """Return the PiSSA start, or None for a full fine-tuning.
 
-    It is kept beside the RF-pretrained model or, for a named model, in the cache.
+    It is kept beside the RF-pretrained model or, for a named model, in the cache. If the run needs
+    this model with a larger rank too, that start is computed, and this one is cut from it.
     """
     if job.settings.method == "full":
         return None
-    rank = job.settings.rank
+    rank, folder = job.settings.rank, pissa_folder(job, base)
+    largest = max((other for other in jobs(job.config) if _shares_base(other, job)),
+                  key=lambda other: other.settings.rank, default=job)
+    larger = None
+    if largest.settings.rank > rank and not folder.exists():
+        larger = pissa_start_of(largest, base)
+    return models.pissa_start(base, rank, folder, larger)
+
+
+def pissa_folder(job: Job, base: str) -> Path:
+    """Return the folder of the PiSSA start that a training with PiSSA uses."""
     if job.after_pretraining:
-        folder = Job(job.config, "pretrain").folder / f"pissa-{rank}"
-    else:
-        folder = models.cache_folder() / "pissa" / f"{models.model_hash(base)[:16]}-{rank}"
-    return models.pissa_start(base, rank, folder)
+        return Job(job.config, "pretrain").folder / f"pissa-{job.settings.rank}"
+    return (models.cache_folder() / "pissa" /
+            f"{models.model_hash(base)[:16]}-{job.settings.rank}")
+
+
+def _shares_base(other: Job, job: Job) -> bool:
+    return (other.settings.method == "pissa"
+            and other.after_pretraining == job.after_pretraining)

@@ -16,16 +16,15 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
-from metarfft_core.models import chat_template
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
@@ -34,7 +33,7 @@ from metarfft_core.system.files import (
     write_json,
     write_whole,
 )
-from metarfft_core.training import batches, checkpoints
+from metarfft_core.training import batches, checkpoints, record
 from metarfft_core.training.job import (
     PRODUCTS,
     STAGES,
@@ -147,7 +146,7 @@ def _train(job: Job, accumulation: int) -> None:
         _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
              _Course(samples, bins, data.steps_per_epoch), validation)
     if _is_main():
-        _finish(job, Path(base), start, samples, arguments)
+        _finish(job, Path(base), start, samples, arguments, tokenizer)
 
 
 def _sharded() -> bool:
@@ -268,7 +267,7 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
     return log
 
 
-def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> None:
+def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer) -> None:
     """Write the trained weights and, last of all, the manifest."""
     checkpoint = checkpoints.last(job.folder / "checkpoints")
     source = checkpoints.best(checkpoint)
@@ -277,19 +276,20 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
         "stage": job.stage, "task": job.task, "method": job.method,
-        **_provenance(job, models.load_tokenizer(str(base))),
+        **record.provenance(job, tokenizer),
         "base_model": {"name": base.name, "sha256": models.weights_hash(base),
                        "model_sha256": models.model_hash(base)},
         "samples": used, "steps": steps,
         "model_step": checkpoints.state(source)["global_step"],
         "tokens": sum(samples["tokens"][:used]),
         "completion_tokens": sum(samples["completion_tokens"][:used]),
-        **_summary(read_log(job.folder)),
+        **record.summary(read_log(job.folder)),
         "processes": arguments.world_size, "device": arguments.device.type,
         "compute": "bfloat16" if arguments.bf16 else "float32",
         "attention": models.attention(),
+        **record.of_start(start),
         **_made(job),
-        "relative_change": change, "peak_memory_gib": _peak_memory()})
+        "relative_change": change, "peak_memory_gib": record.peak_memory()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
 
 
@@ -325,42 +325,6 @@ def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> fl
     return models.change_pissa(base, start, source)
 
 
-def _summary(log: list[dict]) -> dict:
-    losses = [line["validation_loss"] for line in log if "validation_loss" in line]
-    return {"seconds": log[-1]["seconds"], "first_validation_loss": losses[0],
-            "last_validation_loss": losses[-1]}
-
-
-def _provenance(job: Job, tokenizer) -> dict:
-    """Return digest, commit, versions, and the SHA-256 of every file that samples come from."""
-    from metarfft_core import corpus
-
-    libraries = ("torch", "transformers", "trl", "peft", "accelerate")
-    made = corpus.provenance(job.config)
-    splits = [*job.splits]
-    if job.stage == "pretrain" and job.settings.in_context_share:
-        splits.append("in_context")
-    data = {str(path.relative_to(job.config.folder)): sha256(path) for split in splits
-            for path in corpus.files(job.config, split, job.format, job.task)}
-    if job.settings.mix:
-        data[job.settings.mix.file] = sha256(job.settings.mix.path)
-    return {"params_digest": made["params_digest"], "seed": job.order_seed,
-            "git_commit": made["git_commit"],
-            "chat_template": chat_template.about(tokenizer.get_chat_template()),
-            "versions": made["versions"] | {name: version(name) for name in libraries},
-            "data": data}
-
-
-def _peak_memory() -> dict[str, float]:
-    """Return the peak memory of this process in GiB, on the host and on its GPU."""
-    import torch
-
-    peak = {"host": processes.peak_memory()}
-    if torch.cuda.is_available():
-        peak["gpu"] = torch.cuda.max_memory_allocated() / 2**30
-    return {name: round(value, 2) for name, value in peak.items()}
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run one training from the command line.
 
@@ -374,13 +338,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--task")
     parser.add_argument("--method")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--only-start", action="store_true",
+                        help="make the PiSSA start of the training, and end")
     options = parser.parse_args(arguments)
+
+    def work(config: Params) -> None:
+        job = Job.named(config, options.stage, task=options.task, method=options.method,
+                        seed=options.seed)
+        if options.only_start:
+            pissa_start_of(job, base_folder(job))
+        else:
+            train(job)
+
+    return status_of(work, options.params)
+
+
+def status_of(work: Callable[[Params], None], file: str) -> int:
+    """Do the work of a training process; returns its exit status, as `main` does.
+
+    Args:
+        work: What is done with the run's parameters.
+        file: The parameter file.
+    """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        config = params.load(options.params)
+        config = params.load(file)
         params.open_folder(config)
-        train(Job.named(config, options.stage, task=options.task, method=options.method,
-                        seed=options.seed))
+        work(config)
     except (ParamsError, OSError) as error:
         user = isinstance(error, ParamsError)
         print(f"error: {error if user else explain(error)}", file=sys.stderr)

@@ -1,0 +1,81 @@
+"""Resident processes: many jobs in one process, failures, and groups; with real processes."""
+
+import sys
+
+import pytest
+
+from metarfft_core.system import workers
+from metarfft_core.system.workers import Order
+
+WORKS = """
+import os, signal, sys
+from metarfft_core.system import workers
+print("loading", flush=True)
+for order in workers.orders():
+    if order.get("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order.get("fail"):
+        raise SystemExit(f"no {order['fail']}")
+    with open(order["file"], "a") as file:
+        file.write(f"{os.getpid()} {os.environ['PLACE']}\\n")
+    print(f"did {order['file']}", end="", flush=True)
+"""
+LINE = [sys.executable, "-c", WORKS]
+PLACES = [{"PLACE": "a"}, {"PLACE": "b"}]
+
+
+def orders(folder, number: int, groups: str = "") -> list[Order]:
+    return [Order(f"job {name}", {"file": str(folder / f"{name}")}, groups[name:name + 1])
+            for name in range(number)]
+
+
+def done(folder, number: int) -> list[list[str]]:
+    """The process and the place of each job."""
+    return [(folder / str(name)).read_text().split() for name in range(number)]
+
+
+def test_one_process_does_all_jobs_of_a_place(tmp_path, capfd):
+    """The process starts once, and every line is printed, also one without its line break."""
+    workers.follow_all(LINE, orders(tmp_path, 3), PLACES[:1])
+    assert len({tuple(about) for about in done(tmp_path, 3)}) == 1
+    assert capfd.readouterr().out.splitlines() == [
+        "loading", *(f"did {tmp_path / str(name)}" for name in range(3))]
+
+
+def test_two_places_share_the_jobs_and_name_their_lines(tmp_path, capfd):
+    """Each place has a process of its own, and a line begins with the job that it is of."""
+    workers.follow_all(LINE, orders(tmp_path, 6), PLACES)
+    found = {tuple(about) for about in done(tmp_path, 6)}
+    assert sorted(place for _, place in found) == ["a", "b"]
+    printed = capfd.readouterr().out.splitlines()
+    assert all(f"[job {name}] did {tmp_path / str(name)}" in printed for name in range(6))
+
+
+@pytest.mark.parametrize(("bad", "said"), [
+    ({"fail": "memory"}, "job bad failed with exit code 1:\n(loading\n)?no memory\n"),
+    ({"kill": True}, "job bad failed with exit code -9:\n")])
+@pytest.mark.parametrize("places", [PLACES[:1], PLACES], ids=["one place", "two places"])
+def test_a_failed_job_does_not_stop_its_siblings(tmp_path, bad, said, places):
+    """A job that fails, or whose process is killed, is named at the end; the others are done, by a
+    new process where the old one is gone."""
+    waiting = orders(tmp_path, 4)
+    waiting.insert(1, Order("job bad", bad))
+    with pytest.raises(RuntimeError, match=said) as raised:
+        workers.follow_all(LINE, waiting, places)
+    assert str(raised.value).splitlines()[-1] == "1 of 5 failed: job bad"
+    assert len(done(tmp_path, 4)) == 4
+
+
+def test_a_place_keeps_to_its_group(tmp_path):
+    """Two groups and two places: no place does jobs of both while both have work of their own."""
+    slow = WORKS.replace("    with open", "    __import__('time').sleep(0.3)\n    with open")
+    workers.follow_all([sys.executable, "-c", slow], orders(tmp_path, 4, "xyxy"), PLACES)
+    places = [place for _, place in done(tmp_path, 4)]
+    assert places[0] == places[2] != places[1] == places[3]
+
+
+def test_a_library_that_reads_standard_input_takes_no_order(tmp_path):
+    """A question of a library finds an empty standard input, and the next job is done too."""
+    asks = WORKS.replace("    with open", "    assert sys.stdin.read() == ''\n    with open")
+    workers.follow_all([sys.executable, "-c", asks], orders(tmp_path, 2), PLACES[:1])
+    assert len(done(tmp_path, 2)) == 2
