@@ -99,10 +99,10 @@ def test_the_command_line_goes_before_the_file():
 
 @pytest.mark.parametrize("plugin", ["fsdp2", "hybrid_4x8"], indirect=True)
 def test_sharding_is_what_training_relies_on(plugin):
-    """FSDP of version 2, whole checkpoints, layers resharded after their forward, nothing
+    """FSDP of version 2, checkpoints in shards, layers resharded after their forward, nothing
     offloaded, no second recomputation, and every process reading the weights itself."""
     assert plugin.fsdp_version == 2
-    assert plugin.state_dict_type == StateDictType.FULL_STATE_DICT
+    assert plugin.state_dict_type == StateDictType.SHARDED_STATE_DICT
     assert plugin.reshard_after_forward is True
     assert not isinstance(plugin.cpu_offload, CPUOffloadPolicy)
     assert plugin.activation_checkpointing is False
@@ -314,7 +314,7 @@ def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monk
     while not list((folder / "checkpoints").glob("checkpoint-*/hashes.json")):
         assert process.poll() is None
         time.sleep(0.01)
-    assert list((folder / "checkpoints").glob("*/pytorch_model_fsdp.bin"))  # it really is sharded
+    assert list((folder / "checkpoints").glob("*/shards/__1_*"))  # it really is sharded
     for worker in [*process.children(recursive=True), process]:  # in sessions of their own
         worker.kill()
     process.wait()

@@ -6,7 +6,7 @@ them can read, with or without FSDP.
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from metarfft_core.system.files import naming
@@ -51,7 +51,7 @@ def save(state: dict, folder: Path, group=None) -> None:
     import torch.distributed.checkpoint as dcp
 
     writer = dcp.FileSystemWriter(folder, thread_count=FILES)
-    with naming(folder), _quiet():
+    with naming(folder), nullcontext() if group else _quiet():
         try:
             dcp.save(state, storage_writer=writer, process_group=group, no_dist=group is None)
         except dcp.CheckpointException as failed:  # no Exception, and it hides what failed
