@@ -209,8 +209,23 @@ def test_a_checkpoint_has_the_bytes_of_its_files(tmp_path):
     model.save_pretrained(tmp_path / "checkpoint")
     torch.save(optimizer.state_dict(), tmp_path / "checkpoint" / "optimizer.pt")
     size = sum(path.stat().st_size for path in (tmp_path / "checkpoint").iterdir())
-    expected = overheads.checkpoint(memory.shape(tmp_path), None, sharded=False)
+    expected = overheads.checkpoint(memory.shape(tmp_path), None)
     assert size == pytest.approx(expected, rel=0.02)
+
+
+def test_a_sharded_training_waits_for_copies_and_for_its_last_weights():
+    """Of a checkpoint at each hundredth of 800 steps, seven are copied by the eight processes, 12
+    bytes for each weight; the last weights, 4, and the model, 2, are written while the GPUs wait.
+    The disk holds three checkpoints, with the best weights beside those of another step."""
+    job = training.Job(params.load(ROOT / "params" / "7b.yaml"), "pretrain")
+    shape = memory.KNOWN["Qwen/Qwen2.5-7B-Instruct"]
+    seconds = overheads.trained(job, shape, 800, shards=8)
+    assert seconds == pytest.approx(
+        assumptions.TRAINING_START + 2 * shape.parameters / assumptions.READ
+        + 7 * 12 * shape.parameters / 8 / assumptions.COPY
+        + 6 * shape.parameters / assumptions.WRITE)
+    disk = overheads.of_training(job, shape, 8, sharded=True)["checkpoints"]
+    assert disk == pytest.approx(3 * 16 * shape.parameters / 1e9)
 
 
 def test_the_longest_sample_is_in_the_fullest_micro_batch(large):

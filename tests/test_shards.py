@@ -45,7 +45,7 @@ def trainer_of(model, optimizer, writer, **state):
 
 
 def write_sharded(rank, port, folder):
-    """Two steps, a checkpoint in the background, and a third step before it is looked at."""
+    """Two steps, a validation, a checkpoint in the background, and a third step meanwhile."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     model = tiny()
@@ -54,6 +54,8 @@ def write_sharded(rank, port, folder):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(2):
         step(model, optimizer)
+    with torch.no_grad():
+        model(input_ids=TOKENS)  # leaves what is outside the layers gathered
     writer = Writer(in_background=True)
     checkpoint = folder / "checkpoint-2"
     checkpoint.mkdir(exist_ok=True)

@@ -17,8 +17,8 @@ FILES = 4
 
 def trained(model) -> dict:
     """Return the trained weights of a model by name, not copied: whole ones, or this process's."""
-    return {name: weight.detach() for name, weight in model.named_parameters()
-            if weight.requires_grad}
+    state = model.state_dict()  # spreads what FSDP has gathered for a validation
+    return {name: state[name] for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def copied(state: dict) -> dict:

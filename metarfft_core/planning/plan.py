@@ -201,7 +201,7 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
              "recomputed_flops": operations.recomputed(tokens, squares),
              "validation_flops": validations * operations.forward(
                  held_out.tokens, held_out.scored, held_out.squares)}
-    waiting = overheads.trained(job, shape, steps, load.shards > 1)
+    waiting = overheads.trained(job, shape, steps, load.shards)
     waiting += overheads.decomposition(shape) if first else 0.0
     low, high = _paper_hours(job)
     row = {
