@@ -192,10 +192,15 @@ def sha256(path: Path) -> str:
     return _hashes[key]
 
 
-def all_sha256(paths: list[Path]) -> list[str]:
-    """`sha256` of files, several at once: a core hashes about a gigabyte a second."""
+def all_sha256(paths: list[Path], anew: bool = False) -> list[str]:
+    """SHA-256 of several files, some at once: a core hashes about a gigabyte a second.
+
+    Args:
+        paths: The files.
+        anew: Whether to read them even if their hashes are known or kept, and keep none.
+    """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        return list(threads.map(sha256, paths))
+        return list(threads.map(_read_whole if anew else sha256, paths))
 
 
 def _about(path: Path) -> dict[str, str | int]:

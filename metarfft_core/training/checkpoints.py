@@ -32,7 +32,7 @@ def hashes(checkpoint: Path, process: int) -> dict[str, str]:
     paths = [path for path in sorted(checkpoint.rglob("*"))
              if path.is_file() and path.name != _HASHES and _writer(path) == process]
     return {str(path.relative_to(checkpoint)): value
-            for path, value in zip(paths, all_sha256(paths), strict=True)}
+            for path, value in zip(paths, all_sha256(paths, anew=True), strict=True)}
 
 
 def _writer(path: Path) -> int:
@@ -78,7 +78,8 @@ def verify(checkpoint: Path) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise _damaged(missing[0])
-    for path, value, found in zip(paths, expected.values(), all_sha256(paths), strict=True):
+    for path, value, found in zip(paths, expected.values(), all_sha256(paths, anew=True),
+                                  strict=True):
         if value != found:
             raise _damaged(path)
 

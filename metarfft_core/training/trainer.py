@@ -273,7 +273,8 @@ class Log(TrainerCallback):
             print(f"step {state.global_step}/{state.max_steps}  "
                   f"validation loss {logs['eval_loss']:.4f}", flush=True)
         elif "checkpoint_seconds" in logs:
-            self._write({"step": state.global_step, **logs})
+            self._write({"step": state.global_step,
+                         "checkpoint_seconds": logs["checkpoint_seconds"]})
         elif "loss" in logs:
             self._step(state, logs)
 
