@@ -6,8 +6,8 @@ Two CPU processes (gloo) share a Qwen2 model of random weights with AdamW's stat
 write the same state to a temporary folder, one after the other, three times each; the medians are
 printed.
 
-gathered: what transformers and accelerate do with FULL_STATE_DICT, and the kit did until version
-    0.9: the first process gathers the weights twice and the optimizer's state once, writes them,
+gathered: what transformers and accelerate do with FULL_STATE_DICT, and the kit did before: the
+    first process gathers the weights twice and the optimizer's state once, writes them,
     and hashes the files one after another. The training waits for all of it.
 shards: `training.trainer.Writer`. The training waits for the copy alone.
 """

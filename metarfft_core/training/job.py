@@ -157,7 +157,8 @@ def read_log(folder: Path) -> list[dict]:
         seconds (since the training began, without the time between a kill and its resume).
 
     The line of a validation holds step, validation_loss (mean over all completion tokens of the
-    validation data), validation_tokens and seconds.
+    validation data), validation_tokens and seconds. The line of a checkpoint holds step,
+    checkpoint_seconds (how long the training waited for it) and seconds.
     """
     lines = []
     path = folder / "log.jsonl"
