@@ -164,6 +164,8 @@ def test_log_holds_every_step_once_with_the_schedule(done):
     rate = SETTINGS["learning_rate"]
     assert [line["learning_rate"] for line in steps] == pytest.approx(
         [0, rate / 2] + [rate * left / 6 for left in range(6, 0, -1)])
+    # After a checkpoint at 2, 4 and 6; no step follows the last one.
+    assert [line["step"] for line in steps if "checkpoint_seconds" in line] == [3, 5, 7]
     assert [line["epoch"] for line in steps] == pytest.approx([n / 5 for n in range(1, 9)])
     seconds = [line["seconds"] for line in training.read_log(folder)]
     assert seconds == sorted(seconds)

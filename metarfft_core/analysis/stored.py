@@ -191,8 +191,7 @@ def logged(config: Params) -> "DataFrame":
     return DataFrame([
         [job.stage, job.task, job.method, job.seed, line["step"], line.get("loss", math.nan),
          line.get("validation_loss", math.nan)]
-        for job in jobs for line in training.stored_log(job)
-        if "loss" in line or "validation_loss" in line], columns=columns)
+        for job in jobs for line in training.stored_log(job)], columns=columns)
 
 
 def _only(found: metrics.Answers, lengths: Iterable[int]) -> metrics.Answers:

@@ -34,6 +34,8 @@ PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "
 class Trainer(SFTTrainer):
     """trl's trainer with the loss on completions only, summed exactly during validation."""
 
+    waited = 0.0  # seconds, for the checkpoint since the last step
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss over the step's `num_items_in_batch` completion tokens.
 
@@ -116,7 +118,8 @@ class Trainer(SFTTrainer):
     def _save_checkpoint(self, *arguments, **options):
         """Save what transformers does beside weights and optimizer, then these in shards.
 
-        An error of the disk names the folder. The seconds that the training waits are logged.
+        An error of the disk names the folder. The seconds that the training waits are logged with
+        the next step.
         """
         began = time.monotonic()
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -124,7 +127,7 @@ class Trainer(SFTTrainer):
         with naming(folder.parent):
             super()._save_checkpoint(*arguments, **options)
         self.writer.write(folder, self._resumed_from())
-        self.log({"checkpoint_seconds": round(time.monotonic() - began, 3)})
+        self.waited = time.monotonic() - began
 
     def _resumed_from(self) -> dict:
         """Return what a checkpoint of this step holds, by parts.
@@ -164,6 +167,12 @@ class Trainer(SFTTrainer):
             shards.load_optimizer(self.model, self.optimizer, Path(checkpoint) / checkpoints.SHARDS)
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt",
                                                          weights_only=True))
+
+    def log(self, logs: dict, *arguments) -> None:
+        """Log as transformers does; the first step after a checkpoint says how long it took."""
+        if "loss" in logs and self.waited:
+            logs["checkpoint_seconds"], self.waited = round(self.waited, 3), 0.0
+        super().log(logs, *arguments)
 
     def create_model_card(self, *_, **__) -> None:
         """Write no card, because the checkpoint is deleted at the end."""
@@ -272,9 +281,6 @@ class Log(TrainerCallback):
                          "validation_tokens": logs["eval_tokens"]})
             print(f"step {state.global_step}/{state.max_steps}  "
                   f"validation loss {logs['eval_loss']:.4f}", flush=True)
-        elif "checkpoint_seconds" in logs:
-            self._write({"step": state.global_step,
-                         "checkpoint_seconds": logs["checkpoint_seconds"]})
         elif "loss" in logs:
             self._step(state, logs)
 
@@ -293,7 +299,8 @@ class Log(TrainerCallback):
                      "tokens": tokens, "completion_tokens": scored,
                      "tokens_per_second": round(rate, 1),
                      "mfu": self._mfu(lengths, scored),
-                     "memory_gib": round(_memory(), 2)})
+                     "memory_gib": round(_memory(), 2),
+                     **{key: logs[key] for key in ("checkpoint_seconds",) if key in logs}})
         left = (state.max_steps - state.global_step) * sum(self.took) / len(self.took)
         print(f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
               f"{rate:.0f} tokens/s  {left / 60:.1f} min left", flush=True)
