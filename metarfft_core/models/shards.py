@@ -11,9 +11,6 @@ from pathlib import Path
 
 from metarfft_core.system.files import naming
 
-FILES = 4
-"""How many files each process writes, and hashes, at the same time."""
-
 
 def trained(model) -> dict:
     """Return the trained weights of a model by name, not copied: whole ones, or this process's."""
@@ -50,7 +47,8 @@ def save(state: dict, folder: Path, group=None) -> None:
     """
     import torch.distributed.checkpoint as dcp
 
-    writer = dcp.FileSystemWriter(folder, thread_count=FILES)
+    # One file for each process: DCP loses the errors of further threads, and their tensors.
+    writer = dcp.FileSystemWriter(folder, thread_count=1)
     with naming(folder), nullcontext() if group else _quiet():
         try:
             dcp.save(state, storage_writer=writer, process_group=group, no_dist=group is None)

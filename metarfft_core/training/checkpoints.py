@@ -1,7 +1,7 @@
 """Checkpoints that a killed training resumes from; only whole ones count.
 
 transformers writes the state of the trainer, and `models.shards` the weights and the optimizer's
-state, every process its own files. At last the first process writes `hashes.json` with the SHA-256
+state, every process its own file. At last the first process writes `hashes.json` with the SHA-256
 of every file. A checkpoint without it was interrupted by a kill and is ignored. A checkpoint that
 does not match it is damaged and refused.
 
