@@ -185,7 +185,8 @@ def test_each_model_is_decomposed_once_on_one_gpu(large):
     assert sorted(found.values()) == sorted([seconds, seconds] if full else [seconds, seconds, cut])
     assert next(iter(found)).split()[0] == ("adapt" if full else "pretrain")
     pretrain = row(large, "pretrain")
-    waiting = overheads.trained(jobs[0], large.shape, pretrain.steps, pretrain.processes, True)
+    waiting = overheads.trained(jobs[0], large.shape, pretrain.steps, pretrain.processes,
+                                pretrain.processes if full else 1)
     alone = 0 if full else seconds
     assert pretrain.waiting_hours * 3600 == pytest.approx(waiting * pretrain.processes + alone)
     assert pretrain.hours * 3600 == pytest.approx(
@@ -199,7 +200,7 @@ def test_adaptations_of_a_gpu_start_once(large, monkeypatch):
         monkeypatch.setattr(assumptions, name, math.inf)
     jobs = [job for job in training.jobs(large.config) if job.stage == "adapt"]
     for processes, starts in ((1, 2 * memory.NODE), (4, 98)):
-        waiting = sum(overheads.trained(job, large.shape, 1, processes, False) for job in jobs)
+        waiting = sum(overheads.trained(job, large.shape, 1, processes, 1) for job in jobs)
         assert waiting == pytest.approx(starts * assumptions.TRAINING_START)
 
 
@@ -244,8 +245,23 @@ def test_a_checkpoint_has_the_bytes_of_its_files(tmp_path):
     model.save_pretrained(tmp_path / "checkpoint")
     torch.save(optimizer.state_dict(), tmp_path / "checkpoint" / "optimizer.pt")
     size = sum(path.stat().st_size for path in (tmp_path / "checkpoint").iterdir())
-    expected = overheads.checkpoint(memory.shape(tmp_path), None, sharded=False)
+    expected = overheads.checkpoint(memory.shape(tmp_path), None)
     assert size == pytest.approx(expected, rel=0.02)
+
+
+def test_a_sharded_training_waits_for_copies_and_for_its_last_weights():
+    """Of a checkpoint at each hundredth of 800 steps, seven are copied by the eight processes, 12
+    bytes for each weight; the last weights, 4, and the model, 2, are written while the GPUs wait.
+    The disk holds three checkpoints, with the best weights beside those of another step."""
+    job = training.Job(params.load(ROOT / "params" / "7b.yaml"), "pretrain")
+    shape = memory.KNOWN["Qwen/Qwen2.5-7B-Instruct"]
+    seconds = overheads.trained(job, shape, 800, processes=8, shards=8)
+    assert seconds == pytest.approx(
+        assumptions.TRAINING_START + 2 * shape.parameters / assumptions.READ
+        + 7 * 12 * shape.parameters / 8 / assumptions.COPY
+        + 6 * shape.parameters / assumptions.WRITE)
+    disk = overheads.of_training(job, shape, 8, sharded=True)["checkpoints"]
+    assert disk == pytest.approx(3 * 16 * shape.parameters / 1e9)
 
 
 def test_the_longest_sample_is_in_the_fullest_micro_batch(large):

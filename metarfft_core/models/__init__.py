@@ -4,6 +4,7 @@
     chat.py           turns prompts and completions into tokens
     chat_template.py  fixes the date that a chat template sees
     pissa.py          makes PiSSA starts, adapters and merged weights
+    shards.py         writes and reads what a training goes on from, by several processes
     qwen.py           counts Qwen2.5's tokens without its folder
 """
 
@@ -34,8 +35,10 @@ from metarfft_core.models.pissa import (
     save,
     save_adapter,
 )
+from metarfft_core.models.shards import Weights, load_full
 
-__all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
+__all__ = ["EMBEDDED", "Weights", "attention", "cache_folder", "change_full", "change_pissa",
            "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
-           "keep_residual", "load_pissa", "load_tokenizer", "merge_pissa", "model_hash",
-           "pissa_start", "resolve", "save", "save_adapter", "token_counter", "weights_hash"]
+           "keep_residual", "load_full", "load_pissa", "load_tokenizer", "merge_pissa",
+           "model_hash", "pissa_start", "resolve", "save", "save_adapter", "token_counter",
+           "weights_hash"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from metarfft_core.params import ParamsError
 from metarfft_core.system import places
 from metarfft_core.system.files import (
+    all_sha256,
     sha256,
     whole_folder,
     write_json,
@@ -178,7 +179,9 @@ def fetch(name: str) -> str:
 
 def hash_files(files: list[Path]) -> str:
     """SHA-256 over the names and contents of files, in the order of their paths."""
-    text = "".join(f"{path.name} {sha256(path)}\n" for path in sorted(files))
+    files = sorted(files)
+    text = "".join(f"{path.name} {value}\n"
+                   for path, value in zip(files, all_sha256(files), strict=True))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -103,7 +103,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)]  # of AdamW
     max_grad_norm: Annotated[float, Field(gt=0)]  # a longer gradient is clipped to this norm
     evaluate_every: Count  # steps between two validations
-    save_every: Count  # steps between two checkpoints; with early stopping, divides evaluate_every
+    save_every: Count  # steps between two checkpoints, which a killed training resumes from
     # Stop after this number of validations without a better loss.
     early_stopping_patience: Count | None = None
     mix: Mix | None = optional(None)  # general data mixed into the samples
@@ -116,10 +116,6 @@ class Training(Section):
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
                              f"batch_size {self.batch_size}")
-        if self.early_stopping_patience and self.evaluate_every % self.save_every:
-            raise ValueError(f"early stopping needs a checkpoint at every validation: save_every "
-                             f"{self.save_every} does not divide evaluate_every "
-                             f"{self.evaluate_every}")
         return self
 
 

@@ -20,6 +20,8 @@ READ = 1.5e9
 """Weights from storage to a GPU, for the processes that load them together."""
 WRITE = 1.0e9
 """Weights and checkpoints to storage, with their hashes."""
+COPY = 5e9
+"""Weights and optimizer states from a GPU to the memory of its host."""
 DECOMPOSITION = 3e11
 """Operations a second of the singular value decompositions of a PiSSA start on a GPU, which take
 6 m n² + 20 n³ operations for m x n weights with m >= n (Golub and Van Loan, R-SVD)."""

@@ -124,7 +124,8 @@ def _reading(made: Plan) -> str:
         f"at that share of {made.peak_tflops:g} TFLOP/s. Waiting: starts, loading, checkpoints, "
         f"merges, decompositions, at {assumptions.TRAINING_START:g} s for a training, "
         f"{assumptions.ENGINE_START:g} s for an engine, {assumptions.READ / 1e9:g} GB/s read, "
-        f"{assumptions.WRITE / 1e9:g} GB/s written, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
+        f"{assumptions.WRITE / 1e9:g} GB/s written, {assumptions.COPY / 1e9:g} GB/s from a GPU to "
+        f"its host, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
         "in decompositions. Shares, times and rates are assumed "
         "(metarfft_core/planning/assumptions.py).")
 

@@ -42,36 +42,43 @@ def starts(jobs: list[training.Job], shape: memory.Shape) -> list[float]:
     return seconds
 
 
-def checkpoint(shape: memory.Shape, rank: int | None, sharded: bool) -> float:
-    """Return the bytes of a checkpoint.
+def checkpoint(shape: memory.Shape, rank: int | None) -> float:
+    """Return the bytes of a checkpoint that a training goes on from.
 
-    It holds the trained float32 weights and AdamW's two averages: 12 for each trained weight.
-    A sharded training writes the weights twice: for transformers and for accelerate.
+    It holds the trained float32 weights and AdamW's two averages: 12 for each trained weight. With
+    early stopping it holds 4 more if the best weights so far are of another step.
     """
-    trained = shape.parameters if rank is None else shape.adapter(rank)
-    return (16.0 if sharded else 12.0) * trained
+    return 12.0 * _trained(shape, rank)
+
+
+def _trained(shape: memory.Shape, rank: int | None) -> int:
+    return shape.parameters if rank is None else shape.adapter(rank)
 
 
 def trained(job: training.Job, shape: memory.Shape, steps: int, processes: int,
-            sharded: bool) -> float:
+            shards: int) -> float:
     """Return the seconds of a training without its steps and without a PiSSA start.
 
     These are its start, the reading of the bfloat16 weights, its checkpoints and its results, with
     the merge after a PiSSA RF-pretraining. Adaptations on one GPU each share the first two: each
-    GPU of a node starts once and reads a model once.
+    GPU of a node starts once and reads a model once. The last checkpoint holds the weights alone. A
+    sharded training waits until each process has copied its part of a checkpoint to host memory,
+    and goes on while it is written; at its end it waits for the disk.
     """
     settings, weights = job.settings, 2.0 * shape.parameters
     same = sum(METHODS[cell.method].start == METHODS[job.method].start
                for cell in job.config.trainings) if job.method else 1
     shared = min(1.0, memory.NODE / same) if processes == 1 else 1.0
-    written = steps // settings.save_every * checkpoint(shape, settings.rank, sharded)
+    between = (steps - 1) // settings.save_every * checkpoint(shape, settings.rank)
+    copied = between / shards if shards > 1 else 0.0
+    written = 4.0 * _trained(shape, settings.rank) + (0.0 if shards > 1 else between)
     read = weights * (shared if settings.method == "pissa" else 1.0)
     if settings.method == "full":
         written += weights
     elif job.stage == "pretrain":
         read, written = read + weights, written + weights
-    begun = shared * assumptions.TRAINING_START
-    return begun + read / assumptions.READ + written / assumptions.WRITE
+    return (shared * assumptions.TRAINING_START + read / assumptions.READ
+            + copied / assumptions.COPY + written / assumptions.WRITE)
 
 
 def engines_of(sizes: Mapping[Hashable, Sequence[int]], count: int) -> dict[Hashable, int]:
@@ -129,14 +136,17 @@ def of_training(job: training.Job, shape: memory.Shape, processes: int,
     RF-pretraining leave the plain bfloat16 model. PiSSA leaves the float32 adapter and its plain
     LoRA of twice the rank. In a full fine-tuning each process of a node loads float32 weights; in
     PiSSA they share one mapped file, and RF-pretraining ends with a merge (see `of_evaluation`).
+    Later the host's memory holds the best weights, with early stopping, and the copy of what a
+    sharded training writes.
     """
     rank, full = job.settings.rank, job.settings.method == "full"
+    best = 4 * _trained(shape, rank) if job.settings.early_stopping_patience else 0
+    whole = checkpoint(shape, rank)
     model = 2 * shape.parameters if full or job.stage == "pretrain" else 0
     loaded = 4 * min(processes, memory.NODE) if full else 2
     host = max(loaded, 4 if job.stage == "pretrain" else 0)
-    kept = checkpoints.KEPT + 1
-    return {"host": host * shape.parameters / _GB,
-            "checkpoints": checkpoint(shape, rank, sharded) * kept / _GB,
+    return {"host": max(host * shape.parameters, best + (whole if sharded else 0)) / _GB,
+            "checkpoints": (whole + best) * (checkpoints.KEPT + 1) / _GB,
             "kept": (model + (0 if full else 12 * shape.adapter(rank))) / _GB}
 
 

@@ -195,7 +195,7 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
              "recomputed_flops": operations.recomputed(tokens, squares),
              "validation_flops": validations * operations.forward(
                  held_out.tokens, held_out.scored, held_out.squares)}
-    waiting = overheads.trained(job, shape, steps, processes, load.shards > 1)
+    waiting = overheads.trained(job, shape, steps, processes, load.shards)
     low, high = _paper_hours(job)
     row = {
         "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,

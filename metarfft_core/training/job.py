@@ -154,6 +154,7 @@ def read_log(folder: Path) -> list[dict]:
         tokens, completion_tokens, tokens_per_second,
         mfu (share of the GPUs' peak, counted as in `operations`; null on a CPU),
         memory_gib (the most so far in the first process),
+        checkpoint_seconds (only after a checkpoint: how long the training waited for it),
         seconds (since the training began, without the time between a kill and its resume).
 
     The line of a validation holds step, validation_loss (mean over all completion tokens of the

@@ -28,8 +28,8 @@ from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import (
+    all_sha256,
     explain,
-    sha256,
     write_json,
     write_whole,
 )
@@ -141,7 +141,7 @@ def _train(job: Job, accumulation: int) -> None:
             checkpoints.verify(checkpoint)
     samples = data.samples.select(data.order)
     if checkpoint:
-        checkpoints.check_kind(checkpoint, sharded=_sharded())
+        checkpoints.check_kind(checkpoint)
     if checkpoint is None or not checkpoints.stopped(checkpoint):
         _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
              _Course(samples, bins, data.steps_per_epoch), validation)
@@ -188,7 +188,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
         bf16=_fast_bfloat16(), gradient_checkpointing=gpu or fullest > RECOMPUTE_FROM,
         eval_strategy="steps", eval_steps=settings.evaluate_every,
-        save_strategy="steps", save_steps=settings.save_every, save_total_limit=checkpoints.KEPT,
+        save_strategy="steps", save_steps=settings.save_every,
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
         restore_callback_states_from_checkpoint=early,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
@@ -224,7 +224,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
-    from metarfft_core.training.trainer import Log, Seal, Trainer
+    from metarfft_core.training.trainer import Log, Trainer, Writer
 
     samples = course.samples
     transformers.logging.set_verbosity_error()
@@ -244,12 +244,14 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     patience = job.settings.early_stopping_patience
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
-    trainer.add_callback(Seal())
+    trainer.writer = Writer(in_background=_sharded())
+    trainer.add_callback(trainer.writer)
     trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size,
                              course.steps_per_epoch, samples["tokens"],
                              samples["completion_tokens"], log[-1]["seconds"] if log else 0.0))
     trainer.check_batches(tokenizer, samples, course.bins)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.writer.wait()
 
 
 def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
@@ -270,8 +272,7 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
 def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer) -> None:
     """Write the trained weights and, last of all, the manifest."""
     checkpoint = checkpoints.last(job.folder / "checkpoints")
-    source = checkpoints.best(checkpoint)
-    change = _write_weights(job, base, start, source)
+    change = _write_weights(job, base, start, checkpoint)
     steps = checkpoints.state(checkpoint)["global_step"]
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
@@ -280,7 +281,7 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokeni
         "base_model": {"name": base.name, "sha256": models.weights_hash(base),
                        "model_sha256": models.model_hash(base)},
         "samples": used, "steps": steps,
-        "model_step": checkpoints.state(source)["global_step"],
+        "model_step": checkpoints.model_step(checkpoint),
         "tokens": sum(samples["tokens"][:used]),
         "completion_tokens": sum(samples["completion_tokens"][:used]),
         **record.summary(read_log(job.folder)),
@@ -298,31 +299,29 @@ def _made(job: Job) -> dict[str, dict[str, str]]:
     paths = [job.folder / "log.jsonl", *(
         path for part in PRODUCTS for path in sorted((job.folder / part).glob("*"))
         if path.is_file())]
-    made = {str(path.relative_to(job.folder)): sha256(path) for path in paths}
+    made = {str(path.relative_to(job.folder)): value
+            for path, value in zip(paths, all_sha256(paths), strict=True)}
     weights = {name: value for name, value in made.items() if name.endswith(".safetensors")}
     return {"weights": weights, "files": {name: value for name, value in made.items()
                                           if name not in weights}}
 
 
-def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> float:
+def _write_weights(job: Job, base: Path, start: Path | None, checkpoint: Path) -> float:
     """Write the results of a training; returns the relative change of the weights.
 
     A full fine-tuning writes the model. PiSSA writes the adapter and, for RF-pretraining, also the
     merged model that adaptations start from.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
+    trained = models.Weights(checkpoint / checkpoints.SHARDS, "model")
     if start is None:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16,
-                                                     trust_remote_code=False)
-        models.save(model, base, job.folder / "model")
-        return models.change_full(base, source)
+        models.save(models.load_full(base, checkpoint, trained), base, job.folder / "model")
+        return models.change_full(base, trained)
     name = str(base) if job.after_pretraining else job.config.model.name
-    models.save_adapter(start, source, name, job.folder)
+    trained.write_adapter(checkpoint)
+    models.save_adapter(start, checkpoint, name, job.folder)
     if job.stage == "pretrain":
         models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model")
-    return models.change_pissa(base, start, source)
+    return models.change_pissa(base, start, checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> int:
