@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
-from metarfft_core.planning import assumptions, counting, memory
+from metarfft_core.models import memory
+from metarfft_core.planning import assumptions, counting, recomputation
 from metarfft_core.planning.assumptions import GENERATION
 from metarfft_core.planning.plan import Plan
 
@@ -81,10 +82,10 @@ def show(made: Plan) -> str:
         _totals(made), _about(made), _table(_tokens(stages)),
         "RF-pretraining may stop early. What the tokens take, in GPU hours:",
         _table(_costs(stages)), _reading(made),
-        f"Memory of one GPU in GiB, of which {assumptions.USABLE:.0%} of {made.gpu_memory_gib:g} "
+        f"Memory of one GPU in GiB, of which {memory.USABLE:.0%} of {made.gpu_memory_gib:g} "
         "can be used, at the fullest micro batch (tokens), which holds at least the longest sample "
         "(tokens):",
-        _table(_memory(stages)), _storage(made)]
+        _table(_memory(stages)), *_recomputation(stages), _storage(made)]
     if len(adaptations):
         parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
                   _by_task(adaptations)]
@@ -128,6 +129,16 @@ def _reading(made: Plan) -> str:
         f"its host, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
         "in decompositions. Shares, times and rates are assumed "
         "(metarfft_core/planning/assumptions.py).")
+
+
+def _recomputation(stages: "pd.DataFrame") -> list[str]:
+    trained = [(name, rows) for name, rows in _groups(stages[stages.stage != "evaluation"])
+               if not name.endswith(", all")]
+    return [
+        "Activations are recomputed only where a GPU does not hold them with room to spare "
+        f"({memory.ROOMY * memory.USABLE:.0%} of its memory). GiB without recomputation, at the "
+        "fullest micro batch; the largest micro_batch_size that would need none:",
+        _table(recomputation.lines(trained))]
 
 
 def _storage(made: Plan) -> str:
