@@ -13,6 +13,8 @@ from metarfft_core.training.job import (
     jobs,
     lost,
 )
+from metarfft_core.training.rl import arms
+from metarfft_core.training.rl.arms import Arm
 
 
 def launch(job: Job) -> Path:
@@ -35,11 +37,11 @@ def launch_variable(stage: str) -> str:
 
 
 def launch_all(config: Params) -> None:
-    """Run every training of a run: RF-pretraining, then the adaptations.
+    """Run every training of a run: RF-pretraining, the adaptations, reinforcement learning.
 
-    On GPUs, RF-pretraining uses all of them. An adaptation uses one, and as many adaptations run at
-    once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
-    configuration file of accelerate that changes this. Then as many adaptations run at once as
+    On GPUs, RF-pretraining and each reinforcement learning use all of them. An adaptation uses one, and as many adaptations run at
+    once as there are GPUs. $METARFFT_PRETRAIN_ON, $METARFFT_ADAPT_ON and
+    $METARFFT_RL_ON can each name a configuration file of accelerate that changes this. Then as many adaptations run at once as
     there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
 
     Raises:
@@ -50,11 +52,17 @@ def launch_all(config: Params) -> None:
     with _shown(config):
         _launch([job for job in jobs(config) if job.stage == "pretrain"])
         launch_adaptations(config)
+        launch_reinforcement(arms.arms(config))
 
 
 def launch_adaptations(config: Params) -> None:
-    """Run the adaptations: the second half of `launch_all`."""
+    """Run the adaptations of a run, as `launch_all` does."""
     _launch([job for job in jobs(config) if job.stage == "adapt"])
+
+
+def launch_reinforcement(every: list[Arm]) -> None:
+    """Run reinforcement learnings of a run, as `launch_all` does."""
+    _launch(every)
 
 
 def _shown(config: Params) -> AbstractContextManager:
@@ -63,7 +71,7 @@ def _shown(config: Params) -> AbstractContextManager:
     return progress.work("training", folder / "logs" / "training.log")
 
 
-def _launch(every: list[Job]) -> None:
+def _launch(every: list[Job] | list[Arm]) -> None:
     if every and params.is_archive(params.open_folder(every[0].config)):
         print(f"{every[0].stage}: stored results, in {every[0].config.folder}; their weights are "
               "not kept, and nothing is trained")
@@ -75,7 +83,7 @@ def _launch(every: list[Job]) -> None:
             _launch_missing(every)
 
 
-def _launch_missing(every: list[Job]) -> None:
+def _launch_missing(every: list[Job] | list[Arm]) -> None:
     left = []
     for job in every:
         if finished(job):
@@ -91,17 +99,13 @@ def _launch_missing(every: list[Job]) -> None:
     options, size = _launch_options(left[0])
     commands = []
     for job in left:
-        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m",
-                "metarfft_core.training", "--params", str(job.config.folder / "params.yaml"),
-                "--stage", job.stage]
-        for option in ("task", "method", "seed"):
-            value = getattr(job, option)
-            line += [] if value is None else [f"--{option}", str(value)]
+        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", *job.command,
+                "--params", str(job.config.folder / "params.yaml")]
         commands.append(processes.Command(line, f"training {job.name}"))
     processes.follow_all(commands, processes.places(size, _workers(left[0])))
 
 
-def _launch_options(job: Job) -> tuple[list[str], int]:
+def _launch_options(job: Job | Arm) -> tuple[list[str], int]:
     """Return the options of `accelerate launch` and the number of processes that they start.
 
     The options include everything that accelerate would otherwise guess and warn about.
@@ -110,8 +114,8 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
     given = places.variable(launch_variable(job.stage))
     if given:
         return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
-    size = max(1, gpus) if job.stage == "pretrain" else 1
-    if size > 1 and job.settings.method == "full":
+    size = 1 if job.stage == "adapt" else max(1, gpus)
+    if size > 1 and (job.stage == arms.STAGE or job.settings.method == "full"):
         return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"),
                 "--num_processes", str(size)], size
     kind = ["--cpu"] if not gpus else []
@@ -124,7 +128,7 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
             *kind], size
 
 
-def _configured(job: Job, path: Path) -> int:
+def _configured(job: Job | Arm, path: Path) -> int:
     """Return the number of processes that a configuration file of accelerate starts."""
     if not path.is_file():
         raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
@@ -135,9 +139,9 @@ def _configured(job: Job, path: Path) -> int:
     return size
 
 
-def _workers(job: Job) -> int:
+def _workers(job: Job | Arm) -> int:
     """Return how many trainings of a stage share a CPU."""
-    return 1 if job.stage == "pretrain" else job.config.adaptation.workers
+    return job.config.adaptation.workers if job.stage == "adapt" else 1
 
 
 _ACCELERATE = Path(__file__).parent.parent / "data" / "accelerate"  # copies of params/accelerate

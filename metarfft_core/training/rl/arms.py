@@ -1,0 +1,99 @@
+"""One reinforcement learning of a run: what it is, and where its results are."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from metarfft_core import params, tasks
+from metarfft_core.params import Params, ParamsError
+
+STAGE = "rl"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A reinforcement learning on one task, from one start and for one reward.
+
+    `job.finished`, `job.lost` and the launcher take it as they take a `Job`.
+
+    Attributes:
+        config: The resolved parameters of the run.
+        task: A task id.
+        start: "base" or "pretrained".
+        reward: "outcome" or "process".
+    """
+
+    config: Params
+    task: str
+    start: str
+    reward: str
+
+    stage = STAGE
+
+    def __post_init__(self):
+        if self.config.rl is None:
+            raise ParamsError(f"stage {STAGE}: run {self.config.name} has no section rl in its "
+                              "parameter file")
+        for key, allowed in (("task", self.settings.tasks), ("start", self.settings.starts),
+                             ("reward", self.settings.rewards)):
+            if getattr(self, key) not in allowed:
+                raise ParamsError(f"{key}: expected one of {', '.join(allowed)}, got "
+                                  f"{getattr(self, key)!r}")
+
+    @property
+    def settings(self) -> params.Reinforcement:
+        return self.config.rl
+
+    @property
+    def name(self) -> str:
+        return f"{STAGE} {self.task} {self.start} {self.reward}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder with its log, its answers, its model and its manifest."""
+        return self.config.folder / STAGE / self.task / f"{self.start}_{self.reward}"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def after_pretraining(self) -> bool:
+        return self.start == "pretrained"
+
+    @property
+    def format(self) -> str:
+        """The format of its samples in the corpus."""
+        return self.settings.prompt.removesuffix("_1shot")
+
+    @property
+    def command(self) -> list[str]:
+        """The module that runs it, and its options."""
+        return ["metarfft_core.training.rl", "--task", self.task, "--start", self.start,
+                "--reward", self.reward]
+
+
+def arms(config: Params) -> list[Arm]:
+    """Return every reinforcement learning of a run, in order; none without a section rl."""
+    if config.rl is None:
+        return []
+    return [Arm(config, task, start, reward) for task in config.rl.tasks
+            for start in config.rl.starts for reward in config.rl.rewards]
+
+
+def chosen(config: Params, options: Namespace) -> list[Arm]:
+    """Return the reinforcement learnings that the options of `metarfft train` name.
+
+    Raises:
+        ParamsError: The run has none, or an option is not of this stage.
+    """
+    for option in ("method", "seed"):
+        if getattr(options, option) is not None:
+            raise ParamsError(f"stage {STAGE} takes no {option}, got {getattr(options, option)!r}")
+    found = [arm for arm in arms(config) if options.task is None
+             or arm.task == tasks.id_of(options.task)]
+    if not found:
+        raise ParamsError(f"stage {STAGE}: run {config.name} has no reinforcement learning"
+                          + (f" on {options.task!r}" if options.task and config.rl else "")
+                          + "; the section rl of its parameter file names the tasks")
+    return found
