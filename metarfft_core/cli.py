@@ -246,6 +246,8 @@ def _train(options: argparse.Namespace) -> None:
     rl = training.chosen(config, options) if options.stage == "rl" else None
     job = None if all_adaptations or rl else _job(config, options)
     training.check_mix(config)
+    if rl:
+        training.check_engine(config)
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(config)
@@ -287,6 +289,7 @@ def _run(options: argparse.Namespace) -> None:
         if path:
             os.environ[training.launch_variable(stage)] = str(path)
     training.check_mix(config)
+    training.check_engine(config)
     corpus.check_context(config)
     params.open_folder(config)
     # These imports take seconds, so wrong parameters are reported first.

@@ -31,9 +31,10 @@ from metarfft_core.training.launcher import (
     launch_variable,
 )
 from metarfft_core.training.merging import clean, export, weights
-from metarfft_core.training.rl.arms import Arm, arms, chosen
+from metarfft_core.training.rl.arms import Arm, arms, check_engine, chosen
 from metarfft_core.training.worker import main, train
 
-__all__ = ["STAGES", "Arm", "Job", "arms", "check_mix", "chosen", "clean", "export", "finished", "jobs", "launch",
-           "launch_adaptations", "launch_all", "launch_reinforcement", "launch_variable", "lost",
-           "main", "model_folder", "read_log", "stored_log", "train", "weights"]
+__all__ = ["STAGES", "Arm", "Job", "arms", "check_engine", "check_mix", "chosen", "clean", "export",
+           "finished", "jobs", "launch", "launch_adaptations", "launch_all", "launch_reinforcement",
+           "launch_variable", "lost", "main", "model_folder", "read_log", "stored_log", "train",
+           "weights"]

@@ -39,16 +39,18 @@ def launch_variable(stage: str) -> str:
 def launch_all(config: Params) -> None:
     """Run every training of a run: RF-pretraining, the adaptations, reinforcement learning.
 
-    On GPUs, RF-pretraining and each reinforcement learning use all of them. An adaptation uses one, and as many adaptations run at
-    once as there are GPUs. $METARFFT_PRETRAIN_ON, $METARFFT_ADAPT_ON and
-    $METARFFT_RL_ON can each name a configuration file of accelerate that changes this. Then as many adaptations run at once as
-    there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
+    On GPUs, RF-pretraining and each reinforcement learning use all of them. An adaptation uses one,
+    and as many adaptations run at once as there are GPUs. $METARFFT_PRETRAIN_ON, $METARFFT_ADAPT_ON
+    and $METARFFT_RL_ON can each name a configuration file of accelerate that changes this. Then as
+    many adaptations run at once as there are GPUs for the processes of each. On a CPU,
+    adaptation.workers adaptations run at once.
 
     Raises:
         ParamsError: For a user's error.
         RuntimeError: If trainings fail; names them. RF-pretraining must not fail. If adaptations
             do, the others are finished.
     """
+    arms.check_engine(config)
     with _shown(config):
         _launch([job for job in jobs(config) if job.stage == "pretrain"])
         launch_adaptations(config)

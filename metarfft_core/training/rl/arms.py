@@ -2,10 +2,12 @@
 
 from argparse import Namespace
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from metarfft_core import params, tasks
 from metarfft_core.params import Params, ParamsError
+from metarfft_core.system.processes import gpus
 
 STAGE = "rl"
 
@@ -79,6 +81,20 @@ def arms(config: Params) -> list[Arm]:
         return []
     return [Arm(config, task, start, reward) for task in config.rl.tasks
             for start in config.rl.starts for reward in config.rl.rewards]
+
+
+def check_engine(config: Params) -> None:
+    """Refuse an engine that cannot generate beside a training here, before anything long starts.
+
+    What is finished needs none.
+
+    Raises:
+        ParamsError: The engine is vLLM, and it is not installed or there is no GPU for it.
+    """
+    left = [arm for arm in arms(config) if not arm.manifest.exists()]
+    if left and config.rl.engine == "vllm" and not (gpus() and find_spec("vllm")):
+        raise ParamsError("rl.engine: vllm generates beside the training on a GPU, and needs both "
+                          "here; set transformers")
 
 
 def chosen(config: Params, options: Namespace) -> list[Arm]:

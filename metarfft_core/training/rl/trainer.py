@@ -155,7 +155,21 @@ class Trainer(GRPOTrainer):
 
 
 class Log(TrainerCallback):
-    """Writes log.jsonl during the training (see `read_log` of `worker`) and prints a line per step.
+    """Writes log.jsonl during the training and prints a line per step.
+
+    The line of a step holds:
+        step, reward (mean of what it learns from), outcome (share of right answers),
+        process (mean; null if the prompt holds no rule), traces (share of answers with a trace),
+        cut (share of answers that reached the limit), answer_tokens (mean),
+        tied_groups (share of the prompts whose answers earn the same and teach nothing),
+        entropy, kl (null without), loss, grad_norm, learning_rate,
+        tokens (of prompts and answers), tokens_per_second (of the whole step),
+        memory_gib (the most so far in the first process),
+        seconds, gpu_hours (since the training began, without the time between a kill and its
+        resume; gpu_hours is null on a CPU).
+
+    The line of an evaluation holds step, evaluation (`answers.summary` by length, as a text),
+    seconds and gpu_hours.
 
     Args:
         path: The log file.

@@ -15,7 +15,6 @@ import shutil
 import sys
 from contextlib import nullcontext
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from metarfft_core import corpus, models, params
@@ -26,9 +25,11 @@ from metarfft_core.system.files import explain, sha256, write_json
 from metarfft_core.training import checkpoints, worker
 from metarfft_core.training.job import base_folder, finished, read_log
 from metarfft_core.training.rl import prompts
-from metarfft_core.training.rl.arms import Arm
+from metarfft_core.training.rl.arms import Arm, check_engine
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate")
+SYNC_EACH = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
+"""Otherwise each GPU of a sharded training would keep whole gradients while it accumulates."""
 
 
 def train(arm: Arm) -> Path:
@@ -47,7 +48,8 @@ def train(arm: Arm) -> Path:
     if not finished(arm):
         world = int(os.environ.get("WORLD_SIZE", 1))
         accumulation = accumulation_steps(arm, world)
-        check_engine(arm)
+        check_engine(arm.config)
+        _check_sharding(arm)
         with processes.alone(arm.folder) if worker._is_main() else nullcontext():
             # Another process may have finished it while this one waited for the folder.
             if not worker._agreed(finished(arm), world):
@@ -73,18 +75,7 @@ def accumulation_steps(arm: Arm, world: int) -> int:
     return settings.completions // at_once
 
 
-def check_engine(arm: Arm) -> None:
-    """Refuse an engine that cannot generate here.
-
-    Raises:
-        ParamsError: vLLM is not installed or there is no GPU for it; or transformers is to generate
-            from a model that is sharded over the processes.
-    """
-    import torch
-
-    if arm.settings.engine == "vllm" and not (torch.cuda.is_available() and find_spec("vllm")):
-        raise ParamsError("rl.engine: vllm generates beside the training on a GPU, and needs both "
-                          "here; set transformers")
+def _check_sharding(arm: Arm) -> None:
     if arm.settings.engine == "transformers" and worker._sharded():
         raise ParamsError("rl.engine: transformers cannot generate from a model that is sharded "
                           "over the processes (FSDP); set vllm")
@@ -133,7 +124,8 @@ def _arguments(arm: Arm, accumulation: int):
         save_steps=settings.save_every, save_total_limit=checkpoints.KEPT,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
         report_to=list(arm.config.trackers) or "none", run_name=f"{arm.config.name} {arm.name}",
-        dataloader_pin_memory=gpu, ddp_timeout=worker.WAIT_SECONDS,
+        accelerator_config=SYNC_EACH if worker._sharded() else None, dataloader_pin_memory=gpu,
+        ddp_timeout=worker.WAIT_SECONDS, ddp_find_unused_parameters=False,
         ddp_backend="gloo" if not gpu and "WORLD_SIZE" in os.environ else None, **vllm)
 
 
