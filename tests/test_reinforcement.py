@@ -337,12 +337,12 @@ def test_a_run_without_the_section_has_no_such_stage(capsys):
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"prompt": "direct"}, "rl.rewards: process judges a trace of the rule"),
+    ({"prompt": "direct"}, "rl: rewards: process judges a trace of the rule"),
     ({"tasks": ["lc_258"]}, "rl.tasks: expected tasks of corpus.adaptation.tasks, got lc_258"),
-    ({"starts": []}, "rl.starts: expected at least one"),
-    ({"rewards": ["outcome", "outcome"]}, "rl.rewards: expected at least one, none twice"),
-    ({"micro_batch_size": 4}, "rl.micro_batch_size 4 does not divide the 6 answers of a step"),
-    ({"evaluate_every": 3}, "rl.evaluate_every 3 does not divide steps 4"),
+    ({"starts": []}, "rl: starts: expected at least one"),
+    ({"rewards": ["outcome", "outcome"]}, "rl: rewards: expected at least one, none twice"),
+    ({"micro_batch_size": 4}, "rl: micro_batch_size 4 does not divide the 6 answers of a step"),
+    ({"evaluate_every": 3}, "rl: evaluate_every 3 does not divide steps 4"),
     ({"group_size": 1}, "rl.group_size"), ({"temperature": 0.0}, "rl.temperature"),
     ({"lengths": [99]}, "rl: task nupa_get_digit cannot draw length 99")])
 def test_an_impossible_combination_is_refused(changes, said):
@@ -441,13 +441,14 @@ def test_the_plan_counts_its_hours():
     """A row for each training, whose hours are those of its steps: twice as many take about twice
     as long; the paper's 64 hours stand beside the outcome alone."""
     run = params.load(ROOT / "params" / "7b_rl.yaml")
-    made = plan.plan(run, samples=1, estimate=True).stages
+    counted = {}
+    made = plan.plan(run, samples=1, estimate=True, counted=counted).stages
     rows = made[made.stage == "rl"]
     assert list(rows.method) == ["base outcome", "base process", "pretrained outcome",
                                  "pretrained process"]
     assert list(rows.paper_low.fillna(0)) == [64, 0, 64, 0]
     longer = run.model_copy(update={"rl": run.rl.model_copy(update={"steps": 200})})
-    twice = plan.plan(longer, samples=1, estimate=True).stages
+    twice = plan.plan(longer, samples=1, estimate=True, counted=counted).stages
     ratio = twice[twice.stage == "rl"].compute_hours.sum() / rows.compute_hours.sum()
     assert 1.9 < ratio <= 2
     answers = 100 * 1024
