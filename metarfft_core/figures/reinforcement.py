@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core.analysis.stored import Stored, paper
+from metarfft_core.analysis.stored import Stored, model_name, paper
 from metarfft_core.evaluation.metrics import wilson
 from metarfft_core.figures import single, words
 from metarfft_core.figures.curves import draw_accuracies
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 STARTS = {"base": "base model", "pretrained": "RF-pretrained model"}
 TITLE_9 = "Table 9: reinforcement learning"
-_HEAD = ("steps", "GPU hours", "accuracy", "longest length", "tokens an answer", "with a trace",
-         "true share of the trace")
+_HEAD = ("steps", "GPU hours", "accuracy", "longest length", "tokens", "with a trace", "true share")
+"""The columns of Table 9. The true share is that of a trace before its first false line."""
 
 
 def write(runs: Sequence[Params], folder: Path) -> dict[str, Drawn]:
@@ -47,23 +47,23 @@ def write(runs: Sequence[Params], folder: Path) -> dict[str, Drawn]:
     Returns:
         The paths by "pdf", "png" and "csv" for figure_7 and table_9; nothing without such a run.
     """
-    frame = collect(runs)
-    if frame.empty:
+    runs = [config for config in runs if config.rl]
+    frame = collect(runs) if runs else None
+    if frame is None or frame.empty:
         return {}
     shown = [config for config in runs if (frame["run"] == config.name).any()]
     with style():
         figure, lines = draw(frame, shown)
-        parts = [(label, part) for label, part in lines.groupby("line", sort=False)]
-        drawn = {"figure_7": save(folder, "figure_7", figure, lines, shown, words.accuracies(parts)
-                                  + " " + words.numbers("Over the trainings", _rows(frame)))}
         rows = _rows(frame)
-        drawn["table_9"] = save(
-            folder, "table_9", _draw_table(rows, shown), frame, shown,
-            words.numbers(TITLE_9, [[name, *(f"{about} {cell}" for about, cell in
-                                             zip(_HEAD, cells, strict=True) if cell)]
-                                    for name, *cells in rows]),
-            html_table([[("", 1), *((head, 1) for head in _HEAD)]], rows, TITLE_9))
-    return drawn
+        told = [[name, *(f"{about} {cell}" for about, cell in zip(_HEAD, cells, strict=True)
+                         if cell)] for name, *cells in rows]
+        accuracy = words.accuracies(list(lines.groupby("line", sort=False)))
+        alt = f"{accuracy} {words.numbers('From the first evaluation to the last one', told)}"
+        return {
+            "figure_7": save(folder, "figure_7", figure, lines, shown, alt),
+            "table_9": save(folder, "table_9", _draw_table(rows, shown), frame, shown,
+                            words.numbers(TITLE_9, told),
+                            html_table([[("", 1), *((head, 1) for head in _HEAD)]], rows, TITLE_9))}
 
 
 def collect(runs: Sequence[Params]) -> "DataFrame":
@@ -76,15 +76,7 @@ def collect(runs: Sequence[Params]) -> "DataFrame":
         several = part["task"].nunique() > 1
         parts.append(part.assign(run=config.name, line=[
             _label(config, row, several, len(runs) > 1) for row in part.itertuples()]))
-    parts = [part for part in parts if not part.empty]
-    return concat(parts, ignore_index=True) if parts else evaluations_of_none()
-
-
-def evaluations_of_none() -> "DataFrame":
-    """Return the frame of `collect` without a line."""
-    from pandas import DataFrame
-
-    return DataFrame(columns=["run", "line"])
+    return concat([part for part in parts if not part.empty] or parts[:1], ignore_index=True)
 
 
 def _label(config: Params, row, tasks: bool, runs: bool) -> str:
@@ -160,7 +152,7 @@ def _draw_course(axes: "Axes", frame: "DataFrame", looks: dict[str, Look],
 
 def _notes(runs: Sequence[Params]) -> str:
     return "; ".join(
-        f"run {config.name}: {config.model.name}, GRPO (the paper: PPO), prompts "
+        f"run {config.name}: {model_name(config)}, GRPO (the paper: PPO), prompts "
         f"{config.rl.prompt}, {config.rl.evaluation.samples_per_length} answers a length"
         for config in runs)
 
@@ -203,7 +195,8 @@ def _draw_table(rows: list[list[str]], runs: Sequence[Params]) -> "Figure":
 
     body = [["", *_HEAD], *rows]
     notes = [_notes([config]) for config in runs] + [
-        "From the first evaluation to the last one; answers to held-out prompts, greedy."]
+        "From the first evaluation to the last one: greedy answers to held-out prompts, their tokens, "
+        "those with a trace, and the share of it before the first false line."]
     width = 0.62 / len(_HEAD)
     centres = [0, *(0.38 + width * (place + 0.5) for place in range(len(_HEAD)))]
     figure = Figure(figsize=(1.7 * PAGE, 0.2 * (len(body) + len(notes) + 3)))
