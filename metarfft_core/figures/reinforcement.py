@@ -195,8 +195,8 @@ def _draw_table(rows: list[list[str]], runs: Sequence[Params]) -> "Figure":
 
     body = [["", *_HEAD], *rows]
     notes = [_notes([config]) for config in runs] + [
-        "From the first evaluation to the last one: greedy answers to held-out prompts, their tokens, "
-        "those with a trace, and the share of it before the first false line."]
+        "From the first evaluation to the last one: greedy answers to held-out prompts, their "
+        "tokens, those with a trace, and the share of it before the first false line."]
     width = 0.62 / len(_HEAD)
     centres = [0, *(0.38 + width * (place + 0.5) for place in range(len(_HEAD)))]
     figure = Figure(figsize=(1.7 * PAGE, 0.2 * (len(body) + len(notes) + 3)))
