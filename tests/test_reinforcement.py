@@ -400,16 +400,19 @@ def test_vllm_needs_a_gpu(run, capsys):
 
 
 def test_the_pretrained_model_is_one_start(run):
-    """A run whose reinforcement learning starts from it trains it, and refuses to begin before."""
+    """A training that starts from it refuses to begin before it is finished, and a run that makes
+    none is refused at once."""
     both = run.model_copy(update={
-        "rl": run.rl.model_copy(update={"starts": ["base", "pretrained"]}),
-        "adaptation": run.adaptation.model_copy(update={"methods": ["direct"]})})
+        "rl": run.rl.model_copy(update={"starts": ["base", "pretrained"]})})
     assert [arm.name for arm in training.arms(both)] == [
         f"rl {TASK} {start} {reward}" for start in ("base", "pretrained")
         for reward in ("outcome", "process")]
-    assert training.jobs(both)[0].stage == "pretrain"
     with pytest.raises(ParamsError, match="finish the stage pretrain"):
         worker.train(Arm(both, TASK, "pretrained", "outcome"))
+    values = both.model_dump()
+    values["adaptation"]["methods"] = ["direct"]
+    with pytest.raises(ParamsError, match=r"rl\.starts: pretrained is the RF-pretrained model"):
+        params.check(values)
 
 
 def test_the_figure_and_the_table_are_drawn_from_the_logs(done, tmp_path):

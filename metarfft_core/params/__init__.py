@@ -4,6 +4,7 @@
     methods.py    the compared ways to answer a task
     kinds.py      the kinds of values: counts, lengths, tasks, optional keys
     sections.py   the keys of each section, their types and their bounds
+    reinforcement.py  the keys of the section for reinforcement learning
     schema.py     a whole parameter file, and what holds across its sections
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
@@ -25,18 +26,10 @@ from metarfft_core.params.loading import (
 )
 from metarfft_core.params.methods import LABELS, METHODS, judged_twice
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params
-from metarfft_core.params.sections import (
-    Api,
-    Evaluation,
-    Held,
-    Mix,
-    Reinforcement,
-    Samples,
-    Training,
-)
+from metarfft_core.params.sections import Api, Evaluation, Held, Mix, Samples, Training
 from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
-           "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Reinforcement",
-           "Samples", "Training", "base_file", "check", "from_notebook", "is_archive",
-           "judged_twice", "load", "of_folder", "open_folder", "read", "written"]
+           "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
+           "base_file", "check", "from_notebook", "is_archive", "judged_twice", "load", "of_folder",
+           "open_folder", "read", "written"]

@@ -19,14 +19,8 @@ from metarfft_core import tasks
 from metarfft_core.params.cell import Cell
 from metarfft_core.params.kinds import Section, Seed, optional
 from metarfft_core.params.methods import METHODS
-from metarfft_core.params.sections import (
-    Adaptation,
-    Corpus,
-    Evaluation,
-    Model,
-    Pretraining,
-    Reinforcement,
-)
+from metarfft_core.params.reinforcement import Reinforcement
+from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Model, Pretraining
 from metarfft_core.system import places
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
@@ -98,6 +92,13 @@ class Params(Section):
         if other:
             raise ValueError("rl.tasks: expected tasks of corpus.adaptation.tasks, got "
                              f"{', '.join(sorted(other))}")
+        if "pretrained" in self.rl.starts and not any(
+                METHODS[name].start == "pretrained"
+                for name in [*(cell.method for cell in self.trainings),
+                             *self.evaluation.in_context]):
+            raise ValueError("rl.starts: pretrained is the RF-pretrained model, which this run "
+                             "does not make: it needs a method that starts from it, such as "
+                             "meta_rfft")
         for key, held in (("rl", self.rl), ("rl.evaluation", self.rl.evaluation)):
             _check_drawable(key, self.rl.tasks, held.lengths)
 

@@ -97,15 +97,6 @@ class Job:
         return METHODS[self.method or "meta_rfft"].format
 
     @property
-    def command(self) -> list[str]:
-        """The module that runs it, and its options."""
-        line = ["metarfft_core.training", "--stage", self.stage]
-        for option in ("task", "method", "seed"):
-            value = getattr(self, option)
-            line += [] if value is None else [f"--{option}", str(value)]
-        return line
-
-    @property
     def splits(self) -> tuple[str, str]:
         """The corpus splits for training and for validation."""
         if self.stage == "pretrain":
@@ -150,8 +141,7 @@ def jobs(config: Params) -> list[Job]:
     """Return every training that a run needs, in order; RF-pretraining is first, if needed."""
     adaptations = [Job(config, "adapt", cell) for cell in config.trainings]
     used = any(job.after_pretraining for job in adaptations) or \
-        "meta_1shot" in config.evaluation.in_context or \
-        (config.rl is not None and "pretrained" in config.rl.starts)
+        "meta_1shot" in config.evaluation.in_context
     return [Job(config, "pretrain")] * used + adaptations
 
 

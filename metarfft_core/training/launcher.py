@@ -14,7 +14,6 @@ from metarfft_core.training.job import (
     lost,
 )
 from metarfft_core.training.rl import arms
-from metarfft_core.training.rl.arms import Arm
 
 
 def launch(job: Job) -> Path:
@@ -39,11 +38,10 @@ def launch_variable(stage: str) -> str:
 def launch_all(config: Params) -> None:
     """Run every training of a run: RF-pretraining, the adaptations, reinforcement learning.
 
-    On GPUs, RF-pretraining and each reinforcement learning use all of them. An adaptation uses one,
-    and as many adaptations run at once as there are GPUs. $METARFFT_PRETRAIN_ON, $METARFFT_ADAPT_ON
-    and $METARFFT_RL_ON can each name a configuration file of accelerate that changes this. Then as
-    many adaptations run at once as there are GPUs for the processes of each. On a CPU,
-    adaptation.workers adaptations run at once.
+    On GPUs, RF-pretraining uses all of them. An adaptation uses one, and as many adaptations run at
+    once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
+    configuration file of accelerate that changes this. Then as many adaptations run at once as
+    there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
 
     Raises:
         ParamsError: For a user's error.
@@ -58,13 +56,8 @@ def launch_all(config: Params) -> None:
 
 
 def launch_adaptations(config: Params) -> None:
-    """Run the adaptations of a run, as `launch_all` does."""
+    """Run the adaptations: the second half of `launch_all`."""
     _launch([job for job in jobs(config) if job.stage == "adapt"])
-
-
-def launch_reinforcement(every: list[Arm]) -> None:
-    """Run reinforcement learnings of a run, as `launch_all` does."""
-    _launch(every)
 
 
 def _shown(config: Params) -> AbstractContextManager:
@@ -73,7 +66,7 @@ def _shown(config: Params) -> AbstractContextManager:
     return progress.work("training", folder / "logs" / "training.log")
 
 
-def _launch(every: list[Job] | list[Arm]) -> None:
+def _launch(every: list[Job]) -> None:
     if every and params.is_archive(params.open_folder(every[0].config)):
         print(f"{every[0].stage}: stored results, in {every[0].config.folder}; their weights are "
               "not kept, and nothing is trained")
@@ -85,7 +78,7 @@ def _launch(every: list[Job] | list[Arm]) -> None:
             _launch_missing(every)
 
 
-def _launch_missing(every: list[Job] | list[Arm]) -> None:
+def _launch_missing(every: list[Job]) -> None:
     left = []
     for job in every:
         if finished(job):
@@ -101,13 +94,17 @@ def _launch_missing(every: list[Job] | list[Arm]) -> None:
     options, size = _launch_options(left[0])
     commands = []
     for job in left:
-        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", *job.command,
-                "--params", str(job.config.folder / "params.yaml")]
+        line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m",
+                "metarfft_core.training", "--params", str(job.config.folder / "params.yaml"),
+                "--stage", job.stage]
+        for option in ("task", "method", "seed"):
+            value = getattr(job, option)
+            line += [] if value is None else [f"--{option}", str(value)]
         commands.append(processes.Command(line, f"training {job.name}"))
     processes.follow_all(commands, processes.places(size, _workers(left[0])))
 
 
-def _launch_options(job: Job | Arm) -> tuple[list[str], int]:
+def _launch_options(job: Job) -> tuple[list[str], int]:
     """Return the options of `accelerate launch` and the number of processes that they start.
 
     The options include everything that accelerate would otherwise guess and warn about.
@@ -116,8 +113,8 @@ def _launch_options(job: Job | Arm) -> tuple[list[str], int]:
     given = places.variable(launch_variable(job.stage))
     if given:
         return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
-    size = 1 if job.stage == "adapt" else max(1, gpus)
-    if size > 1 and (job.stage == arms.STAGE or job.settings.method == "full"):
+    size = max(1, gpus) if job.stage == "pretrain" else 1
+    if size > 1 and job.settings.method == "full":
         return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"),
                 "--num_processes", str(size)], size
     kind = ["--cpu"] if not gpus else []
@@ -130,7 +127,7 @@ def _launch_options(job: Job | Arm) -> tuple[list[str], int]:
             *kind], size
 
 
-def _configured(job: Job | Arm, path: Path) -> int:
+def _configured(job: Job, path: Path) -> int:
     """Return the number of processes that a configuration file of accelerate starts."""
     if not path.is_file():
         raise ParamsError(f"{launch_variable(job.stage)}: there is no file {path}")
@@ -141,9 +138,54 @@ def _configured(job: Job | Arm, path: Path) -> int:
     return size
 
 
-def _workers(job: Job | Arm) -> int:
+def _workers(job: Job) -> int:
     """Return how many trainings of a stage share a CPU."""
-    return job.config.adaptation.workers if job.stage == "adapt" else 1
+    return 1 if job.stage == "pretrain" else job.config.adaptation.workers
 
 
 _ACCELERATE = Path(__file__).parent.parent / "data" / "accelerate"  # copies of params/accelerate
+
+
+def launch_reinforcement(every: list[arms.Arm]) -> None:
+    """Run reinforcement learnings of a run, one after the other, each on all GPUs.
+
+    $METARFFT_RL_ON can name a configuration file of accelerate that changes this.
+
+    Raises:
+        ParamsError: For a user's error.
+        RuntimeError: If trainings fail; names them.
+    """
+    if not every:
+        return
+    config = every[0].config
+    if params.is_archive(params.open_folder(config)):
+        print(f"{arms.STAGE}: stored results, in {config.folder}; nothing is trained")
+        return
+    with _shown(config):
+        commands = []
+        for arm in every:
+            if arms.finished(arm):
+                progress.report(f"{arm.name}: finished, in {arm.folder}")
+                progress.enter(f"training {arm.name}", "finished before")
+                continue
+            options, size = _reinforcement_options(arm)
+            commands.append(processes.Command(
+                [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", *arm.command,
+                 "--params", str(config.folder / "params.yaml")], f"training {arm.name}"))
+        if commands:
+            models.resolve(config.model.name)  # refuse or download it here: a training is offline
+            processes.follow_all(commands, processes.places(size, 1))
+
+
+def _reinforcement_options(arm: arms.Arm) -> tuple[list[str], int]:
+    """Return the options of `accelerate launch` and the number of processes that they start."""
+    given, gpus = places.variable(launch_variable(arm.stage)), len(processes.gpus())
+    if given:
+        return ["--config_file", str(given), "--main_process_port", "0"], _configured(arm, given)
+    if gpus > 1:
+        return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"), "--num_processes",
+                str(gpus)], gpus
+    return ["--config_file", str(_ACCELERATE / "plain.yaml"), "--quiet", "--num_machines", "1",
+            "--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes", "1",
+            "--num_cpu_threads_per_process", processes.threads(gpus or 1),
+            *([] if gpus else ["--cpu"])], 1

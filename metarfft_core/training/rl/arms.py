@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from metarfft_core import params, tasks
+from metarfft_core import models, tasks
 from metarfft_core.params import Params, ParamsError
+from metarfft_core.params.reinforcement import Reinforcement
+from metarfft_core.system.files import changed, read_json
 from metarfft_core.system.processes import gpus
+from metarfft_core.training import job
 
 STAGE = "rl"
 
@@ -15,8 +18,6 @@ STAGE = "rl"
 @dataclass(frozen=True)
 class Arm:
     """A reinforcement learning on one task, from one start and for one reward.
-
-    `job.finished`, `job.lost` and the launcher take it as they take a `Job`.
 
     Attributes:
         config: The resolved parameters of the run.
@@ -43,7 +44,7 @@ class Arm:
                                   f"{getattr(self, key)!r}")
 
     @property
-    def settings(self) -> params.Reinforcement:
+    def settings(self) -> Reinforcement:
         return self.config.rl
 
     @property
@@ -58,10 +59,6 @@ class Arm:
     @property
     def manifest(self) -> Path:
         return self.folder / "manifest.json"
-
-    @property
-    def after_pretraining(self) -> bool:
-        return self.start == "pretrained"
 
     @property
     def format(self) -> str:
@@ -81,6 +78,35 @@ def arms(config: Params) -> list[Arm]:
         return []
     return [Arm(config, task, start, reward) for task in config.rl.tasks
             for start in config.rl.starts for reward in config.rl.rewards]
+
+
+def base_folder(arm: Arm) -> str:
+    """Return the folder of the model that a training starts from."""
+    return models.resolve(str(job.model_folder(arm.config)) if arm.start == "pretrained"
+                          else arm.config.model.name)
+
+
+def finished(arm: Arm) -> bool:
+    """Return whether a training is done and everything that it made is there with its hash.
+
+    Raises:
+        ParamsError: If the training cannot be started, or if the folder holds another one.
+    """
+    manifest = read_json(arm.manifest) if arm.manifest.exists() else None
+    if manifest and manifest["params_digest"] != arm.config.digest:
+        raise ParamsError(f"{arm.folder} was trained with other parameters (digest "
+                          f"{manifest['params_digest']}, this run has {arm.config.digest}): give "
+                          "this run another name, or delete that folder")
+    if arm.start == "pretrained" and not job.finished(job.Job(arm.config, "pretrain")):
+        raise ParamsError(f"{arm.name} starts from the RF-pretrained model: finish the stage "
+                          f"pretrain of run {arm.config.name} first")
+    if manifest is None or any(changed(arm.folder / name, expected) for name, expected in
+                               (manifest["weights"] | manifest["files"]).items()):
+        return False
+    if manifest["base_model"]["sha256"] != models.weights_hash(base_folder(arm)):
+        raise ParamsError(f"{arm.folder} was trained from other weights than "
+                          f"{base_folder(arm)}: delete {arm.folder} to train it again")
+    return True
 
 
 def check_engine(config: Params) -> None:

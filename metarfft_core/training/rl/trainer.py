@@ -17,11 +17,13 @@ from transformers import GenerationConfig, TrainerCallback
 from trl import GRPOTrainer
 
 from metarfft_core import models
-from metarfft_core.system.files import naming
+from metarfft_core.system.files import naming, sha256, write_json
 from metarfft_core.training.rl import answers
 from metarfft_core.training.rl.arms import Arm
 from metarfft_core.training.trainer import Trainer as SupervisedTrainer
 from metarfft_core.training.trainer import _memory
+
+HASHES = "hashes.json"
 
 
 class Rewards:
@@ -152,6 +154,21 @@ class Trainer(GRPOTrainer):
             yield
         finally:
             self.generation_config, self.generation_kwargs = before
+
+
+class Seal(TrainerCallback):
+    """Marks every checkpoint as whole once all processes have written their parts.
+
+    The mark is the SHA-256 of every file, written last; `training.checkpoints` reads it.
+    """
+
+    def on_save(self, args, state, control, **_):
+        args.distributed_state.wait_for_everyone()
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_json(folder / HASHES, {str(path.relative_to(folder)): sha256(path)
+                                         for path in sorted(folder.rglob("*"))
+                                         if path.is_file() and path.name != HASHES})
 
 
 class Log(TrainerCallback):

@@ -23,9 +23,9 @@ from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import explain, sha256, write_json
 from metarfft_core.training import checkpoints, worker
-from metarfft_core.training.job import base_folder, finished, read_log
+from metarfft_core.training.job import read_log
 from metarfft_core.training.rl import prompts
-from metarfft_core.training.rl.arms import Arm, check_engine
+from metarfft_core.training.rl.arms import Arm, base_folder, check_engine, finished
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate")
 SYNC_EACH = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
@@ -81,6 +81,14 @@ def _check_sharding(arm: Arm) -> None:
                           "over the processes (FSDP); set vllm")
 
 
+def _check_kind(checkpoint: Path) -> None:
+    sharded = worker._sharded()
+    if (checkpoint / "pytorch_model_fsdp.bin").exists() != sharded:
+        raise ParamsError(f"{checkpoint} was written by a training that was "
+                          f"{'not ' if sharded else ''}sharded over its processes (FSDP): resume "
+                          f"it as it was started, or delete {checkpoint.parent}")
+
+
 def _train(arm: Arm, accumulation: int) -> None:
     base = base_folder(arm)
     tokenizer = models.load_tokenizer(base)
@@ -90,7 +98,7 @@ def _train(arm: Arm, accumulation: int) -> None:
     if checkpoint:
         if worker._is_main():
             checkpoints.verify(checkpoint)
-        checkpoints.check_kind(checkpoint, sharded=worker._sharded())
+        _check_kind(checkpoint)
     if checkpoint is None or not checkpoints.stopped(checkpoint):
         _fit(arm, arguments, checkpoint, base, tokenizer, data)
     if worker._is_main():
@@ -134,8 +142,7 @@ def _fit(arm: Arm, arguments, checkpoint: Path | None, base: str, tokenizer, dat
     import transformers
     from transformers.trainer_callback import PrinterCallback
 
-    from metarfft_core.training.rl.trainer import Log, Rewards, Trainer
-    from metarfft_core.training.trainer import Seal
+    from metarfft_core.training.rl.trainer import Log, Rewards, Seal, Trainer
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -187,7 +194,7 @@ def _remove_answers(folder: Path, checkpoint: Path | None) -> None:
 def _finish(arm: Arm, base: Path, tokenizer, arguments) -> None:
     """Write the trained weights and, last of all, the manifest."""
     checkpoint = checkpoints.last(arm.folder / "checkpoints")
-    change = worker._write_weights(arm, base, None, checkpoint)
+    change = _write_weights(arm, base, checkpoint)
     steps = checkpoints.state(checkpoint)["global_step"]
     log, made = read_log(arm.folder), worker._made(arm)
     made["files"] |= {f"answers/{path.name}": sha256(path)
@@ -202,8 +209,37 @@ def _finish(arm: Arm, base: Path, tokenizer, arguments) -> None:
         "seconds": log[-1]["seconds"], "gpu_hours": log[-1]["gpu_hours"],
         "engine": arm.settings.engine, "processes": arguments.world_size,
         "device": arguments.device.type, "compute": "bfloat16" if arguments.bf16 else "float32",
-        **made, "relative_change": change, "peak_memory_gib": worker._peak_memory()})
+        **made, "relative_change": change, "peak_memory_gib": _peak_memory()})
     print(f"{arm.name}: {steps} steps, finished, in {arm.folder}", flush=True)
+
+
+def _write_weights(arm: Arm, base: Path, checkpoint: Path) -> float:
+    """Write the trained model as bfloat16.
+
+    Returns:
+        The relative change of the weights, |trained - base| / |base|, over all tensors.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    start, model = (AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=False) for folder in (base, checkpoint))
+    before, after = start.state_dict(), model.state_dict()
+    moved, whole = (sum(values) for values in zip(*(
+        ((after[name] - tensor).square().sum().item(), tensor.square().sum().item())
+        for name, tensor in before.items()), strict=True))
+    models.save(model.to(torch.bfloat16), base, arm.folder / "model")
+    return (moved / whole) ** 0.5
+
+
+def _peak_memory() -> dict[str, float]:
+    """Return the peak memory of this process in GiB, on the host and on its GPU."""
+    import torch
+
+    peak = {"host": processes.peak_memory()}
+    if torch.cuda.is_available():
+        peak["gpu"] = torch.cuda.max_memory_allocated() / 2**30
+    return {name: round(value, 2) for name, value in peak.items()}
 
 
 def _provenance(arm: Arm, tokenizer) -> dict:
