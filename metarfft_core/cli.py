@@ -91,7 +91,7 @@ _COMMANDS: dict[str, tuple[Callable, str, tuple]] = {}
 
 _PARAMS = _option("--params", required=True, metavar="FILE", help="a parameter file")
 _TRAINING = (
-    _option("--stage", required=True, help="pretrain, adapt or rl"),
+    _option("--stage", required=True, help="pretrain or adapt; the command train also takes rl"),
     _option("--task", help="of an adaptation or of reinforcement learning"),
     _option("--method", help="of an adaptation"),
     _option("--seed", type=_whole(0), help="of an adaptation; the run's by default"))

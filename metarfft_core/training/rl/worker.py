@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sys
+import warnings
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -90,6 +91,8 @@ def _check_kind(checkpoint: Path) -> None:
 
 
 def _train(arm: Arm, accumulation: int) -> None:
+    if arm.settings.engine == "transformers":  # trl imports vLLM nevertheless, and warns
+        warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
     base = base_folder(arm)
     tokenizer = models.load_tokenizer(base)
     data = prompts.of_arm(arm, tokenizer)
