@@ -459,3 +459,17 @@ def test_the_plan_counts_its_hours():
     # By hand: 2 operations a weight and token to generate, 6 to train, 2 more to recompute.
     tokens = rows.tokens.iloc[0]
     assert rows.flops.iloc[0] == pytest.approx(8 * 6.5e9 * tokens, rel=0.15)
+
+
+def test_the_file_holds_the_papers_values_and_marks_the_others():
+    """In 7b_rl.yaml stand the paper's learning rate, clip, divergence and batches on one task;
+    every other number of the section carries the word assumption."""
+    file = ROOT / "params" / "7b_rl.yaml"
+    rl = params.load(file).rl
+    assert rl.tasks == ["nupa_add"]
+    assert rl.completions == 1024
+    stated = {"learning_rate": 1.0e-6, "clip": 0.2, "kl": 0, "prompts_per_step": 256}
+    assert {key: getattr(rl, key) for key in stated} == stated
+    lines = file.read_text().partition("\nrl:\n")[2].splitlines()
+    unmarked = {line.split(":")[0].strip() for line in lines if "assumption" not in line}
+    assert unmarked == {*stated, "tasks", "starts", "rewards", "evaluation"}
