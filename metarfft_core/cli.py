@@ -91,8 +91,8 @@ _COMMANDS: dict[str, tuple[Callable, str, tuple]] = {}
 
 _PARAMS = _option("--params", required=True, metavar="FILE", help="a parameter file")
 _TRAINING = (
-    _option("--stage", required=True, help="pretrain or adapt"),
-    _option("--task", help="of an adaptation"),
+    _option("--stage", required=True, help="pretrain or adapt; the command train also takes rl"),
+    _option("--task", help="of an adaptation or of reinforcement learning"),
     _option("--method", help="of an adaptation"),
     _option("--seed", type=_whole(0), help="of an adaptation; the run's by default"))
 
@@ -234,7 +234,7 @@ def _preview(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "one training of a run; without --task all adaptations",
+    "one training of a run; without --task all adaptations, or all of rl",
     _PARAMS,
     _option("--launch", type=_path, metavar="FILE", help="a configuration file of accelerate"),
     _option("--only-start", action="store_true", help="make the PiSSA start and end, on one GPU"),
@@ -244,14 +244,19 @@ def _train(options: argparse.Namespace) -> None:
 
     config = params.load(options.params)
     all_adaptations = options.stage == "adapt" and not (options.task or options.method)
-    job = None if all_adaptations else _job(config, options)
+    rl = training.chosen(config, options) if options.stage == "rl" else None
+    job = None if all_adaptations or rl else _job(config, options)
     training.check_mix(config)
+    if rl:
+        training.check_engine(config)
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(config)
     if options.only_start:
         training.launch_starts([job] if job else [
             job for job in training.jobs(config) if job.stage == "adapt"])
+    elif rl:
+        training.launch_reinforcement(rl)
     elif job is None:
         training.launch_adaptations(config)
     else:
@@ -288,6 +293,7 @@ def _run(options: argparse.Namespace) -> None:
         if path:
             os.environ[training.launch_variable(stage)] = str(path)
     training.check_mix(config)
+    training.check_engine(config)
     corpus.check_context(config)
     params.open_folder(config)
     # These imports take seconds, so wrong parameters are reported first.

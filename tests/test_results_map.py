@@ -21,6 +21,9 @@ def _leads(config, line):
     """Whether a run of this file would speak to a line: its model, method, tasks and training."""
     if line.api:
         return any(api.name == line.api for api in config.evaluation.api)
+    if line.method == "rl":
+        return config.rl is not None and (stored.model_name(config)
+                                          == stored.full_name(line.model))
     method = METHODS.get(line.method)
     if method is None or stored.model_name(config) != stored.full_name(line.model):
         return False

@@ -116,7 +116,7 @@ def _speaks(config: Params, line: stored.Line) -> bool:
 
 @cache
 def costs(file: str) -> dict[str, float]:
-    """Return the planned GPU hours of a parameter file by stage: pretrain, adapt, evaluation."""
+    """Return the planned GPU hours of a parameter file by stage, as `plan.Plan` names them."""
     stages = plan.plan(params.load(ROOT / "params" / f"{file}.yaml"), estimate=True).stages
     return stages.groupby("stage", sort=False)["gpu_hours"].sum().astype(float).to_dict()
 
@@ -135,7 +135,8 @@ def page() -> str:
         table(["result", "road", "GPU hours", "state", "what is missing"], rows, aligned=False),
         "## What a parameter file costs\n",
         table(["file", "model", *("GPU hours, " + stage for stage in
-                                  ("RF-pretraining", "adaptations", "evaluation")), "results"],
+                                  ("RF-pretraining", "adaptations", "reinforcement learning",
+                                   "evaluation")), "results"],
               list(_files(files, found)), aligned=False)])
 
 
@@ -146,7 +147,7 @@ def _cost(road: Road) -> str:
 def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
     for file in files:
         config = params.load(ROOT / "params" / f"{file}.yaml")
-        hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt",
+        hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt", "rl",
                                                                   "evaluation")]
         yield [f"`params/{file}.yaml`", config.model.name, *hours,
                str(sum(file in road.params for road in found))]

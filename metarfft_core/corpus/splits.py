@@ -85,7 +85,18 @@ def all_splits(config: Params) -> dict[str, Split]:
         splits["in_context"] = Split(corpus.in_context, corpus.in_context, None, ("rfft",),
                                       "in_context", exemplar=True,
                                       synthetic=corpus.in_context.synthetic_samples)
-    return splits
+    return splits | _reinforcement(config)
+
+
+def _reinforcement(config: Params) -> dict[str, Split]:
+    """The splits of reinforcement learning. Its evaluation draws the evaluation's instances."""
+    if config.rl is None:
+        return {}
+    rl, owner = config.rl, Samples(**config.rl.evaluation.model_dump(), tasks=config.rl.tasks)
+    format, exemplar = rl.prompt.removesuffix("_1shot"), rl.prompt.endswith("_1shot")
+    return {"rl": Split(rl, owner, None, (format,), "rl", exemplar=exemplar),
+            "rl_evaluation": Split(rl.evaluation, owner, "rl", (format,), "evaluation",
+                                    exemplar=exemplar)}
 
 
 def _formats(methods: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ text, and a notebook that shows what is returned shows the picture with it.
 
     single.py    the figures and tables of one run
     several.py   the paper's figures, from several runs
+    reinforcement.py  its Figure 7 and Table 9, if a run has reinforcement learning
     tables.py    the paper's tables
     loops.py     loop counts and error classes
     tokens.py    what samples cost
@@ -23,7 +24,7 @@ text, and a notebook that shows what is returned shows the picture with it.
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarfft_core.figures import several
+from metarfft_core.figures import reinforcement, several
 from metarfft_core.figures.loops import error_figure, loop_figure
 from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.single import (
@@ -62,4 +63,5 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn
     """
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")
-    return several.write(runs, written(folder or written(runs[0].folder).parent / "paper"))
+    folder = written(folder or written(runs[0].folder).parent / "paper")
+    return several.write(runs, folder) | reinforcement.write(runs, folder)

@@ -4,6 +4,7 @@
     methods.py    the compared ways to answer a task
     kinds.py      the kinds of values: counts, lengths, tasks, optional keys
     sections.py   the keys of each section, their types and their bounds
+    reinforcement.py  the keys of the section for reinforcement learning
     schema.py     a whole parameter file, and what holds across its sections
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run

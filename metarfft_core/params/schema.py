@@ -19,6 +19,7 @@ from metarfft_core import tasks
 from metarfft_core.params.cell import Cell
 from metarfft_core.params.kinds import Section, Seed, optional
 from metarfft_core.params.methods import METHODS
+from metarfft_core.params.reinforcement import Reinforcement
 from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Model, Pretraining
 from metarfft_core.system import places
 
@@ -41,6 +42,7 @@ class Params(Section):
     pretraining: Pretraining
     adaptation: Adaptation
     evaluation: Evaluation
+    rl: Reinforcement | None = optional(None)  # reinforcement learning, after the other trainings
 
     @model_validator(mode="after")
     def _possible(self):
@@ -55,8 +57,9 @@ class Params(Section):
                            ("adaptation_validation", corpus.adaptation),
                            ("evaluation", corpus.adaptation), ("in_context", corpus.in_context)):
             if owner and not owner.leave_out:
-                _check_drawable(key, owner.tasks, getattr(corpus, key).lengths)
+                _check_drawable(f"corpus.{key}", owner.tasks, getattr(corpus, key).lengths)
         self._check_cells()
+        self._check_reinforcement()
         return self
 
     def _check_cells(self) -> None:
@@ -81,6 +84,23 @@ class Params(Section):
         if self.pretraining.in_context_share and not self.corpus.in_context:
             raise ValueError("pretraining.in_context_share needs samples: corpus.in_context is "
                              "missing")
+
+    def _check_reinforcement(self) -> None:
+        if self.rl is None:
+            return
+        other = set(self.rl.tasks) - set(self.corpus.adaptation.tasks)
+        if other:
+            raise ValueError("rl.tasks: expected tasks of corpus.adaptation.tasks, got "
+                             f"{', '.join(sorted(other))}")
+        if "pretrained" in self.rl.starts and not any(
+                METHODS[name].start == "pretrained"
+                for name in [*(cell.method for cell in self.trainings),
+                             *self.evaluation.in_context]):
+            raise ValueError("rl.starts: pretrained is the RF-pretrained model, which this run "
+                             "does not make: it needs a method that starts from it, such as "
+                             "meta_rfft")
+        for key, held in (("rl", self.rl), ("rl.evaluation", self.rl.evaluation)):
+            _check_drawable(key, self.rl.tasks, held.lengths)
 
     @property
     def trainings(self) -> list[Cell]:
@@ -131,5 +151,5 @@ def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:
     for task in map(tasks.get, ids):
         for length in lengths:
             if length not in task.lengths:
-                raise ValueError(f"corpus.{key}: task {task.id} cannot draw length {length}: "
+                raise ValueError(f"{key}: task {task.id} cannot draw length {length}: "
                                  f"it allows {task.lengths[0]} to {task.lengths[-1]}")

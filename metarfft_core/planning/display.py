@@ -89,6 +89,10 @@ def show(made: Plan) -> str:
     if len(adaptations):
         parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
                   _by_task(adaptations)]
+    if (stages.stage == "rl").any():
+        parts.append("Reinforcement learning is an estimate: how long a model's answers are is not "
+                     "known before, so the right completions stand in their place. Its memory is "
+                     "that of weights, gradients, optimizer and vLLM's share, without activations.")
     parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
     return "\n\n".join(part if "\n" in part else textwrap.fill(
         part, _WIDTH, break_on_hyphens=False) for part in parts) + "\n"
@@ -97,7 +101,7 @@ def show(made: Plan) -> str:
 def _totals(made: Plan) -> str:
     stages = made.stages
     hours = {name: f"{stages[stages.stage.isin(which)].gpu_hours.sum():,.3g}" for name, which in
-             (("training", ("pretrain", "adapt")), ("evaluation", ("evaluation",)))}
+             (("training", ("pretrain", "adapt", "rl")), ("evaluation", ("evaluation",)))}
     return (f"Total: {total(made)} GPU hours: training {hours['training']}, evaluation "
             f"{hours['evaluation']}. On nodes of {memory.NODE} GPUs: {node_hours(made):,.3g} "
             "hours.")
@@ -172,7 +176,7 @@ def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
         if stage == "pretrain":
             groups.append(("RF-pretraining", rows))
             continue
-        name = {"adapt": "adapt", "evaluation": "eval"}[stage]
+        name = {"adapt": "adapt", "rl": "rl", "evaluation": "eval"}[stage]
         groups += [(f"{name} {method}", part)
                    for method, part in rows.groupby("method", sort=False)]
         groups.append((f"{name}, all", rows))

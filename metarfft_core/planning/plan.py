@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from metarfft_core import models, training
 from metarfft_core.models import memory
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.planning import assumptions, counting, overheads, recomputation
+from metarfft_core.planning import assumptions, counting, overheads, recomputation, reinforcement
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches
@@ -39,7 +39,7 @@ class Plan:
     """The costs of a run: a row for each training and each method's evaluation, and the problems.
 
     Columns of `stages`:
-        stage (pretrain, adapt, evaluation), method, task, seed
+        stage (pretrain, adapt, rl, evaluation), method, task, seed
         processes, steps, samples (upper bounds if training may stop early)
         tokens (with template and end tokens)
         trained_tokens (those in completions; for an evaluation, the generated ones)
@@ -120,6 +120,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     jobs = training.jobs(config)
     made = [_training(job, shape, counter, machine, start)
             for job, start in zip(jobs, overheads.starts(jobs, shape), strict=True)]
+    made += reinforcement.rows(config, counter, shape, machine, _operations)
     made += [_evaluation(config, method, asked, shape, counter, machine)
              for method, asked in _by_method(config).items()]
     starts = {_start(job) for job in jobs} - {None}

@@ -20,11 +20,12 @@ from metarfft_core.training.job import (
     jobs,
     model_folder,
 )
+from metarfft_core.training.rl.arms import arms
 
 
 def clean(config: Params) -> None:
     """Delete the merged weights and half-written models that killed processes of a run left."""
-    for folder in {job.folder for job in jobs(config)}:
+    for folder in {job.folder for job in (*jobs(config), *arms(config))}:
         remove_leftovers(folder)
 
 
