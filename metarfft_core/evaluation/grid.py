@@ -179,7 +179,7 @@ def _generations(config: Params, cell: Cell, rows: list[dict],
     if own := api_settings(config, cell.method):
         yield from api.generate(own, prompts, answered)
         return
-    tokenizer = models.load_tokenizer(config.model.name)
+    tokenizer = models.load_tokenizer(config.model.name, config.model.chat_template)
     _check_template(job_of(config, cell), tokenizer.get_chat_template())
     with training.weights(config, base_of(cell)) as folder:
         yield from engines.generate(folder, models.encode_prompts(tokenizer, prompts),

@@ -88,7 +88,8 @@ class Counter:
     def _count(self) -> Callable[[str, str], int] | None:
         if self._qwen:
             return qwen.counter()
-        return models.token_counter(self.folder) if self.folder else None
+        return models.token_counter(self.folder, self.config.model.chat_template) \
+            if self.folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""

@@ -46,7 +46,7 @@ def weights(config: Params, cell: Cell) -> Iterator[Path]:
     clean(config)
     try:
         models.save(models.merge_pissa(pissa_start_of(job, base), job.folder / "adapter"), base,
-                    merged)
+                    merged, config.model.chat_template)
         yield merged
     finally:
         shutil.rmtree(merged, ignore_errors=True)

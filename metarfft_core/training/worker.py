@@ -127,7 +127,7 @@ class _Course:
 
 def _train(job: Job, accumulation: int) -> None:
     base = base_folder(job)
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = models.load_tokenizer(base, job.config.model.chat_template)
     data = batches.load_training(job, tokenizer)
     validation = batches.load_validation(job, tokenizer)
     settings = job.settings
@@ -277,7 +277,7 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
         "stage": job.stage, "task": job.task, "method": job.method,
-        **_provenance(job, models.load_tokenizer(str(base))),
+        **_provenance(job, models.load_tokenizer(str(base), job.config.model.chat_template)),
         "base_model": {"name": base.name, "sha256": models.weights_hash(base),
                        "model_sha256": models.model_hash(base)},
         "samples": used, "steps": steps,
@@ -316,12 +316,13 @@ def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> fl
     if start is None:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16,
                                                      trust_remote_code=False)
-        models.save(model, base, job.folder / "model")
+        models.save(model, base, job.folder / "model", job.config.model.chat_template)
         return models.change_full(base, source)
     name = str(base) if job.after_pretraining else job.config.model.name
     models.save_adapter(start, source, name, job.folder)
     if job.stage == "pretrain":
-        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model")
+        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model",
+                    job.config.model.chat_template)
     return models.change_pissa(base, start, source)
 
 
