@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import nbformat
 import pytest
+import scripted_server
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, evaluation, figures, models, params, runner, training
@@ -134,6 +135,49 @@ def test_the_plan_of_servers_alone_is_one_sentence(values):
     assert display.show(made).startswith("Nothing is computed on this machine")
     [line] = display.summary(made)
     assert (line.what, line.value) == ("GPU hours", "0")
+
+
+@pytest.mark.parametrize("file", ["deepseek_r1", "qwq_32b", "r1_distill_7b"])
+def test_the_files_of_servers_name_no_secret_and_train_nothing(file):
+    """They ask the twelve tasks of one model, at its limit of 24,000 tokens, and need no GPU."""
+    config = params.load(ROOT / "params" / f"{file}.yaml")
+    [api] = config.evaluation.api
+    assert training.jobs(config) == []
+    assert {cell.method for cell in config.cells} == {api.name}
+    assert len(config.cells) == 12
+    assert (api.max_tokens, api.temperature) == (24000, 0.0)
+    assert corpus_of(config) == corpus_of(params.load(ROOT / "params" / "7b.yaml"))
+
+
+def corpus_of(config):
+    """What decides which questions are asked."""
+    return (config.seed, config.corpus.adaptation.tasks, config.corpus.adaptation.lengths,
+            config.corpus.adaptation.samples_per_length, config.corpus.evaluation)
+
+
+def test_a_server_alone_is_evaluated(tmp_path, monkeypatch):
+    """The file of QwQ, made small, against a server on loopback: every question is asked with the
+    names that the server wants, and scored."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    values = params.read(ROOT / "params" / "qwq_32b.yaml")
+    values["corpus"]["adaptation"] |= {"tasks": ["lc_461"], "samples_per_length": 2}
+    values["corpus"]["evaluation"] = {"lengths": [1, 2], "samples_per_length": 2}
+    values["corpus"]["workers"] = 1
+    with scripted_server.serve() as server:
+        values["evaluation"]["api"][0] |= {
+            "base_url": server.address, "temperature": None,
+            "max_tokens_parameter": "max_completion_tokens"}
+        config = params.check(values)
+        corpus.build(config)
+        training.launch_all(config)
+        evaluation.launch(config)
+    rows = evaluation.read(config)
+    assert (rows.method == "QwQ-32B").all()
+    assert len(rows) == len(server.requests) == 4
+    for request in server.requests:
+        assert request.body["max_completion_tokens"] == 24000
+        assert not {"max_tokens", "temperature"} & set(request.body)
 
 
 class _Gated(BaseHTTPRequestHandler):
