@@ -271,11 +271,30 @@ def _job(config, options: argparse.Namespace):
                               seed=options.seed)
 
 
-@_command("generate and score what a run has not evaluated yet", _PARAMS)
+@_command(
+    "generate and score what a run has not evaluated yet",
+    _PARAMS,
+    _option("--general", action="store_true", help="GSM8K and ARC instead, by lm-eval, on the "
+            "weights of the base model or of --stage"),
+    _option("--limit", type=_whole(1), help="questions of each benchmark, for a try"),
+    _option("--prompts", type=_path, metavar="FILE", help="AlpacaEval's; with --judge"),
+    _option("--judge", type=_path, metavar="FILE", help="the server that compares answers"),
+    _option("--stage", help="pretrain or adapt; with --general"), *_TRAINING[1:])
 def _evaluate(options: argparse.Namespace) -> None:
     from metarfft_core import evaluation, params
 
-    print(evaluation.launch(params.load(options.params)))
+    config = params.load(options.params)
+    if not options.general:
+        if options.stage or options.limit or options.prompts or options.judge:
+            raise ValueError("--stage, --limit, --prompts and --judge need --general")
+        print(evaluation.launch(config))
+        return
+    from metarfft_core.bridges import alpaca, general
+
+    job = _job(config, options) if options.stage else None
+    print(*general.evaluate(config, job, options.limit), sep="\n")
+    if options.prompts or options.judge:
+        print(alpaca.evaluate(config, job, options.prompts, options.judge, options.limit))
 
 
 @_command(

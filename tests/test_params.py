@@ -231,7 +231,8 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
     ("pretraining.method", "lora", "pretraining.method: input should be 'full' or 'pissa', got "),
     ("adaptation.micro_batch_size", 3,
      "adaptation: micro_batch_size 3 does not divide batch_size 4"),
-    ("adaptation.methods", [], "adaptation: methods: expected at least one, none twice, got []"),
+    ("adaptation.methods", ["direct", "direct"],
+     "adaptation: methods: expected none twice, got ['direct', 'direct']"),
     ("adaptation.methods", ["direct", "cot"], "adaptation.methods.1: input should be 'direct', "),
 ])
 def test_a_wrong_value_is_named_with_what_is_allowed(keys, value, said):

@@ -87,7 +87,7 @@ def test_known_shapes_have_the_published_sizes():
     assert {name: shape.parameters for name, shape in memory.KNOWN.items()} == {
         "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512, "Qwen/Qwen2.5-32B-Instruct": 32_763_876_352,
         "meta-llama/Llama-3.1-8B": 8_030_261_248, "meta-llama/Llama-3.1-8B-Instruct": 8_030_261_248,
-        models.EMBEDDED: 134_515_008}
+        "allenai/Llama-3.1-Tulu-3.1-8B": 8_030_326_784, models.EMBEDDED: 134_515_008}
     assert memory.shape(models.resolve(models.EMBEDDED)) == memory.KNOWN[models.EMBEDDED]
 
 

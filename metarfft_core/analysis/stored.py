@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from metarfft_core import evaluation, tasks, training
 from metarfft_core.analysis.counted import answers, count, lenient_answers
-from metarfft_core.evaluation import metrics
+from metarfft_core.evaluation import general, metrics
 from metarfft_core.params import LABELS, METHODS, Params
 from metarfft_core.system import files, yaml_files
 
@@ -266,6 +266,19 @@ def find(line: Line, runs: Sequence[Stored], logs: bool = False) -> Found | None
     RF-pretraining (the baselines have none); the paper's own steps; the most steps; the first.
     """
     return min(find_all(line, runs, logs), key=rank, default=None)
+
+
+def find_general(line: Line, metric: str,
+                 runs: Sequence[Stored]) -> "tuple[Stored, general.Score] | None":
+    """Return the first run with a general benchmark's result for a line, and the result."""
+    weights, benchmark = general.STAGES.get(line.method), general.METRICS.get(metric)
+    for stored in runs if weights and benchmark else ():
+        made = line.method == "base" or (mixed(stored.config, line.method) == line.mixed and
+                                         pretraining(stored.config) == line.pretraining)
+        score = general.read(stored.config, weights, benchmark)
+        if made and score and stored.model == full_name(line.model):
+            return stored, score
+    return None
 
 
 def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Found]:

@@ -75,8 +75,9 @@ def roads() -> list[Road]:
 
 def _road(name: str, spec: dict, entry: dict[str, Any]) -> Road:
     files = tuple(entry["params"])
-    commands = (entry["command"],) if entry.get("command") else tuple(
-        f"metarfft run --params params/{file}.yaml" for file in files)
+    runs = [f"metarfft run --params params/{file}.yaml" for file in files]
+    commands = (entry["command"],) if entry.get("command") else (
+        *entry.get("before", ()), *runs, *entry.get("after", ()))
     state, kept = _state(spec) if files else (RUN if commands else NO_ROAD, ())
     return Road(name, spec["title"], files, commands, entry.get("missing", ""), state, kept)
 

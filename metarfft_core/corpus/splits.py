@@ -62,7 +62,9 @@ class Split(NamedTuple):
 def all_splits(config: Params) -> dict[str, Split]:
     """The splits of a run by name; each comes after the training split whose inputs it avoids."""
     corpus, evaluation = config.corpus, config.evaluation
-    compared = _formats(cell.method for cell in config.trainings)
+    # Without a training, these samples still say which inputs the evaluation avoids, so that it
+    # asks the same questions as a run that trains.
+    compared = _formats(cell.method for cell in config.trainings) or ("direct",)
     asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
     splits = {
         "pretrain": Split(corpus.pretrain, corpus.pretrain, None, ("rfft",), "pretrain"),

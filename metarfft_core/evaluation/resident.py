@@ -167,7 +167,8 @@ class Resident:
         if own := api_settings(self._config, cell.method):
             yield from api.generate(own, prompts, answered)
             return
-        tokenizer = models.load_tokenizer(self._config.model.name)
+        tokenizer = models.load_tokenizer(self._config.model.name,
+                                          self._config.model.chat_template)
         _check_template(job_of(self._config, cell), tokenizer.get_chat_template())
         tokens = models.encode_prompts(tokenizer, prompts)
         limits = [row["limit"] for row in rows]

@@ -90,7 +90,7 @@ def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
     """Draw a figure or table of the paper (see `names`); returns it and its numbers."""
     if name not in paper()["figures"]:
         spec = paper()["numbers"][name]
-        frame = numbers(groups(spec, known), spec)
+        frame = numbers(groups(spec, known), spec, known)
         return draw_numbers(frame, spec, _shown(frame, known)), frame
     spec = paper()["figures"][name]
     kind = KINDS[spec["draw"]]

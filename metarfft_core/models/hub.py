@@ -69,10 +69,15 @@ def _check_weights(folder: Path, needed: bool) -> None:
 
 def _download(name: str, weights: bool) -> str:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError
 
     patterns = [*_TEXT_FILES, "*.safetensors"] if weights else _TEXT_FILES
     try:
         folder = snapshot_download(name, allow_patterns=patterns)
+    except GatedRepoError:
+        raise ParamsError(f"model.name: {name} is gated: accept its licence at "
+                          f"https://huggingface.co/{name}, then log in with `hf auth login`, or "
+                          "set $HF_TOKEN") from None
     except (OSError, ValueError) as error:  # not found, no access, no network
         reason = str(error).strip().partition("\n")[0]
         raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "

@@ -90,6 +90,8 @@ KNOWN = {
     "Qwen/Qwen2.5-32B-Instruct": _QWEN_32B,
     "meta-llama/Llama-3.1-8B": _LLAMA_8B,
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
+    # Tulu has one token more, for padding, and its vocabulary is rounded up to a multiple of 8.
+    "allenai/Llama-3.1-Tulu-3.1-8B": replace(_LLAMA_8B, vocabulary=128264),
     EMBEDDED: Shape(576, 1536, 30, 9, 3, 64, 49152, tied=True, bias=False)}
 """Shapes of models that can be planned for without their config.json."""
 

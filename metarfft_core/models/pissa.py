@@ -284,11 +284,14 @@ def _is_start(told: dict, start: dict) -> bool:
         start["files"].get(name) == expected for name, expected in told["files"].items())
 
 
-def save(model, base: str | Path, folder: Path) -> None:
-    """Write a plain model, whole or not at all, with the tokenizer and chat template of `base`."""
+def save(model, base: str | Path, folder: Path, fallback: str | None = None) -> None:
+    """Write a plain model, whole or not at all, with the tokenizer and chat template of `base`.
+
+    `fallback` is the kit's template for a base without one, as `load_tokenizer` takes it.
+    """
     with whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
-        load_tokenizer(str(base)).save_pretrained(temporary)
+        load_tokenizer(str(base), fallback).save_pretrained(temporary)
 
 
 def change_full(base: Path, trained: Mapping) -> float:

@@ -73,6 +73,10 @@ class Params(Section):
         if twice:
             raise ValueError(f"adaptation.further: task {twice[0].task}, method {twice[0].method}, "
                              f"seed {twice[0].seed} is given twice")
+        if not self.cells:
+            raise ValueError("adaptation.methods: expected at least one, or something else to "
+                             "evaluate (adaptation.further, evaluation.in_context, "
+                             "evaluation.api), got []")
         missing = set(self.evaluation.counterfactual) - {cell.method for cell in self.trainings}
         if missing:
             raise ValueError("evaluation.counterfactual: expected methods that are trained, got "

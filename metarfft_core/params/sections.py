@@ -21,6 +21,8 @@ class Model(Section):
 
     name: str  # a Hub id, a local folder, or SmolLM2-135M-Instruct, which comes with a package
     context: Count  # the most tokens of a prompt in its chat template and its completion together
+    # The kit's chat template for a base model that has none; a model's own is never replaced.
+    chat_template: Literal["plain"] | None = optional(None)
 
 
 class Held(Section):
@@ -137,7 +139,7 @@ class Further(Section):
 class Adaptation(Training):
     """The adaptation to each downstream task, the same for every method (Section 4)."""
 
-    methods: list[Adapted]  # each is adapted to every task of corpus.adaptation.tasks
+    methods: list[Adapted]  # each is adapted to every task of corpus.adaptation.tasks; can be []
     further: list[Further] = optional([])  # more trainings, such as other seeds
     workers: Count = optional(1)  # trainings at once on a CPU, each with its share of the cores
     # What is equal for all methods. `samples`: the samples and the steps, as in the paper.
@@ -148,8 +150,8 @@ class Adaptation(Training):
 
     @model_validator(mode="after")
     def _methods(self):
-        if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods: expected at least one, none twice, got {self.methods}")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods: expected none twice, got {self.methods}")
         return self
 
 

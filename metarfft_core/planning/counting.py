@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import NamedTuple
 
-from metarfft_core import formats, models, tasks
+from metarfft_core import formats, models, params, tasks
 from metarfft_core.models import qwen
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.tasks import synthetic
@@ -35,6 +35,11 @@ class Sample(NamedTuple):
 
     tokens: int
     completion: int
+
+
+GENERAL_SAMPLE = Sample(tokens=350, completion=200)
+"""An assumed sample of general data, such as a question of GSM8K with a worked answer. A plan
+without the tokenizer's folder takes it, so that it needs no file of general data either."""
 
 
 class Pool(NamedTuple):
@@ -90,7 +95,8 @@ class Counter:
     def _count(self) -> Callable[[str, str], int] | None:
         if self._qwen:
             return qwen.counter()
-        return models.token_counter(self.folder) if self.folder else None
+        return models.token_counter(self.folder, self.config.model.chat_template) \
+            if self.folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""
@@ -136,6 +142,18 @@ class Counter:
             drawn.append(self.of_text(*example))
         return drawn
 
+    def of_general(self, mix: params.Mix) -> list[Sample]:
+        """Count some samples of general data; without the tokenizer's folder, GENERAL_SAMPLE.
+
+        Raises:
+            ParamsError: If the file is needed and is not what `batches.general` reads.
+        """
+        if self.folder is None:
+            return [GENERAL_SAMPLE]
+        rows = batches.general(mix).select_columns(["prompt", "completion"])
+        few = rows.select(range(0, len(rows), -(-len(rows) // _GENERAL)))
+        return [self.of_text(row["prompt"], row["completion"]) for row in few]
+
     def each(self, stream: str) -> int:
         """Return how many samples of a task and length are counted."""
         return self.samples * (ADAPTATION_FACTOR if stream.startswith("adaptation") else 1)
@@ -175,10 +193,7 @@ def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
     if pretrain and settings.in_context_share:
         others.append(Pool(settings.in_context_share, _in_context(config, counter)))
     if settings.mix:
-        rows = batches.general(settings.mix).select_columns(["prompt", "completion"])
-        few = rows.select(range(0, len(rows), -(-len(rows) // _GENERAL)))
-        others.append(Pool(settings.mix.share,
-                           [counter.of_text(row["prompt"], row["completion"]) for row in few]))
+        others.append(Pool(settings.mix.share, counter.of_general(settings.mix)))
     share = 1 - sum(pool.share for pool in others)
     return ([Pool(share, own), *others],
             len(own) * part.samples_per_length // counter.each(stream))

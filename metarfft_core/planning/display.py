@@ -15,6 +15,10 @@ CPU_GFLOPS = 110
 """Operations in 1e9 a second on two busy CPU cores: the trainings of the stored laptop runs."""
 
 
+NOTHING = ("Nothing is computed on this machine: the run trains nothing, and all its answers come "
+           "from servers.")
+
+
 class Line(NamedTuple):
     """One figure of a plan, and what it rests on."""
 
@@ -26,6 +30,8 @@ class Line(NamedTuple):
 def summary(made: Plan) -> list[Line]:
     """The figures of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
     stages = made.stages
+    if stages.empty:
+        return [Line("GPU hours", "0", NOTHING)]
     # A CPU recomputes nothing.
     seconds = (stages.flops.sum() + stages.validation_flops.sum()) / (CPU_GFLOPS * 1e9)
     share = stages.utilisation.max()
@@ -77,6 +83,8 @@ def _duration(seconds: float) -> str:
 def show(made: Plan) -> str:
     """Format a plan for the terminal."""
     stages = made.stages
+    if stages.empty:
+        return f"{NOTHING}\n"
     adaptations = stages[stages.stage == "adapt"]
     parts = [
         _totals(made), _about(made), _table(_tokens(stages)),

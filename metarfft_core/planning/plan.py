@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from metarfft_core import models, training
 from metarfft_core.models import memory
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.planning import assumptions, counting, overheads, recomputation, reinforcement
+from metarfft_core.planning import (
+    assumptions,
+    counting,
+    overheads,
+    recomputation,
+    reinforcement,
+    stages,
+)
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches
@@ -36,30 +43,7 @@ _GIB, _GB = 2**30, 1e9
 
 @dataclass(frozen=True)
 class Plan:
-    """The costs of a run: a row for each training and each method's evaluation, and the problems.
-
-    Columns of `stages`:
-        stage (pretrain, adapt, rl, evaluation), method, task, seed
-        processes, steps, samples (upper bounds if training may stop early)
-        tokens (with template and end tokens)
-        trained_tokens (those in completions; for an evaluation, the generated ones)
-        validation_tokens (of all validations)
-        flops (of training or generation, with head and attention: those of the log's MFU)
-        attention_flops (of these), recomputed_flops (by gradient checkpointing), validation_flops
-        utilisation, compute_hours (GPU hours of all these operations at that share of the peak)
-        waiting_hours (GPU hours of starts, loading, checkpoints, merges, decompositions)
-        gpu_hours (both), hours (from start to end)
-        paper_low, paper_high (GPU hours in the paper)
-        micro_batch_size (samples on average), micro_batch (tokens of the fullest)
-        recompute, without, room (see `recomputation.columns`)
-        longest (tokens of the longest counted sample; no micro batch can be smaller)
-        weights, gradients, optimizer, loss, buffers (GiB on one GPU)
-        activations (GiB; for an evaluation, the keys and values of the longest sequence)
-        total (GiB, the sum of these), validation (GiB of weights, optimizer and one validation)
-        fits
-        host (GB of a node's memory while its processes load or merge)
-        checkpoints, kept (GB on disk during the run and after it; merged weights are in the first)
-    """
+    """The costs of a run and the problems; `stages` has the columns of `stages.COLUMNS`."""
 
     config: Params
     shape: memory.Shape
@@ -111,8 +95,6 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
             itself would be refused.
     """
     _check(processes, gpu_memory_gib)
-    import pandas as pd
-
     folder, shape = _model(config.model.name)
     folder = None if estimate else folder
     counter = Counter(config, samples, folder, counted)
@@ -130,7 +112,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         if problem:
             worst[row["stage"], row["method"]] = problem
     return Plan(config, shape, counter.exact, gpu_memory_gib, peak_tflops, disk,
-                pd.DataFrame([row for row, _ in made]).convert_dtypes(), tuple(worst.values()))
+                stages.frame([row for row, _ in made]), tuple(worst.values()))
 
 
 def _check(processes: int | None, gpu_memory_gib: float) -> None:

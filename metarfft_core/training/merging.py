@@ -84,7 +84,7 @@ def weights(config: Params, cell: Cell) -> Iterator[Path]:
     merged = temporary_name(found.job.folder / "merged")
     clean(config)
     try:
-        models.save(found.model(), found.base, merged)
+        models.save(found.model(), found.base, merged, config.model.chat_template)
         yield merged
     finally:
         shutil.rmtree(merged, ignore_errors=True)

@@ -125,7 +125,7 @@ class _Course:
 
 def _train(job: Job, accumulation: int) -> None:
     base = base_folder(job)
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = models.load_tokenizer(base, job.config.model.chat_template)
     data = batches.load_training(job, tokenizer)
     validation = batches.load_validation(job, tokenizer)
     settings = job.settings
@@ -319,13 +319,15 @@ def _write_weights(job: Job, base: Path, start: Path | None, checkpoint: Path) -
     """
     trained = models.Weights(checkpoint / checkpoints.SHARDS, "model")
     if start is None:
-        models.save(models.load_full(base, checkpoint, trained), base, job.folder / "model")
+        models.save(models.load_full(base, checkpoint, trained), base, job.folder / "model",
+                    job.config.model.chat_template)
         return models.change_full(base, trained)
     name = str(base) if job.after_pretraining else job.config.model.name
     trained.write_adapter(checkpoint)
     models.save_adapter(start, checkpoint, name, job.folder)
     if job.stage == "pretrain":
-        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model")
+        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model",
+                    job.config.model.chat_template)
     return models.change_pissa(base, start, checkpoint)
 
 

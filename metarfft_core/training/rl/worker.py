@@ -94,7 +94,7 @@ def _train(arm: Arm, accumulation: int) -> None:
     if arm.settings.engine == "transformers":  # trl imports vLLM nevertheless, and warns
         warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
     base = base_folder(arm)
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = models.load_tokenizer(base, arm.config.model.chat_template)
     data = prompts.of_arm(arm, tokenizer)
     arguments = _arguments(arm, accumulation)
     checkpoint = checkpoints.last(arm.folder / "checkpoints")
@@ -231,7 +231,8 @@ def _write_weights(arm: Arm, base: Path, checkpoint: Path) -> float:
     moved, whole = (sum(values) for values in zip(*(
         ((after[name] - tensor).square().sum().item(), tensor.square().sum().item())
         for name, tensor in before.items()), strict=True))
-    models.save(model.to(torch.bfloat16), base, arm.folder / "model")
+    models.save(model.to(torch.bfloat16), base, arm.folder / "model",
+                arm.config.model.chat_template)
     return (moved / whole) ** 0.5
 
 
