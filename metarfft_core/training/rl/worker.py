@@ -23,7 +23,7 @@ from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import explain, sha256, write_json
-from metarfft_core.training import checkpoints, worker
+from metarfft_core.training import checkpoints, record, worker
 from metarfft_core.training.job import read_log
 from metarfft_core.training.rl import prompts
 from metarfft_core.training.rl.arms import Arm, base_folder, check_engine, finished
@@ -158,15 +158,15 @@ def _fit(arm: Arm, arguments, checkpoint: Path | None, base: str, tokenizer, dat
         arguments.generation_kwargs = {"stop_token_ids": [end], "ignore_eos": True}
     log = worker._resume_log(arm.folder, checkpoint)
     _remove_answers(arm.folder, checkpoint)
-    record = Log(arm.folder / "log.jsonl", log[-1]["seconds"] if log else 0.0)
-    trainer = Trainer(arm, record, model=_load_model(base, tokenizer, end), args=arguments,
+    written = Log(arm.folder / "log.jsonl", log[-1]["seconds"] if log else 0.0)
+    trainer = Trainer(arm, written, model=_load_model(base, tokenizer, end), args=arguments,
                       reward_funcs=rewards.functions, train_dataset=data,
                       eval_dataset=prompts.held_out(arm), processing_class=tokenizer)
     if worker._sharded():
         trainer.check_sharded()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Seal())
-    trainer.add_callback(record)
+    trainer.add_callback(written)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
@@ -212,7 +212,7 @@ def _finish(arm: Arm, base: Path, tokenizer, arguments) -> None:
         "seconds": log[-1]["seconds"], "gpu_hours": log[-1]["gpu_hours"],
         "engine": arm.settings.engine, "processes": arguments.world_size,
         "device": arguments.device.type, "compute": "bfloat16" if arguments.bf16 else "float32",
-        **made, "relative_change": change, "peak_memory_gib": _peak_memory()})
+        **made, "relative_change": change, "peak_memory_gib": record.peak_memory()})
     print(f"{arm.name}: {steps} steps, finished, in {arm.folder}", flush=True)
 
 
@@ -234,16 +234,6 @@ def _write_weights(arm: Arm, base: Path, checkpoint: Path) -> float:
     models.save(model.to(torch.bfloat16), base, arm.folder / "model",
                 arm.config.model.chat_template)
     return (moved / whole) ** 0.5
-
-
-def _peak_memory() -> dict[str, float]:
-    """Return the peak memory of this process in GiB, on the host and on its GPU."""
-    import torch
-
-    peak = {"host": processes.peak_memory()}
-    if torch.cuda.is_available():
-        peak["gpu"] = torch.cuda.max_memory_allocated() / 2**30
-    return {name: round(value, 2) for name, value in peak.items()}
 
 
 def _provenance(arm: Arm, tokenizer) -> dict:
