@@ -272,6 +272,8 @@ def launch(config: Params) -> Path:
             files.read_json(results.with_suffix(".json"))
         _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
+    for one in params.kept_runs(config):
+        launch(one)
     return folder
 
 

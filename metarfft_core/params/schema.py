@@ -19,7 +19,7 @@ from metarfft_core import tasks
 from metarfft_core.params.cell import Cell
 from metarfft_core.params.kinds import Section, Seed, optional
 from metarfft_core.params.methods import METHODS
-from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Model, Pretraining
+from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Kept, Model, Pretraining
 from metarfft_core.system import places
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
@@ -78,9 +78,21 @@ class Params(Section):
         if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
             raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
                              "samples: it needs vanilla_rfft or meta_rfft among the methods")
+        if self.pretraining.kept and self.adaptation.kept:
+            raise ValueError("kept: expected in pretraining or in adaptation, not in both")
+        if self.pretraining.keep_steps and not any(
+                METHODS[name].start == "pretrained" for name in self.adaptation.methods):
+            raise ValueError("pretraining.keep_steps: expected a method that starts from the "
+                             "RF-pretrained model among adaptation.methods, got "
+                             f"{', '.join(self.adaptation.methods)}")
         if self.pretraining.in_context_share and not self.corpus.in_context:
             raise ValueError("pretraining.in_context_share needs samples: corpus.in_context is "
                              "missing")
+
+    @property
+    def kept(self) -> Kept | None:
+        """The run that this one takes its corpus and some weights from (see `kept_steps`)."""
+        return self.pretraining.kept or self.adaptation.kept
 
     @property
     def trainings(self) -> list[Cell]:

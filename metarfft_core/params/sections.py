@@ -88,6 +88,14 @@ class Mix(Section):
         return places.absolute(self.file, places.project())
 
 
+class Kept(Section):
+    """The run that a training's weights come from; `keep_steps` makes runs with this key."""
+
+    run: str  # the name of that run, whose folder is beside this one's
+    digest: str  # of that run's parameters
+    steps: Count  # of that run's whole training, which its schedule is made for
+
+
 class Training(Section):
     """One supervised fine-tuning. Batch sizes are in samples, over all devices together."""
 
@@ -107,6 +115,10 @@ class Training(Section):
     # Stop after this number of validations without a better loss.
     early_stopping_patience: Count | None = None
     mix: Mix | None = optional(None)  # general data mixed into the samples
+    # Keep the weights after these steps, too, and evaluate each of them as a run of its own.
+    keep_steps: list[Count] = optional([])
+    # Take the weights that another run kept after `steps` steps; written by `keep_steps`.
+    kept: Kept | None = optional(None)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -120,7 +132,17 @@ class Training(Section):
             raise ValueError(f"early stopping needs a checkpoint at every validation: save_every "
                              f"{self.save_every} does not divide evaluate_every "
                              f"{self.evaluate_every}")
+        self._check_kept_steps()
         return self
+
+    def _check_kept_steps(self) -> None:
+        if self.keep_steps != sorted(set(self.keep_steps)) or any(
+                step >= self.steps for step in self.keep_steps):
+            raise ValueError("keep_steps: expected ascending steps before the last step, "
+                             f"{self.steps}, none twice, got {self.keep_steps}")
+        if self.keep_steps and self.early_stopping_patience:
+            raise ValueError("keep_steps: with early_stopping_patience a training may end before "
+                             f"these steps: leave that key out, got {self.early_stopping_patience}")
 
 
 class Pretraining(Training):

@@ -28,12 +28,7 @@ from metarfft_core import models, params
 from metarfft_core.models import chat_template
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import processes
-from metarfft_core.system.files import (
-    explain,
-    sha256,
-    write_json,
-    write_whole,
-)
+from metarfft_core.system.files import explain, sha256, write_json, write_whole
 from metarfft_core.training import batches, checkpoints
 from metarfft_core.training.job import (
     PRODUCTS,
@@ -41,6 +36,7 @@ from metarfft_core.training.job import (
     Job,
     base_folder,
     finished,
+    kept_jobs,
     read_log,
 )
 from metarfft_core.training.merging import pissa_start_of
@@ -225,9 +221,14 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
+    from metarfft_core.training.kept_steps import Keep
     from metarfft_core.training.trainer import Log, Seal, Trainer
 
     samples = course.samples
+    keep = Keep(kept_jobs(job), lambda one, source: _finish(
+        one, Path(origin.base), origin.pissa, samples, arguments, source))
+    if _is_main():
+        keep.begin(job, arguments.max_steps, checkpoint)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)  # it mistakes our rows for single samples
@@ -246,6 +247,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
     trainer.add_callback(Seal())
+    trainer.add_callback(keep)
     trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size,
                              course.steps_per_epoch, samples["tokens"],
                              samples["completion_tokens"], log[-1]["seconds"] if log else 0.0))
@@ -268,10 +270,11 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
     return log
 
 
-def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> None:
-    """Write the trained weights and, last of all, the manifest."""
-    checkpoint = checkpoints.last(job.folder / "checkpoints")
-    source = checkpoints.best(checkpoint)
+def _finish(job: Job, base: Path, start: Path | None, samples, arguments,
+            kept: Path | None = None) -> None:
+    """Write the trained weights and, last of all, the manifest; `kept` is a kept checkpoint."""
+    checkpoint = kept or checkpoints.last(job.folder / "checkpoints")
+    source = kept or checkpoints.best(checkpoint)
     change = _write_weights(job, base, start, source)
     steps = checkpoints.state(checkpoint)["global_step"]
     used = steps * job.settings.batch_size
@@ -340,11 +343,11 @@ def _provenance(job: Job, tokenizer) -> dict:
     splits = [*job.splits]
     if job.stage == "pretrain" and job.settings.in_context_share:
         splits.append("in_context")
-    data = {str(path.relative_to(job.config.folder)): sha256(path) for split in splits
+    data = {str(path.relative_to(corpus.home(job.config))): sha256(path) for split in splits
             for path in corpus.files(job.config, split, job.format, job.task)}
     if job.settings.mix:
         data[job.settings.mix.file] = sha256(job.settings.mix.path)
-    return {"params_digest": made["params_digest"], "seed": job.order_seed,
+    return {"params_digest": job.digest, "seed": job.order_seed,
             "git_commit": made["git_commit"],
             "chat_template": chat_template.about(tokenizer.get_chat_template()),
             "versions": made["versions"] | {name: version(name) for name in libraries},
