@@ -59,9 +59,9 @@ def test_the_runs_of_the_kept_steps_say_what_they_are(keeps):
     all trained methods; both say of which training they are."""
     early, short = params.kept_runs(keeps)
     assert (early.name, short.name) == ("keeps-pretraining-3", "keeps-adaptation-5")
-    assert early.pretraining.steps == 3 and early.adaptation.steps == keeps.adaptation.steps
-    assert short.adaptation.steps == 5 and short.pretraining == keeps.pretraining.model_copy(
-        update={"keep_steps": []})
+    assert (early.pretraining.steps, short.adaptation.steps) == (3, 5)
+    assert early.adaptation.steps == keeps.adaptation.steps
+    assert short.pretraining == keeps.pretraining.model_copy(update={"keep_steps": []})
     assert early.cells == [Cell("meta_rfft", TASK, 0)]
     assert short.cells == keeps.cells
     for one in (early, short):

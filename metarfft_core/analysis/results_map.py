@@ -116,9 +116,16 @@ def _speaks(config: Params, line: stored.Line) -> bool:
 
 @cache
 def costs(file: str) -> dict[str, float]:
-    """Return the planned GPU hours of a parameter file by stage: pretrain, adapt, evaluation."""
-    stages = plan.plan(params.load(ROOT / "params" / f"{file}.yaml"), estimate=True).stages
-    return stages.groupby("stage", sort=False)["gpu_hours"].sum().astype(float).to_dict()
+    """Return the planned GPU hours of a parameter file by stage: pretrain, adapt, evaluation.
+
+    They include those of the runs of its kept steps.
+    """
+    hours: dict[str, float] = {}
+    for config in params.with_kept([params.load(ROOT / "params" / f"{file}.yaml")]):
+        stages = plan.plan(config, estimate=True).stages
+        for stage, part in stages.groupby("stage", sort=False)["gpu_hours"]:
+            hours[stage] = hours.get(stage, 0.0) + float(part.sum())
+    return hours
 
 
 def page() -> str:

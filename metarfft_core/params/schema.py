@@ -19,7 +19,15 @@ from metarfft_core import tasks
 from metarfft_core.params.cell import Cell
 from metarfft_core.params.kinds import Section, Seed, optional
 from metarfft_core.params.methods import METHODS
-from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Kept, Model, Pretraining
+from metarfft_core.params.sections import (
+    Adaptation,
+    Corpus,
+    Evaluation,
+    Kept,
+    Model,
+    Pretraining,
+    TaskFile,
+)
 from metarfft_core.system import places
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
@@ -37,10 +45,18 @@ class Params(Section):
     seed: Seed  # determines samples, trainings and bootstraps
     model: Model
     trackers: list[Literal["tensorboard", "trackio"]] = optional([])  # in addition to the log
+    # Files of your own tasks; their code is executed. Checked first, so that tasks can be named.
+    task_files: list[TaskFile] = optional([])
     corpus: Corpus
     pretraining: Pretraining
     adaptation: Adaptation
     evaluation: Evaluation
+
+    def __setstate__(self, state):
+        """Make the tasks of the run's own files known to a process that is sent its parameters."""
+        super().__setstate__(state)
+        for one in self.task_files:
+            one.register()
 
     @model_validator(mode="after")
     def _possible(self):

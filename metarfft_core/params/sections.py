@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from metarfft_core.authoring import task_files
 from metarfft_core.params.kinds import Count, Lengths, Section, Seed, TaskIds, optional
 from metarfft_core.params.methods import METHODS
 from metarfft_core.system import places
@@ -14,6 +15,45 @@ Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_
                   "meta_rfft_nl"]
 InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
+
+
+class TaskFile(Section):
+    """A Python file that declares tasks of yours, which this run may name. **Every process of the
+    run executes it.**
+
+    A file's path alone stands for this section. The stored parameters of a run have its hash, too,
+    and a file that has changed since is refused.
+    """
+
+    file: str  # in the project's folder, or an absolute path
+    # Of the file and of what it imports from its folder; computed if not given.
+    sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hashed(cls, data: Any) -> Any:
+        data = {"file": data} if isinstance(data, str) else data
+        if isinstance(data, dict) and isinstance(data.get("file"), str) and not data.get(
+                "sha256"):
+            return data | {"sha256": task_files.content_hash(_in_project(data["file"]))}
+        return data
+
+    @model_validator(mode="after")
+    def _registered(self):
+        self.register()
+        return self
+
+    def register(self) -> None:
+        """Make its tasks known to this process."""
+        task_files.register(_in_project(self.file), self.sha256)
+
+
+def _in_project(file: str) -> Path:
+    """Return the absolute path of a file that is given as absolute or within the project."""
+    path = places.absolute(file, places.project())
+    if not Path(file).expanduser().is_absolute() and not path.is_relative_to(places.project()):
+        raise ValueError(f"expected a path in the project's folder or an absolute one, got {file}")
+    return path
 
 
 class Model(Section):
