@@ -186,9 +186,9 @@ def _plan(options: argparse.Namespace) -> None:
     if options.measured:
         print(measured.show(measured.compare(options.params)))
         return
-    problems = 0
+    problems, counted = 0, {}
     for config in params.with_kept([params.load(options.params)]):
-        made = plan.plan(config, options.processes, options.gpu_memory)
+        made = plan.plan(config, options.processes, options.gpu_memory, counted=counted)
         print(f"\nOf the kept step, run {config.name}\n" * bool(config.kept) + display.show(made),
               flush=True)
         problems += len(made.problems)
