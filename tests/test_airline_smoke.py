@@ -9,7 +9,9 @@ from test_airline import oracle
 
 from metarfft_core import corpus, evaluation, figures, params, training
 from metarfft_core.figures import SMOKE_MARK
+from metarfft_core.figures.picture import ALT
 from metarfft_core.params import LABELS
+from metarfft_core.planning import measured
 from metarfft_core.system.files import read_json
 from metarfft_core.system.places import ROOT
 
@@ -40,13 +42,16 @@ def test_figure_8_is_walked_to_its_end(tmp_path, monkeypatch):
     drawn = figures.paper([run], tmp_path / "paper")["figure_8"]
     with open(drawn["csv"], encoding="utf-8", newline="") as file:
         points = list(csv.DictReader(file))
-    assert {(point["line"], int(point["length"])) for point in points} == {
+    assert {(point["line"], float(point["length"])) for point in points} == {
         (LABELS[method], length) for method in METHODS for length in (1, 2, 3)}
     assert {point["run"] for point in points} == {"airline_smoke"}
-    assert SMOKE_MARK in Image.open(drawn["png"]).text["Description"]
+    assert SMOKE_MARK in Image.open(drawn["png"]).text[ALT]
     rows = evaluation.read(run)
     assert len(rows) == len(METHODS) * 3 * 2
     for row in rows.itertuples():
         assert ast.literal_eval(row.gold_answer) == oracle(**ast.literal_eval(row.inputs))
+    hours = measured.compare(run.folder)
+    assert not hours.least.any()
+    assert (hours.whole_hours > hours.took_hours).all()  # the launch counts, too
     for job in training.jobs(run):
         assert read_json(job.manifest)["relative_change"] > 0

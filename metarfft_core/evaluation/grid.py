@@ -42,8 +42,8 @@ from metarfft_core.evaluation.kept import note, with_prompt
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, lenient_outcome, score
-from metarfft_core.system import files, progress
-from metarfft_core.system.processes import Command, alone, follow_all, places
+from metarfft_core.system import elapsed, files, progress
+from metarfft_core.system.processes import Command, alone, follow_all, gpu_name, places
 
 if TYPE_CHECKING:
     import pandas
@@ -86,9 +86,10 @@ def evaluate(config: Params, cell: Cell) -> Path:
                       any(row["finish_reason"] != "refused" for row in stored))
         files.write_json(results.with_suffix(".json"), {
             **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-            "gpu": _gpu(), **_counts(results, len(rows)),
+            "gpu": gpu_name(), **_counts(results, len(rows)),
             # with the engine's start; what interrupted processes took is not known
-            "seconds": None if stored else round(time.monotonic() - began, 2)})
+            "seconds": None if stored else round(time.monotonic() - began, 2),
+            "launch_seconds": None if stored else elapsed.lap()})
     return results
 
 
@@ -120,13 +121,6 @@ def _say_flaws(results: Path) -> None:
     if count := about.get("uncounted"):
         print(f"{cell}: {count} of {about['rows']} answers came without a count of tokens, so "
               "their cost is not known", flush=True)
-
-
-def _gpu() -> str | None:
-    """Return the name of the GPU; it and the batches affect the last digits of a generation."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _stored(file: BinaryIO) -> list[dict]:
@@ -337,6 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 if a server gave no answer or the system failed, 2 for a user's error.
     """
+    elapsed.begin()
     parser = argparse.ArgumentParser(
         prog="metarfft_core.evaluation",
         description="Evaluate the whole grid, or one method on one task.")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from metarfft_core import models, params
 from metarfft_core.models import chat_template
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.system import processes
+from metarfft_core.system import elapsed, processes
 from metarfft_core.system.files import explain, sha256, write_json, write_whole
 from metarfft_core.training import batches, checkpoints
 from metarfft_core.training.job import (
@@ -143,7 +143,7 @@ def _train(job: Job, accumulation: int) -> None:
         _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
              _Course(samples, bins, data.steps_per_epoch), validation)
     if _is_main():
-        _finish(job, Path(base), start, samples, arguments)
+        _finish(job, Path(base), start, samples, arguments, resumed=checkpoint is not None)
 
 
 def _sharded() -> bool:
@@ -271,7 +271,7 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
 
 
 def _finish(job: Job, base: Path, start: Path | None, samples, arguments,
-            kept: Path | None = None) -> None:
+            kept: Path | None = None, resumed: bool = False) -> None:
     """Write the trained weights and, last of all, the manifest; `kept` is a kept checkpoint."""
     checkpoint = kept or checkpoints.last(job.folder / "checkpoints")
     source = kept or checkpoints.best(checkpoint)
@@ -289,10 +289,12 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments,
         "completion_tokens": sum(samples["completion_tokens"][:used]),
         **_summary(read_log(job.folder)),
         "processes": arguments.world_size, "device": arguments.device.type,
-        "compute": "bfloat16" if arguments.bf16 else "float32",
+        "gpu": processes.gpu_name(), "compute": "bfloat16" if arguments.bf16 else "float32",
         "attention": models.attention(),
         **_made(job),
-        "relative_change": change, "peak_memory_gib": _peak_memory()})
+        "relative_change": change, "peak_memory_gib": _peak_memory(),
+        # with the launch; what interrupted processes took is not known
+        "launch_seconds": None if kept or resumed else elapsed.lap()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
 
 
@@ -370,6 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 for an error of the system, 2 for a user's error.
     """
+    elapsed.begin()
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training",
                                      description="One supervised fine-tuning of a run.")
     parser.add_argument("--params", required=True, metavar="FILE")
