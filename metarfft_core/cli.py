@@ -186,11 +186,15 @@ def _plan(options: argparse.Namespace) -> None:
     if options.measured:
         print(measured.show(measured.compare(options.params)))
         return
-    made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
-    print(display.show(made), flush=True)
-    if made.problems:
-        raise RuntimeError(f"the plan names {len(made.problems)} "
-                           + ("problem" if len(made.problems) == 1 else "problems")
+    problems, counted = 0, {}
+    for config in params.with_kept([params.load(options.params)]):
+        made = plan.plan(config, options.processes, options.gpu_memory, counted=counted)
+        print(f"\nOf the kept step, run {config.name}\n" * bool(config.kept) + display.show(made),
+              flush=True)
+        problems += len(made.problems)
+    if problems:
+        raise RuntimeError(f"the plan names {problems} "
+                           + ("problem" if problems == 1 else "problems")
                            + ": the run cannot be made like this")
 
 

@@ -115,11 +115,22 @@ def _speaks(config: Params, line: stored.Line) -> bool:
                         for name in (line.method, line.minus) if name)
 
 
+_counted: dict = {}
+"""The samples that the plans of the files have counted, which many files share."""
+
+
 @cache
 def costs(file: str) -> dict[str, float]:
-    """Return the planned GPU hours of a parameter file by stage, as `plan.Plan` names them."""
-    stages = plan.plan(params.load(ROOT / "params" / f"{file}.yaml"), estimate=True).stages
-    return stages.groupby("stage", sort=False)["gpu_hours"].sum().astype(float).to_dict()
+    """Return the planned GPU hours of a parameter file by stage, as `plan.Plan` names them.
+
+    They include those of the runs of its kept steps.
+    """
+    hours: dict[str, float] = {}
+    for config in params.with_kept([params.load(ROOT / "params" / f"{file}.yaml")]):
+        stages = plan.plan(config, estimate=True, counted=_counted).stages
+        for stage, part in stages.groupby("stage", sort=False)["gpu_hours"]:
+            hours[stage] = hours.get(stage, 0.0) + float(part.sum())
+    return hours
 
 
 def page() -> str:

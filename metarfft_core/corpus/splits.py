@@ -105,9 +105,15 @@ def _formats(methods: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(METHODS[method].format for method in methods))
 
 
+def home(config: Params) -> Path:
+    """The folder of the run whose corpus a run reads: its own, or that of the run it is kept from.
+    """
+    return config.folder.with_name(config.kept.run) if config.kept else config.folder
+
+
 def shard_path(config: Params, split: str, format: str, task: str) -> Path:
     """The path of a shard, whether it is written yet or not."""
-    return config.folder / "corpus" / split / format / f"{task}.parquet"
+    return home(config) / "corpus" / split / format / f"{task}.parquet"
 
 
 def files(config: Params, split: str, format: str, task: str | None = None) -> list[Path]:
@@ -126,7 +132,7 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
         ParamsError: The corpus is not built or has no such split, format or task, or a file is not
             the one that was built.
     """
-    folder = config.folder / "corpus"
+    folder = home(config) / "corpus"
     if not (folder / "manifest.json").exists():
         raise ParamsError(f"the corpus of run {config.name} is not built: there is no "
                           f"{folder / 'manifest.json'}")
@@ -142,7 +148,7 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
     for path in paths:
         if changed(path, shards[path.relative_to(folder).as_posix()]["sha256"]):
             raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "
-                              f"{config.folder / 'params.yaml'}` makes it again")
+                              f"{home(config) / 'params.yaml'}` makes it again")
     return paths
 
 

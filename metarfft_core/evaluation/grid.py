@@ -34,7 +34,7 @@ from metarfft_core.evaluation.resident import evaluate, evaluate_all
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.planning import overheads
 from metarfft_core.scoring import lenient_outcome
-from metarfft_core.system import files, progress
+from metarfft_core.system import elapsed, files, progress
 from metarfft_core.system.processes import Command, follow_all, places
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def launch(config: Params) -> Path:
             files.read_json(results.with_suffix(".json"))
         _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
+    for one in params.kept_runs(config):
+        launch(one)
     return folder
 
 
@@ -244,6 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 if a server gave no answer or the system failed, 2 for a user's error.
     """
+    elapsed.begin()
     parser = argparse.ArgumentParser(
         prog="metarfft_core.evaluation",
         description="Evaluate the whole grid, or one method on one task.")

@@ -33,8 +33,8 @@ from metarfft_core.evaluation.cells import (
 from metarfft_core.models import chat_template
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.scoring import OUTCOMES, lenient_outcome, score
-from metarfft_core.system import files
-from metarfft_core.system.processes import alone
+from metarfft_core.system import elapsed, files
+from metarfft_core.system.processes import alone, gpu_name
 
 _PROGRESS_EVERY = 5.0  # seconds between two lines of progress
 
@@ -115,10 +115,11 @@ def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Pa
                       any(row["finish_reason"] != "refused" for row in stored))
         files.write_json(results.with_suffix(".json"), {
             **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-            "gpu": _gpu(), **_counts(results, len(rows)),
+            "gpu": gpu_name(), **_counts(results, len(rows)),
             # with the engine's start, if this cell was its first; what interrupted processes took
             # is not known
-            "seconds": None if stored else round(time.monotonic() - began, 2)})
+            "seconds": None if stored else round(time.monotonic() - began, 2),
+            "launch_seconds": None if stored else elapsed.lap()})
     return results
 
 
@@ -231,13 +232,6 @@ def _counts(results: Path, expected: int) -> dict[str, Any]:
              "uncounted": sum(row["completion_tokens"] is None for row in rows)}
     return {"outcomes": {outcome: outcomes[outcome] for outcome in OUTCOMES},
             **{name: count for name, count in flaws.items() if count}}
-
-
-def _gpu() -> str | None:
-    """Return the name of the GPU; it and the batches affect the last digits of a generation."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def stored_rows(file: BinaryIO) -> list[dict]:

@@ -40,7 +40,7 @@ from metarfft_core.figures.single import (
 )
 from metarfft_core.figures.style import SMOKE_MARK
 from metarfft_core.figures.tokens import draw_tokens, token_figure
-from metarfft_core.params import LABELS, Params, ParamsError, written
+from metarfft_core.params import LABELS, Params, ParamsError, with_kept, written
 
 __all__ = ["LABELS", "SMOKE_MARK", "Drawn", "accuracy_figure", "accuracy_table", "averages",
            "draw_accuracy", "draw_loss", "draw_table_2", "draw_tokens", "error_figure",
@@ -51,7 +51,7 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn
     """Draw every figure and table of the paper from the stored results of some runs.
 
     Args:
-        runs: The resolved parameters of each run.
+        runs: The resolved parameters of each run; those of their kept steps take part, too.
         folder: Where to write them; by default, the folder `paper` beside those of the runs.
 
     Returns:
@@ -64,4 +64,4 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")
     folder = written(folder or written(runs[0].folder).parent / "paper")
-    return several.write(runs, folder) | reinforcement.write(runs, folder)
+    return several.write(with_kept(runs), folder) | reinforcement.write(runs, folder)

@@ -20,7 +20,15 @@ from metarfft_core.params.cell import Cell
 from metarfft_core.params.kinds import Section, Seed, optional
 from metarfft_core.params.methods import METHODS
 from metarfft_core.params.reinforcement import Reinforcement
-from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Model, Pretraining
+from metarfft_core.params.sections import (
+    Adaptation,
+    Corpus,
+    Evaluation,
+    Kept,
+    Model,
+    Pretraining,
+    TaskFile,
+)
 from metarfft_core.system import places
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
@@ -38,11 +46,19 @@ class Params(Section):
     seed: Seed  # determines samples, trainings and bootstraps
     model: Model
     trackers: list[Literal["tensorboard", "trackio"]] = optional([])  # in addition to the log
+    # Files of your own tasks; their code is executed. Checked first, so that tasks can be named.
+    task_files: list[TaskFile] = optional([])
     corpus: Corpus
     pretraining: Pretraining
     adaptation: Adaptation
     evaluation: Evaluation
     rl: Reinforcement | None = optional(None)  # reinforcement learning, after the other trainings
+
+    def __setstate__(self, state):
+        """Make the tasks of the run's own files known to a process that is sent its parameters."""
+        super().__setstate__(state)
+        for one in self.task_files:
+            one.register()
 
     @model_validator(mode="after")
     def _possible(self):
@@ -85,6 +101,13 @@ class Params(Section):
         if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
             raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
                              "samples: it needs vanilla_rfft or meta_rfft among the methods")
+        if self.pretraining.kept and self.adaptation.kept:
+            raise ValueError("kept: expected in pretraining or in adaptation, not in both")
+        if self.pretraining.keep_steps and not any(
+                METHODS[name].start == "pretrained" for name in self.adaptation.methods):
+            raise ValueError("pretraining.keep_steps: expected a method that starts from the "
+                             "RF-pretrained model among adaptation.methods, got "
+                             f"{', '.join(self.adaptation.methods)}")
         if self.pretraining.in_context_share and not self.corpus.in_context:
             raise ValueError("pretraining.in_context_share needs samples: corpus.in_context is "
                              "missing")
@@ -105,6 +128,11 @@ class Params(Section):
                              "meta_rfft")
         for key, held in (("rl", self.rl), ("rl.evaluation", self.rl.evaluation)):
             _check_drawable(key, self.rl.tasks, held.lengths)
+
+    @property
+    def kept(self) -> Kept | None:
+        """The run that this one takes its corpus and some weights from (see `kept_steps`)."""
+        return self.pretraining.kept or self.adaptation.kept
 
     @property
     def trainings(self) -> list[Cell]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from metarfft_core.authoring import task_files
 from metarfft_core.params.kinds import Count, Lengths, Section, Seed, TaskIds, optional
 from metarfft_core.params.methods import METHODS
 from metarfft_core.system import places
@@ -14,6 +15,45 @@ Adapted = Literal["direct", "scratchpad", "vanilla_rfft", "meta_rfft", "vanilla_
                   "meta_rfft_nl"]
 InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
+
+
+class TaskFile(Section):
+    """A Python file that declares tasks of yours, which this run may name. **Every process of the
+    run executes it.**
+
+    A file's path alone stands for this section. The stored parameters of a run have its hash, too,
+    and a file that has changed since is refused.
+    """
+
+    file: str  # in the project's folder, or an absolute path
+    # Of the file and of what it imports from its folder; computed if not given.
+    sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hashed(cls, data: Any) -> Any:
+        data = {"file": data} if isinstance(data, str) else data
+        if isinstance(data, dict) and isinstance(data.get("file"), str) and not data.get(
+                "sha256"):
+            return data | {"sha256": task_files.content_hash(_in_project(data["file"]))}
+        return data
+
+    @model_validator(mode="after")
+    def _registered(self):
+        self.register()
+        return self
+
+    def register(self) -> None:
+        """Make its tasks known to this process."""
+        task_files.register(_in_project(self.file), self.sha256)
+
+
+def _in_project(file: str) -> Path:
+    """Return the absolute path of a file that is given as absolute or within the project."""
+    path = places.absolute(file, places.project())
+    if not Path(file).expanduser().is_absolute() and not path.is_relative_to(places.project()):
+        raise ValueError(f"expected a path in the project's folder or an absolute one, got {file}")
+    return path
 
 
 class Model(Section):
@@ -90,6 +130,14 @@ class Mix(Section):
         return places.absolute(self.file, places.project())
 
 
+class Kept(Section):
+    """The run that a training's weights come from; `keep_steps` makes runs with this key."""
+
+    run: str  # the name of that run, whose folder is beside this one's
+    digest: str  # of that run's parameters
+    steps: Count  # of that run's whole training, which its schedule is made for
+
+
 class Training(Section):
     """One supervised fine-tuning. Batch sizes are in samples, over all devices together."""
 
@@ -109,6 +157,10 @@ class Training(Section):
     # Stop after this number of validations without a better loss.
     early_stopping_patience: Count | None = None
     mix: Mix | None = optional(None)  # general data mixed into the samples
+    # Keep the weights after these steps, too, and evaluate each of them as a run of its own.
+    keep_steps: list[Count] = optional([])
+    # Take the weights that another run kept after `steps` steps; written by `keep_steps`.
+    kept: Kept | None = optional(None)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -118,7 +170,17 @@ class Training(Section):
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
                              f"batch_size {self.batch_size}")
+        self._check_kept_steps()
         return self
+
+    def _check_kept_steps(self) -> None:
+        if self.keep_steps != sorted(set(self.keep_steps)) or any(
+                step >= self.steps for step in self.keep_steps):
+            raise ValueError("keep_steps: expected ascending steps before the last step, "
+                             f"{self.steps}, none twice, got {self.keep_steps}")
+        if self.keep_steps and self.early_stopping_patience:
+            raise ValueError("keep_steps: with early_stopping_patience a training may end before "
+                             f"these steps: leave that key out, got {self.early_stopping_patience}")
 
 
 class Pretraining(Training):

@@ -58,8 +58,9 @@ def launch_all(config: Params) -> None:
 
 
 def launch_adaptations(config: Params) -> None:
-    """Run the adaptations: the second half of `launch_all`."""
-    _launch([job for job in jobs(config) if job.stage == "adapt"])
+    """Run the adaptations, also those of kept steps: the second half of `launch_all`."""
+    for one in params.with_kept([config]):
+        _launch([job for job in jobs(one) if job.stage == "adapt"])
 
 
 def _shown(config: Params) -> AbstractContextManager:

@@ -26,13 +26,8 @@ from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.system import processes
-from metarfft_core.system.files import (
-    all_sha256,
-    explain,
-    write_json,
-    write_whole,
-)
+from metarfft_core.system import elapsed, processes
+from metarfft_core.system.files import all_sha256, explain, write_json, write_whole
 from metarfft_core.training import acceleration, batches, checkpoints, record
 from metarfft_core.training.job import (
     PRODUCTS,
@@ -40,6 +35,7 @@ from metarfft_core.training.job import (
     Job,
     base_folder,
     finished,
+    kept_jobs,
     read_log,
 )
 from metarfft_core.training.merging import pissa_start_of
@@ -145,7 +141,8 @@ def _train(job: Job, accumulation: int) -> None:
         _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
              _Course(samples, bins, data.steps_per_epoch), validation)
     if _is_main():
-        _finish(job, Path(base), start, samples, arguments, tokenizer)
+        _finish(job, Path(base), start, samples, arguments, tokenizer,
+                resumed=checkpoint is not None)
 
 
 def _sharded() -> bool:
@@ -228,9 +225,14 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
+    from metarfft_core.training.kept_steps import Keep
     from metarfft_core.training.trainer import Log, Trainer, Writer
 
     samples = course.samples
+    keep = Keep(kept_jobs(job), lambda one, source: _finish(
+        one, Path(origin.base), origin.pissa, samples, arguments, tokenizer, source))
+    if _is_main():
+        keep.begin(job, arguments.max_steps, checkpoint)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)  # it mistakes our rows for single samples
@@ -248,8 +250,9 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     patience = job.settings.early_stopping_patience
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
-    trainer.writer = Writer(in_background=_sharded())
+    trainer.writer = keep.writer = Writer(in_background=_sharded())
     trainer.add_callback(trainer.writer)
+    trainer.add_callback(keep)
     trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size,
                              course.steps_per_epoch, samples["tokens"],
                              samples["completion_tokens"], log[-1]["seconds"] if log else 0.0))
@@ -273,9 +276,10 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
     return log
 
 
-def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer) -> None:
-    """Write the trained weights and, last of all, the manifest."""
-    checkpoint = checkpoints.last(job.folder / "checkpoints")
+def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer,
+            kept: Path | None = None, resumed: bool = False) -> None:
+    """Write the trained weights and, last of all, the manifest; `kept` is a kept checkpoint."""
+    checkpoint = kept or checkpoints.last(job.folder / "checkpoints")
     change = _write_weights(job, base, start, checkpoint)
     steps = checkpoints.state(checkpoint)["global_step"]
     used = steps * job.settings.batch_size
@@ -290,12 +294,14 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokeni
         "completion_tokens": sum(samples["completion_tokens"][:used]),
         **record.summary(read_log(job.folder)),
         "processes": arguments.world_size, "device": arguments.device.type,
-        "compute": "bfloat16" if arguments.bf16 else "float32",
+        "gpu": processes.gpu_name(), "compute": "bfloat16" if arguments.bf16 else "float32",
         "attention": models.attention(), "recomputation": arguments.gradient_checkpointing,
         "fused_layers": acceleration.fused(base), "compiled": arguments.torch_compile,
         **record.of_start(start),
         **_made(job),
-        "relative_change": change, "peak_memory_gib": record.peak_memory()})
+        "relative_change": change, "peak_memory_gib": record.peak_memory(),
+        # with the launch; what interrupted processes took is not known
+        "launch_seconds": None if kept or resumed else elapsed.lap()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
 
 
@@ -337,6 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 for an error of the system, 2 for a user's error.
     """
+    elapsed.begin()
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training",
                                      description="One supervised fine-tuning of a run.")
     parser.add_argument("--params", required=True, metavar="FILE")

@@ -240,7 +240,7 @@ def _provenance(arm: Arm, tokenizer) -> dict:
     """Return digest, commit, versions, and the SHA-256 of every file that prompts come from."""
     made = corpus.provenance(arm.config)
     engine = {"vllm": version("vllm")} if arm.settings.engine == "vllm" else {}
-    data = {str(path.relative_to(arm.config.folder)): sha256(path)
+    data = {str(path.relative_to(corpus.home(arm.config))): sha256(path)
             for split in ("rl", "rl_evaluation")
             for path in corpus.files(arm.config, split, arm.format, arm.task)}
     return {"params_digest": made["params_digest"], "seed": arm.config.seed,
