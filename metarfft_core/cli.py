@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from metarfft_core import __version__
@@ -384,28 +385,11 @@ def _report(options: argparse.Namespace) -> None:
     _option("--seed", type=_whole(0)))
 def _export(options: argparse.Namespace) -> None:
     from metarfft_core import params
+    from metarfft_core.bridges import export
     from metarfft_core.system import processes
 
     config = params.load(options.params)
-    if config.folder.is_dir():
-        with processes.alone(config.folder):
-            print(_exported(config, options))
-    else:
-        print(_exported(config, options))  # its error says what is missing
-
-
-def _exported(config, options: argparse.Namespace) -> Path:
-    from metarfft_core import training
-    from metarfft_core.analysis import archive
-    from metarfft_core.bridges import hub, lm_eval
-
-    if options.kind == "merged":
-        job = training.Job.named(config, "adapt", task=options.task, method=options.method,
-                                 seed=options.seed)
-        return training.export(job, options.to)
-    if options.kind == "results":
-        return archive.write(config, options.to)
-    if options.kind == "hub":
-        return hub.write(config, options.to)
-    return lm_eval.write(config, options.to, *([name] if name else () for name in (
-        options.method, options.task)))
+    # Without a folder, the error of the export says what is missing.
+    with processes.alone(config.folder) if config.folder.is_dir() else nullcontext():
+        print(export.write(config, options.kind, options.to, options.task, options.method,
+                           options.seed))
