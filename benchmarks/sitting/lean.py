@@ -1,0 +1,18 @@
+"""Item 5: the trainings of items 3 and 4 without recomputation, and with liger-kernel's layers."""
+
+from importlib.util import find_spec
+
+from sitting.record import Record
+from sitting.steps import RANK, Setting, measure
+
+
+def run(record: Record) -> None:
+    layers = record.pick(8, 1)
+    for setting in (Setting(RANK, recompute=False), Setting(RANK, recompute=False, liger=True),
+                    Setting(RANK, liger=True), Setting(None, layers, recompute=False),
+                    Setting(None, layers, recompute=False, liger=True)):
+        if setting.liger and (find_spec("liger_kernel") is None or record.device == "cpu"):
+            record.leave_out(setting.name, "liger-kernel is not installed, or there is no GPU")
+            continue
+        with record.case(setting.name) as values:
+            values |= measure(record, setting)
