@@ -198,7 +198,7 @@ def _plan(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from metarfft_core import models, params
 
-    print(models.fetch(params.load(options.params).model.name))
+    print(f"model: {models.resolve(params.load(options.params).model.name)}")
 
 
 @_command("read all large files again whose hashes are kept, and name those that changed unseen")

@@ -11,7 +11,8 @@ import pytest
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, models, params, training
-from metarfft_core.planning import assumptions, counting, display, memory, overheads, plan
+from metarfft_core.models import memory
+from metarfft_core.planning import assumptions, counting, display, overheads, plan
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches, operations
 

@@ -1,10 +1,12 @@
 """From a model's name to weights, tokens and adapters.
 
-    hub.py            finds or downloads the weights and tokenizer of a name
-    chat.py           turns prompts and completions into tokens
-    chat_template.py  fixes the date that a chat template sees
-    pissa.py          makes PiSSA starts, adapters and merged weights
-    qwen.py           counts Qwen2.5's tokens without its folder
+    hub.py               finds or downloads the weights and tokenizer of a name
+    chat.py              turns prompts and completions into tokens
+    chat_template.py     fixes the date that a chat template sees
+    packed_attention.py  computes attention over samples that are laid end to end
+    memory.py            the GPU memory that a training takes, from the model's shape
+    pissa.py             makes PiSSA starts, adapters and merged weights
+    qwen.py              counts Qwen2.5's tokens without its folder
 """
 
 from metarfft_core.models.chat import (
@@ -17,13 +19,12 @@ from metarfft_core.models.chat import (
 )
 from metarfft_core.models.hub import (
     EMBEDDED,
-    attention,
     cache_folder,
-    fetch,
     model_hash,
     resolve,
     weights_hash,
 )
+from metarfft_core.models.packed_attention import attention
 from metarfft_core.models.pissa import (
     change_full,
     change_pissa,
@@ -35,6 +36,6 @@ from metarfft_core.models.pissa import (
 )
 
 __all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
-           "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
+           "encode_completion", "encode_completions", "encode_prompt", "encode_prompts",
            "load_pissa", "load_tokenizer", "merge_pissa", "model_hash", "pissa_start", "resolve",
            "save", "save_adapter", "token_counter", "weights_hash"]

@@ -117,65 +117,6 @@ def _convert_gguf(source: Path, folder: Path) -> None:
     write_json(folder / "manifest.json", {"source": source.name, "sha256": sha256(source)})
 
 
-def attention() -> str:
-    """The fastest attention that is correct on this machine, by its name in transformers.
-
-    This is flash attention if there is a GPU and either the package is installed or its Hub kernel
-    was fetched before. Otherwise it is PyTorch's own attention, which masks the samples of a micro
-    batch from each other.
-    """
-    import torch
-    from transformers.modeling_flash_attention_utils import FLASH_ATTN_KERNEL_FALLBACK
-    from transformers.utils import is_flash_attn_2_available, is_kernels_available
-
-    if not torch.cuda.is_available():
-        return "sdpa"
-    name = "flash_attention_2"
-    fetched = is_kernels_available() and _in_cache(FLASH_ATTN_KERNEL_FALLBACK[name])
-    return name if is_flash_attn_2_available() or fetched else "sdpa"
-
-
-def _in_cache(repository: str) -> bool:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    folder = repo_folder_name(repo_id=repository, repo_type="model")
-    return (Path(constants.HF_HUB_CACHE) / folder / "snapshots").is_dir()
-
-
-def fetch(name: str) -> str:
-    """Download everything that a run on the model `name` needs from the Hub.
-
-    Returns:
-        A line for the model and one for the attention. If flash attention's kernel cannot be
-        downloaded, its line says so, and training uses PyTorch's own attention.
-
-    Raises:
-        ParamsError: There is no such model.
-    """
-    from transformers.modeling_flash_attention_utils import (
-        FLASH_ATTN_KERNEL_FALLBACK,
-        FLASH_ATTN_KERNEL_VERSIONS,
-    )
-    from transformers.utils import is_flash_attn_2_available, is_kernels_available
-
-    lines = [f"model: {resolve(name)}"]
-    if is_flash_attn_2_available():
-        lines.append("attention: the package flash-attn is installed")
-    elif is_kernels_available():
-        from kernels import get_kernel
-
-        kernel = FLASH_ATTN_KERNEL_FALLBACK["flash_attention_2"]
-        try:
-            get_kernel(kernel, version=FLASH_ATTN_KERNEL_VERSIONS[kernel])
-            lines.append(f"attention: {kernel}")
-        except Exception as error:  # errors of kernels, the Hub or torch
-            lines.append(f"attention: PyTorch's own; {kernel} cannot be had: {error}")
-    else:
-        lines.append("attention: PyTorch's own; for flash attention install flash-attn or kernels")
-    return "\n".join(lines)
-
-
 def hash_files(files: list[Path]) -> str:
     """SHA-256 over the names and contents of files, in the order of their paths."""
     text = "".join(f"{path.name} {sha256(path)}\n" for path in sorted(files))

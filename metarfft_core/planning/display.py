@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
-from metarfft_core.planning import assumptions, counting, memory
+from metarfft_core.models import memory
+from metarfft_core.planning import assumptions, counting
 from metarfft_core.planning.assumptions import GENERATION
 from metarfft_core.planning.plan import Plan
 

@@ -5,7 +5,8 @@ or an engine wait, so they count as GPU time.
 """
 
 from metarfft_core import training
-from metarfft_core.planning import assumptions, memory
+from metarfft_core.models import memory
+from metarfft_core.planning import assumptions
 from metarfft_core.training import checkpoints
 
 _GB = 1e9

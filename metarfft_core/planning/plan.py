@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import models, training
+from metarfft_core.models import memory
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.planning import assumptions, counting, memory, overheads
+from metarfft_core.planning import assumptions, counting, overheads
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches

@@ -9,7 +9,7 @@ GPU: without it, a mask of tokens x tokens is allocated.
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from metarfft_core.models import EMBEDDED
+from metarfft_core.models.hub import EMBEDDED
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json
 
