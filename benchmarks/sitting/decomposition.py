@@ -34,7 +34,7 @@ def run(record: Record) -> None:
                     products = {rank: left[:, :rank].double() @ right[:rank].double()
                                 for rank in RANKS}
                     reference = reference or products
-                    values["errors"] = {rank: float(f"{_apart(products[rank], reference[rank]):.3g}")
+                    values["errors"] = {rank: _apart(products[rank], reference[rank])
                                         for rank in RANKS}
 
 
@@ -43,7 +43,7 @@ def squared(matrix) -> tuple:
     import torch
 
     whole = matrix.double()
-    values, vectors = torch.linalg.eigh(whole @ whole.T)
+    _, vectors = torch.linalg.eigh(whole @ whole.T)
     largest = vectors.flip(1)[:, :max(RANKS)]
     return largest, largest.T @ whole
 
@@ -82,4 +82,4 @@ def _timed(work, matrix) -> tuple:
 
 
 def _apart(one, two) -> float:
-    return ((one - two).norm() / two.norm()).item()
+    return float(f"{((one - two).norm() / two.norm()).item():.3g}")

@@ -52,33 +52,35 @@ def do(command: list[str], environment: dict[str, str],
 
 
 def do_all(commands: list[list[str]], environment: dict[str, str],
-           kill_when: Callable[[], bool] | None = None) -> list[float]:
-    """Run stages at once, as `do` runs one; returns the seconds of each."""
-    began, seconds = time.monotonic(), {}
+           kill_when: Callable[[], bool] | None = None, stop_at: float | None = None
+           ) -> list[float]:
+    """Run stages at once, as `do` runs one; returns the seconds of each.
+
+    At `stop_at`, a time of the monotonic clock, the stages that still run are killed.
+    """
+    began, seconds, killed, stopped = time.monotonic(), {}, False, False
     with ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile("w+")) for _ in commands]
-        running = {number: stack.enter_context(subprocess.Popen(
+        running = [stack.enter_context(subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT)) for number, (command, file) in
-            enumerate(zip(commands, files, strict=True))}
-        killed = False
+            stderr=subprocess.STDOUT)) for command, file in zip(commands, files, strict=True)]
         while len(seconds) < len(commands):
             time.sleep(0.02)
-            if kill_when and not killed and kill_when():
-                killed = True
-                for process in running.values():
+            killed = killed or bool(kill_when and kill_when())
+            stopped = stopped or bool(stop_at and time.monotonic() > stop_at)
+            for number, process in enumerate(running):
+                if killed or stopped:
                     process.kill()
-            for number, process in running.items():
                 if number not in seconds and process.poll() is not None:
                     seconds[number] = time.monotonic() - began
         outputs = [_text(file) for file in files]
     print(*outputs, sep="\n", flush=True)
     if kill_when and not killed:
         raise RuntimeError("a stage ended before it could be killed")
-    for number, process in running.items():
-        if process.returncode and not killed:
-            raise RuntimeError(f"{' '.join(commands[number][2:])}: exit code "
-                               f"{process.returncode}: {outputs[number][-_LAST:].strip()}")
+    for command, process, output in zip(commands, running, outputs, strict=True):
+        if process.returncode and not (killed or stopped):
+            raise RuntimeError(f"{' '.join(command[2:])}: exit code {process.returncode}: "
+                               f"{output[-_LAST:].strip()}")
     return [seconds[number] for number in range(len(commands))]
 
 

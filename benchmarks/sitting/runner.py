@@ -4,6 +4,7 @@ Every line is written, synced to the disk and printed as soon as an item has it.
 is cut off keeps all that it had measured. An item ends with its sitting, however that ends.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from sitting import Item, record
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESERVE = 5.0  # seconds of the budget that no item gets
+SLOWER = 10  # how many times longer an item may take in a rehearsal, whose machine may be busy
 _LAST = 600  # characters of an item's output in the line that says that it failed
 
 
@@ -42,7 +44,7 @@ class Sitting:
             return [self._item(item, Path(work)) for item in items]
 
     def _item(self, item: Item, work: Path) -> dict:
-        limit = min(item.seconds, self.left() - RESERVE)
+        limit = min(item.seconds * (SLOWER if self.rehearsal else 1), self.left() - RESERVE)
         if self.left() - RESERVE < item.least:
             return self._close(item, record.NOT_STARTED, 0.0,
                                f"{max(0.0, self.left()):.0f} s are left, it needs {item.least:.0f}")
@@ -66,7 +68,8 @@ class Sitting:
     def _follow(self, item: Item, work: Path, limit: float, log: TextIO) -> tuple[int, bool]:
         """Run an item; returns its exit code, and whether it was stopped at its limit."""
         command = [sys.executable, "-m", "sitting", item.module, "--out", str(self.out),
-                   "--work", str(work), "--seconds", f"{limit:.0f}", *(["--rehearse"] if self.rehearsal else [])]
+                   "--work", str(work), "--seconds", f"{limit:.0f}"]
+        command += ["--rehearse"] if self.rehearsal else []
         over = threading.Event()
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                               text=True, env=_environment(), process_group=0) as process:
@@ -80,6 +83,7 @@ class Sitting:
             try:
                 for line in process.stdout:
                     self._write(item.number, item.name, json.loads(line))
+                process.wait()  # before its input ends, which would stop it
             except BaseException:
                 _kill(process)
                 raise
@@ -119,10 +123,8 @@ def _environment() -> dict[str, str]:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _commit() -> str | None:

@@ -36,8 +36,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     The first step does not count.
     """
     import torch
+    from transformers import AutoTokenizer
 
-    from metarfft_core import models
     from metarfft_core.training import operations
     from metarfft_core.training.trainer import peak_flops
 
@@ -55,8 +55,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     rows = [shapes.row(samples, sizes["vocab_size"], number)
             for number, samples in enumerate(micro)] * (steps + 1)
     counted = operations.of_model(model)
-    clock = _train(record, setting, model, rows, steps + 1,
-                   models.load_tokenizer(str(tiny.write_tokenizer(record.work / "tokenizer"))))
+    tokenizer = AutoTokenizer.from_pretrained(tiny.write_tokenizer(record.work / "tokenizer"))
+    clock = _train(record, setting, model, rows, steps + 1, tokenizer)
     took = statistics.median(clock.steps[1:])
     tokens = sum(map(shapes.total, micro))
     done = counted.training(tokens, sum(map(shapes.scored, micro)),
