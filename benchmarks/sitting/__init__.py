@@ -33,12 +33,12 @@ class Item(NamedTuple):
 
 ITEMS = (
     Item(0, "machine", "sitting.machine", 45),
-    Item(1, "attention", "sitting.attention", 100),
+    Item(1, "attention", "sitting.attention", 120),
     Item(2, "whole run", "sitting.whole_run", 150, 60),
     Item(3, "PiSSA 7B", "sitting.adaptation", 100, 40),
     Item(4, "full, 8 layers", "sitting.full", 100, 40),
     Item(5, "without recomputation, liger", "sitting.lean", 130, 40),
     Item(6, "profile", "sitting.profiled", 60, 30),
-    Item(7, "decomposition", "sitting.decomposition", 60),
+    Item(7, "decomposition", "sitting.decomposition", 90),
     Item(8, "engine", "sitting.engine", 60, 30),
     Item(9, "SmolLM2-135M", "sitting.smollm2", 560, 150))

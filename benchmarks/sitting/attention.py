@@ -19,22 +19,21 @@ SAMPLES = [[160, 100], [37, 30], [220, 140], [64, 40], [129, 100]]
 
 def run(record: Record) -> None:
     names = attentions.usable(record)
-    exact = _model("float32", "sdpa", record.device)
-    reference = _separate(exact)
+    reference = _separate(_model("float32", "sdpa", record.device))
     plain = _separate(_model("bfloat16", "sdpa", record.device))
-    for name, implementation in names.items():
-        with record.case(f"packed against separate, {name}") as values:
-            values |= _compared(_packed(_model("bfloat16", implementation, record.device)),
-                                plain, reference)
-    with record.case("packed without the ends of the samples") as values:
-        values |= _compared(_packed(_model("bfloat16", "sdpa", record.device), ends=False), plain,
-                            reference)
-    with record.case("fused loss against plain") as values:
-        values |= _compared(_packed(_model("bfloat16", "sdpa", record.device), fused=True),
-                            _packed(_model("bfloat16", "sdpa", record.device)), reference)
-    for name, implementation in names.items():
+
+    def compared(case: str, other: tuple, attention: str, **options: bool) -> None:
+        with record.case(case) as values:
+            found = _packed(_model("bfloat16", attention, record.device), **options)
+            values |= _compared(found, other, reference)
+
+    compared("packed without the ends of the samples", plain, "sdpa", ends=False)
+    for name, attention in names.items():  # flex is the last, because it is compiled first
+        compared(f"packed against separate, {name}", plain, attention)
         with record.case(f"one layer of 7B, {name}") as values:
-            values |= _cost(record, implementation)
+            values |= _cost(record, attention)
+    compared("fused loss against plain", _packed(_model("bfloat16", "sdpa", record.device)),
+             "sdpa", fused=True)
 
 
 def _model(dtype: str, attention: str, device: str):

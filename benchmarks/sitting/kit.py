@@ -14,7 +14,7 @@ from sitting.record import Record
 
 COMMAND = [sys.executable, "-c",
            "import sys; from metarfft_core.cli import main; sys.exit(main(sys.argv[1:]))"]
-_LAST = 500  # characters of a stage's output in an error
+_LAST = 300  # characters of the last line that a stage printed, in an error
 
 
 def folders(record: Record, name: str) -> tuple[Path, dict[str, str]]:
@@ -79,8 +79,8 @@ def do_all(commands: list[list[str]], environment: dict[str, str],
         raise RuntimeError("a stage ended before it could be killed")
     for command, process, output in zip(commands, running, outputs, strict=True):
         if process.returncode and not (killed or stopped):
-            raise RuntimeError(f"{' '.join(command[2:])}: exit code {process.returncode}: "
-                               f"{output[-_LAST:].strip()}")
+            last = (output.strip().splitlines() or [""])[-1][-_LAST:]
+            raise RuntimeError(f"{command[2 if command[1] == '-m' else 3]}: exit code {process.returncode}: {last}")
     return [seconds[number] for number in range(len(commands))]
 
 

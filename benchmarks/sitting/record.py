@@ -69,6 +69,7 @@ class Record:
 
         If the block fails, the line says so and holds what was measured before; the item goes on.
         """
+        free_memory()
         values: dict = {}
         try:
             yield values
@@ -77,8 +78,6 @@ class Record:
             self.write(name, FAILED, values, f"{type(error).__name__}: {error}"[:600])
         else:
             self.write(name, MEASURED, values)
-        finally:
-            free_memory()
 
     def leave_out(self, name: str, why: str) -> None:
         """Write that a case is not measured here, and why."""
@@ -95,7 +94,7 @@ class Record:
 
 
 def free_memory() -> None:
-    """Give back what a case has left on the GPU, also if it ran out of memory."""
+    """Give back what the case before has left on the GPU, also if it ran out of memory."""
     import gc
     import sys
 

@@ -22,7 +22,7 @@ from sitting import Item, record
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESERVE = 5.0  # seconds of the budget that no item gets
 SLOWER = 10  # how many times longer an item may take in a rehearsal, whose machine may be busy
-_LAST = 600  # characters of an item's output in the line that says that it failed
+_LAST = 300  # characters of the last line that an item printed, in the line that it failed
 
 
 class Sitting:
@@ -61,7 +61,7 @@ class Sitting:
         if code:
             with open(log, encoding="utf-8", errors="replace") as file:
                 file.seek(start)
-                last = file.read()[-_LAST:].strip()
+                last = (file.read().strip().splitlines() or [""])[-1][-_LAST:]
             return self._close(item, record.FAILED, took, f"exit code {code}: {last}")
         return self._close(item, record.FINISHED, took)
 

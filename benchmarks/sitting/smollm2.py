@@ -150,6 +150,6 @@ def write_parameters(record: Record, folder: Path, model: str, name: str, steps:
             "method": "full", "methods": list(METHODS), "steps": adapted,
             "batch_size": record.pick(32, 2), "micro_batch_size": record.pick(32, 1),
             "evaluate_every": adapted, "save_every": adapted},
-        "evaluation": {"engine": "transformers", "batch_size": 128, "limit_factor": 1.25,
+        "evaluation": {"engine": "transformers", "batch_size": 36, "limit_factor": 1.25,
                        "limit_extra": 64, "confidence": 0.95, "bootstrap_samples": 100}}))
     return file

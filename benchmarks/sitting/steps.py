@@ -20,6 +20,7 @@ class Setting:
     attention: str = attentions.NEW
     recompute: bool = True
     liger: bool = False
+    samples: int | None = None  # of a micro batch; all of them
     accumulation: int = 2  # micro batches of a step
 
     @property
@@ -27,7 +28,8 @@ class Setting:
         parts = ["PiSSA" if self.rank else "full", self.attention,
                  "recomputed" if self.recompute else "not recomputed"]
         parts += ["liger"] if self.liger else []
-        return ", ".join(parts + ([f"{self.layers} layers"] if self.layers else []))
+        parts += [f"{self.layers} layers"] if self.layers else []
+        return ", ".join(parts + ([f"{self.samples} samples"] if self.samples else []))
 
 
 def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
@@ -51,7 +53,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
 
         model = get_peft_model(model, LoraConfig(r=setting.rank, lora_alpha=setting.rank,
                                                  target_modules="all-linear"))
-    micro = shapes.micro_batches(record, setting.accumulation)
+    micro = [samples[:setting.samples]
+             for samples in shapes.micro_batches(record, setting.accumulation)]
     rows = [shapes.row(samples, sizes["vocab_size"], number)
             for number, samples in enumerate(micro)] * (steps + 1)
     counted = operations.of_model(model)
@@ -62,7 +65,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     done = counted.training(tokens, sum(map(shapes.scored, micro)),
                             sum(count**2 for samples in micro for count, _ in samples))
     peak = peak_flops()
-    return {"tokens": tokens, "seconds": round(took, 4),
+    return {"tokens": tokens, "micro_batch_tokens": max(map(shapes.total, micro)),
+            "seconds": round(took, 4),
             "optimizer_seconds": round(statistics.median(clock.updates[1:]), 4),
             "tokens_per_second": round(tokens / took, 1),
             "mfu": peak and round(done / took / peak, 4),
