@@ -353,7 +353,7 @@ def test_what_is_said_to_fit_fits(lean, processes, gib):
     """A training that does not fit is named with its memory, and each remedy makes it fit."""
     made = plan.plan(lean, processes=processes, gpu_memory_gib=gib, samples=1)
     assert not row(made, "pretrain").fits
-    assert row(made, "pretrain").total > assumptions.USABLE * gib
+    assert row(made, "pretrain").total > memory.USABLE * gib
     [problem] = [one for one in made.problems if one.startswith("RF-pretraining")]
     assert f"PROBLEM: {problem}" in " ".join(display.show(made).split())
     remedies = problem.partition("it would fit with ")[2].split(" or with ")

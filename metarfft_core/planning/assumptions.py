@@ -9,8 +9,6 @@ TRAINING = 0.40
 """Share of the peak that training reaches over all operations, recomputed ones included."""
 GENERATION = 0.10
 """Share of the peak that generation reaches. Memory limits it, not arithmetic."""
-USABLE = 0.92
-"""Share of a GPU's memory that a training may take. CUDA, NCCL and fragmentation take the rest."""
 TRAINING_START = 30.0
 """A training's processes: imports, process group, the tokens of the samples."""
 ENGINE_START = 60.0

@@ -5,6 +5,7 @@ the tokens of Qwen2.5's instruction models are counted without it (`models.qwen`
 of other models are estimated from the text.
 """
 
+import random
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -25,6 +26,7 @@ ADAPTATION_FACTOR = 5
 """How many times more samples are counted for adaptations, which have few and short lengths."""
 
 _PIECES = re.compile(r"[A-Za-z]+|\d|\n|[^\sA-Za-z\d]+")
+_STEPS = 40  # how many batches are packed to find the fullest micro batch
 _GENERAL = 1000  # how many samples of general data to count
 
 
@@ -206,3 +208,19 @@ def validated_on(job: Job, counter: Counter) -> Validation:
     return Validation(round(each * tokens), each * completions,
                       each * sum(sample.tokens**2 for sample in found),
                       tokens / len(found), completions / len(found))
+
+
+def fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
+    """Return the fullest micro batch of some random batches: all tokens, completion tokens.
+
+    It is at least the longest sample, which a training draws sooner or later.
+    """
+    rng, most = random.Random("plan"), max(max(pool.samples) for pool in pools)
+    for _ in range(_STEPS):
+        chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
+        drawn = [rng.choice(pool.samples) for pool in chosen]
+        bins = max(1, batch_size // micro_batch_size)
+        first = batches.pack([sample.tokens for sample in drawn], bins)[0]
+        together = zip(*(drawn[position] for position in first), strict=True)
+        most = max(most, Sample(*map(sum, together)))
+    return most

@@ -4,7 +4,7 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core.models import memory
-from metarfft_core.planning import assumptions, counting
+from metarfft_core.planning import assumptions, counting, recomputation
 from metarfft_core.planning.assumptions import GENERATION
 from metarfft_core.planning.plan import Plan
 
@@ -82,10 +82,10 @@ def show(made: Plan) -> str:
         _totals(made), _about(made), _table(_tokens(stages)),
         "RF-pretraining may stop early. What the tokens take, in GPU hours:",
         _table(_costs(stages)), _reading(made),
-        f"Memory of one GPU in GiB, of which {assumptions.USABLE:.0%} of {made.gpu_memory_gib:g} "
+        f"Memory of one GPU in GiB, of which {memory.USABLE:.0%} of {made.gpu_memory_gib:g} "
         "can be used, at the fullest micro batch (tokens), which holds at least the longest sample "
         "(tokens):",
-        _table(_memory(stages)), _storage(made)]
+        _table(_memory(stages)), *_recomputation(stages), _storage(made)]
     if len(adaptations):
         parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
                   _by_task(adaptations)]
@@ -128,6 +128,15 @@ def _reading(made: Plan) -> str:
         f"{assumptions.WRITE / 1e9:g} GB/s written, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
         "in decompositions. Shares, times and rates are assumed "
         "(metarfft_core/planning/assumptions.py).")
+
+
+def _recomputation(stages: "pd.DataFrame") -> list[str]:
+    trained = [(name, rows) for name, rows in _groups(stages[stages.stage != "evaluation"])
+               if not name.endswith(", all")]
+    return [
+        "Activations are recomputed only where a GPU cannot hold them. Without recomputation the "
+        "fullest micro batch takes these GiB, and this micro_batch_size would be the largest:",
+        _table(recomputation.lines(trained))]
 
 
 def _storage(made: Plan) -> str:

@@ -7,7 +7,6 @@ Table 8) are listed beside ours.
 """
 
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from metarfft_core import models, training
 from metarfft_core.models import memory
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.planning import assumptions, counting, overheads
+from metarfft_core.planning import assumptions, counting, overheads, recomputation
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches
@@ -32,7 +31,6 @@ PROCESSES = (1, 2, 4, 8, 16, 32)
 """The numbers of GPUs that are tried if none is given, and to find what would fit."""
 
 _PAPER = Path(__file__).parent.parent / "data" / "paper_training.yaml"
-_STEPS = 40  # how many batches are packed to find the fullest micro batch
 _GIB, _GB = 2**30, 1e9
 
 
@@ -52,7 +50,8 @@ class Plan:
         waiting_hours (GPU hours of starts, loading, checkpoints, merges, decompositions)
         gpu_hours (both), hours (from start to end)
         paper_low, paper_high (GPU hours in the paper)
-        micro_batch (tokens of the fullest)
+        micro_batch_size (samples on average), micro_batch (tokens of the fullest)
+        recompute, without, room (see `recomputation.columns`)
         longest (tokens of the longest counted sample; no micro batch can be smaller)
         weights, gradients, optimizer, loss, buffers (GiB on one GPU)
         activations (GiB; for an evaluation, the keys and values of the longest sequence)
@@ -82,7 +81,7 @@ class _Machine:
     @property
     def usable(self) -> float:
         """The bytes of a GPU's memory that a training may take."""
-        return assumptions.USABLE * self.gpu_memory_gib * _GIB
+        return memory.USABLE * self.gpu_memory_gib * _GIB
 
     def hours(self, flops: float, utilisation: float) -> float:
         """Return GPU hours: operations / (utilisation x peak operations per second) / 3600."""
@@ -183,7 +182,7 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
               first: bool) -> tuple[dict, str | None]:
     """Return the row of a training, and the reason why it cannot run as it is, or None.
 
-    On a GPU, gradient checkpointing is always on, so the layers' forward pass counts twice.
+    Where activations are recomputed, the layers' forward pass counts twice.
     """
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
@@ -199,7 +198,7 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
         lambda sample: sample.tokens**2))
     operations = _operations(shape, settings)
     flops = {"flops": operations.training(tokens, scored, squares),
-             "recomputed_flops": operations.recomputed(tokens, squares),
+             "recomputed_flops": load.recompute * operations.recomputed(tokens, squares),
              "validation_flops": validations * operations.forward(
                  held_out.tokens, held_out.scored, held_out.squares)}
     waiting = overheads.trained(job, shape, steps, load.shards > 1)
@@ -212,7 +211,9 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
         **flops, "attention_flops": operations.training(0, 0, squares),
         **_hours(machine.hours(sum(flops.values()), machine.utilisation), waiting, processes),
         "utilisation": machine.utilisation, "paper_low": low, "paper_high": high,
-        "micro_batch": load.tokens, "longest": max(max(pool.samples) for pool in pools).tokens,
+        **recomputation.columns(load, settings, processes, machine.usable),
+        "micro_batch_size": settings.micro_batch_size, "micro_batch": load.tokens,
+        "longest": max(max(pool.samples) for pool in pools).tokens,
         **{name: value / _GIB for name, value in vars(parts).items()},
         "total": parts.total / _GIB, "validation": made.validation / _GIB,
         "fits": made.most <= machine.usable,
@@ -263,30 +264,14 @@ def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Po
     frozen weights would take more than half of a GPU. Otherwise each GPU has the whole model.
     """
     settings = job.settings
-    fullest = _fullest(pools, settings.batch_size, settings.micro_batch_size)
+    fullest = counting.fullest(pools, settings.batch_size, settings.micro_batch_size)
     sharded = settings.method == "full" or 2 * shape.parameters > usable / 2
     shards = min(processes, memory.NODE) if sharded else 1
-    load = memory.Load(shape, settings.rank, *fullest, shards=shards)
+    load = recomputation.decided(memory.Load(shape, settings.rank, *fullest, shards=shards), usable)
     parts = memory.training(load)
     seen = replace(load, tokens=round(settings.micro_batch_size * held_out.mean_tokens),
                    completion_tokens=round(settings.micro_batch_size * held_out.mean_completion))
     return _Peak(load, parts, parts.weights + parts.optimizer + memory.validation(seen))
-
-
-def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
-    """Return the fullest micro batch of some random batches: all tokens, completion tokens.
-
-    It is at least the longest sample, which a training draws sooner or later.
-    """
-    rng, fullest = random.Random("plan"), max(max(pool.samples) for pool in pools)
-    for _ in range(_STEPS):
-        chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
-        drawn = [rng.choice(pool.samples) for pool in chosen]
-        bins = max(1, batch_size // micro_batch_size)
-        first = batches.pack([sample.tokens for sample in drawn], bins)[0]
-        together = zip(*(drawn[position] for position in first), strict=True)
-        fullest = max(fullest, Sample(*map(sum, together)))
-    return fullest
 
 
 def _divides(settings, processes: int) -> bool:
@@ -341,7 +326,7 @@ def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) ->
     if settings.method == "full" and fits(_changed(job, method="pissa", rank=32), processes):
         works.append("method pissa of rank 32")
     return (f"{name} does not fit: training takes {row['total']:.1f} GiB of a GPU and validation "
-            f"{row['validation']:.1f}, and {assumptions.USABLE:.0%} of {machine.gpu_memory_gib:g} "
+            f"{row['validation']:.1f}, and {memory.USABLE:.0%} of {machine.gpu_memory_gib:g} "
             "can be used; "
             + (f"it would fit with {' or with '.join(works)}" if works else
                "it needs larger GPUs, or several of these changes: more processes, a smaller "

@@ -34,7 +34,7 @@ from metarfft_core.system.files import (
     write_json,
     write_whole,
 )
-from metarfft_core.training import batches, checkpoints
+from metarfft_core.training import acceleration, batches, checkpoints
 from metarfft_core.training.job import (
     PRODUCTS,
     STAGES,
@@ -48,7 +48,6 @@ from metarfft_core.training.merging import pissa_start_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-RECOMPUTE_FROM = 2048  # on a CPU, larger micro batches (in tokens) recompute activations
 WAIT_SECONDS = 12 * 3600  # how long the other processes wait for the first to make the PiSSA start
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -173,6 +172,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
     from trl import SFTConfig
 
     settings, gpu = job.settings, torch.cuda.is_available()
+    models.attention()  # refuses a wrong variable before a model is loaded
     early = settings.early_stopping_patience is not None
     if "tensorboard" in job.config.trackers:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.folder / "tensorboard")
@@ -187,7 +187,8 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         learning_rate=settings.learning_rate, lr_scheduler_type=_SCHEDULERS[settings.scheduler],
         warmup_steps=round(settings.warmup_ratio * steps), weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
-        bf16=_fast_bfloat16(), gradient_checkpointing=gpu or fullest > RECOMPUTE_FROM,
+        bf16=_fast_bfloat16(), gradient_checkpointing=acceleration.recomputes(
+            base_folder(job), settings.rank, fullest, _sharded()),
         eval_strategy="steps", eval_steps=settings.evaluate_every,
         save_strategy="steps", save_steps=settings.save_every, save_total_limit=checkpoints.KEPT,
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
@@ -210,11 +211,14 @@ def _load_model(origin: _Origin):
 
     attention = models.attention()
     if origin.pissa is None:
-        return AutoModelForCausalLM.from_pretrained(origin.base, dtype=torch.float32,
-                                                    trust_remote_code=False,
-                                                    attn_implementation=attention)
-    return models.load_pissa(origin.pissa, torch.bfloat16 if _fast_bfloat16() else torch.float32,
-                             attn_implementation=attention)
+        model = AutoModelForCausalLM.from_pretrained(origin.base, dtype=torch.float32,
+                                                     trust_remote_code=False,
+                                                     attn_implementation=attention)
+    else:
+        dtype = torch.bfloat16 if _fast_bfloat16() else torch.float32
+        model = models.load_pissa(origin.pissa, dtype, attn_implementation=attention)
+    acceleration.fuse(model, origin.base)
+    return model
 
 
 def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenizer,
@@ -287,7 +291,8 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments) -> Non
         **_summary(read_log(job.folder)),
         "processes": arguments.world_size, "device": arguments.device.type,
         "compute": "bfloat16" if arguments.bf16 else "float32",
-        "attention": models.attention(),
+        "attention": models.attention(), "recomputation": arguments.gradient_checkpointing,
+        "fused_layers": acceleration.fused(base), "compiled": arguments.torch_compile,
         **_made(job),
         "relative_change": change, "peak_memory_gib": _peak_memory()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
