@@ -16,7 +16,7 @@ from sitting import ITEMS, record
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- gpu_report.py: begins -->", "<!-- gpu_report.py: ends -->"
-NOT_RUN = "**Not run: no sitting was held, because no GPU was at hand.** Every table here is empty."
+NOT_RUN = "**Not run: no sitting was held, because no GPU was at hand.**"
 REHEARSAL = ("**A rehearsal at toy size. Its figures mean nothing**; they show that every item "
              "runs and what the tables will look like.")
 _READING = """\

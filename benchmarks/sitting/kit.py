@@ -80,7 +80,8 @@ def do_all(commands: list[list[str]], environment: dict[str, str],
     for command, process, output in zip(commands, running, outputs, strict=True):
         if process.returncode and not (killed or stopped):
             last = (output.strip().splitlines() or [""])[-1][-_LAST:]
-            raise RuntimeError(f"{command[2 if command[1] == '-m' else 3]}: exit code {process.returncode}: {last}")
+            name = command[2 if command[1] == "-m" else 3]
+            raise RuntimeError(f"{name}: exit code {process.returncode}: {last}")
     return [seconds[number] for number in range(len(commands))]
 
 

@@ -4,6 +4,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from sitting import attentions, shapes, tiny
 from sitting.record import Record
@@ -40,7 +41,7 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     import torch
     from transformers import AutoTokenizer
 
-    from metarfft_core.training import operations
+    from metarfft_core.training import acceleration, operations
     from metarfft_core.training.trainer import peak_flops
 
     sizes = record.pick(shapes.QWEN_7B, shapes.TOY)
@@ -48,6 +49,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     dtype = torch.float32 if setting.rank is None else torch.bfloat16
     model = shapes.random_model(sizes, dtype, names[setting.attention], record.device,
                                 setting.layers)
+    if setting.liger:
+        acceleration.fuse(model, _shape_folder(record, setting))
     if setting.rank:
         from peft import LoraConfig, get_peft_model
 
@@ -70,21 +73,27 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
             "optimizer_seconds": round(statistics.median(clock.updates[1:]), 4),
             "tokens_per_second": round(tokens / took, 1),
             "mfu": peak and round(done / took / peak, 4),
-            **_memory(record, setting, sizes, micro)}
+            **_memory(record, setting, micro)}
 
 
-def _memory(record: Record, setting: Setting, sizes: dict, micro: list) -> dict:
+def _shape_folder(record: Record, setting: Setting) -> Path:
+    """A folder with the configuration of the model, which the plan and liger-kernel ask for."""
+    folder = record.work / f"shape-{setting.layers}"
+    sizes = record.pick(shapes.QWEN_7B, shapes.TOY)
+    shapes.config(sizes, setting.layers).save_pretrained(folder)
+    return folder
+
+
+def _memory(record: Record, setting: Setting, micro: list) -> dict:
     """The most memory of the GPU, and the plan's estimate for the fullest micro batch, in GiB."""
     import torch
 
     from metarfft_core.models import memory
 
     fullest = max(micro, key=shapes.total)
-    folder = record.work / f"shape-{setting.layers}"
-    shapes.config(sizes, setting.layers).save_pretrained(folder)
     planned = memory.training(memory.Load(
-        memory.shape(folder), setting.rank, shapes.total(fullest), shapes.scored(fullest),
-        device="gpu"))
+        memory.shape(_shape_folder(record, setting)), setting.rank, shapes.total(fullest),
+        shapes.scored(fullest), recompute=setting.recompute, fused=setting.liger))
     values = {"plan_gib": round(planned.total / 2**30, 3)}
     if record.device == "cuda":
         values["memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 3)
@@ -99,20 +108,44 @@ def _train(record: Record, setting: Setting, model, rows: list[dict], steps: int
     import torch
     import transformers
     from datasets import Dataset
-    from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig
 
     from metarfft_core.training.trainer import Trainer
 
-    class Clock(TrainerCallback):
-        """Seconds of every step, and of the optimizer in it."""
+    transformers.logging.set_verbosity_error()
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it takes our rows for single samples
+    gpu, clock = record.device == "cuda", _clock(record.device)
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    with tempfile.TemporaryDirectory(dir=record.work) as folder:
+        trainer = Trainer(model=model, processing_class=tokenizer, callbacks=[clock],
+                          train_dataset=Dataset.from_list(rows), args=SFTConfig(
+            output_dir=folder, max_steps=steps, max_length=None, padding_free=True,
+            per_device_train_batch_size=1, gradient_accumulation_steps=setting.accumulation,
+            dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
+            train_sampling_strategy="sequential", learning_rate=1e-5, use_cpu=not gpu, bf16=True,
+            gradient_checkpointing=setting.recompute, save_strategy="no", report_to="none",
+            disable_tqdm=True, logging_steps=1, dataloader_pin_memory=gpu))
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return clock
 
+
+def _clock(device: str):
+    """A callback with the seconds of every step (`steps`), and of the optimizer in it (`updates`).
+
+    On a GPU it waits until the work before is done.
+    """
+    import torch
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
         def __init__(self):
             self.steps, self.updates = [], []
 
         def now(self) -> float:
-            if record.device == "cuda":
+            if device == "cuda":
                 torch.cuda.synchronize()
             return time.perf_counter()
 
@@ -128,21 +161,4 @@ def _train(record: Record, setting: Setting, model, rows: list[dict], steps: int
         def on_step_end(self, *_, **__):
             self.steps.append(self.now() - self.began)
 
-    transformers.logging.set_verbosity_error()
-    logging.getLogger("trl").setLevel(logging.ERROR)  # it takes our rows for single samples
-    gpu, clock = record.device == "cuda", Clock()
-    if gpu:
-        torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory(dir=record.work) as folder:
-        trainer = Trainer(model=model, processing_class=tokenizer, callbacks=[clock],
-                          train_dataset=Dataset.from_list(rows), args=SFTConfig(
-            output_dir=folder, max_steps=steps, max_length=None, padding_free=True,
-            per_device_train_batch_size=1, gradient_accumulation_steps=setting.accumulation,
-            dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
-            train_sampling_strategy="sequential", learning_rate=1e-5, use_cpu=not gpu, bf16=True,
-            gradient_checkpointing=setting.recompute, use_liger_kernel=setting.liger,
-            save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=1,
-            dataloader_pin_memory=gpu))
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return clock
+    return Clock()
