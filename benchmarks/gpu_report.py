@@ -111,8 +111,11 @@ def _trainings(sitting: Sitting) -> list[str]:
             kind = "extrapolated" if "extrapolated" in case else "measured"
             rows.append([case, kind, values.get("micro_batch_tokens"), values["tokens_per_second"],
                          values.get("mfu"), values.get("memory_gib"), values.get("plan_gib")])
+    hours = [f"At the extrapolated rate the RF-pretraining of `params/7b.yaml` computes for "
+             f"{_cell(values['run_gpu_hours'])} GPU hours."
+             for values in sitting.measured(4).values() if "run_gpu_hours" in values]
     return table(["7B: training, attention", "", "tokens of a micro batch", "tokens a second",
-                  "MFU", "memory, GiB", "memory by the plan"], rows)
+                  "MFU", "memory, GiB", "memory by the plan"], rows) + hours
 
 
 def _attention(sitting: Sitting) -> list[str]:

@@ -28,12 +28,12 @@ def run(record: Record) -> None:
             values |= _compared(found, other, reference)
 
     compared("packed without the ends of the samples", plain, "sdpa", ends=False)
+    compared("fused loss against plain", _packed(_model("bfloat16", "sdpa", record.device)),
+             "sdpa", fused=True)
     for name, attention in names.items():  # flex is the last, because it is compiled first
         compared(f"packed against separate, {name}", plain, attention)
         with record.case(f"one layer of 7B, {name}") as values:
             values |= _cost(record, attention)
-    compared("fused loss against plain", _packed(_model("bfloat16", "sdpa", record.device)),
-             "sdpa", fused=True)
 
 
 def _model(dtype: str, attention: str, device: str):

@@ -9,6 +9,7 @@ from sitting.record import Record
 from sitting.steps import Setting, measure
 
 GPUS = 8
+RUN_TOKENS = 223e6  # of the RF-pretraining of params/7b.yaml, by `metarfft plan`
 
 
 def run(record: Record) -> None:
@@ -34,6 +35,8 @@ def extrapolated(record: Record, deep: dict, shallow: dict, more: int, fewer: in
 
     passes = at(lambda one: one["seconds"] - one["optimizer_seconds"])
     update = at(lambda one: one["optimizer_seconds"]) / GPUS
-    return {"layers": layers, "gpus": GPUS, "seconds": round(passes + update, 4),
-            "optimizer_seconds": round(update, 4),
-            "tokens_per_second": round(deep["tokens"] / (passes + update), 1)}
+    rate = deep["tokens"] / (passes + update)
+    return {"layers": layers, "gpus": GPUS, "micro_batch_tokens": deep["micro_batch_tokens"],
+            "seconds": round(passes + update, 4), "optimizer_seconds": round(update, 4),
+            "tokens_per_second": round(rate, 1),
+            "run_gpu_hours": round(RUN_TOKENS / rate / 3600, 2)}

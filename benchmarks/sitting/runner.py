@@ -24,6 +24,10 @@ RESERVE = 5.0  # seconds of the budget that no item gets
 SLOWER = 10  # how many times longer an item may take in a rehearsal, whose machine may be busy
 _LAST = 300  # characters of the last line that an item printed, in the line that it failed
 
+# The folder comes last, because it holds names, such as coverage.py, that packages have too.
+_ITEM = (f"import sys; sys.path.append({str(ROOT / 'benchmarks')!r}); "
+         "from sitting.__main__ import main; main()")
+
 
 class Sitting:
     """One sitting: its folder, and the seconds that it may take."""
@@ -67,7 +71,7 @@ class Sitting:
 
     def _follow(self, item: Item, work: Path, limit: float, log: TextIO) -> tuple[int, bool]:
         """Run an item; returns its exit code, and whether it was stopped at its limit."""
-        command = [sys.executable, "-m", "sitting", item.module, "--out", str(self.out),
+        command = [sys.executable, "-c", _ITEM, item.module, "--out", str(self.out),
                    "--work", str(work), "--seconds", f"{limit:.0f}"]
         command += ["--rehearse"] if self.rehearsal else []
         over = threading.Event()
@@ -116,7 +120,7 @@ def _ends_a_line(file) -> bool:
 
 def _environment() -> dict[str, str]:
     """What items see: this project, no network, no telemetry."""
-    paths = [str(ROOT / "benchmarks"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}

@@ -7,6 +7,7 @@ a part of the answers; the shortest lengths come first.
 """
 
 import json
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,8 @@ RESERVE = 20.0  # seconds at the end, to read and keep what there is
 def run(record: Record) -> None:
     from metarfft_core import models, params
 
+    folder, environment = kit.folders(record, "smollm2")
+    os.environ |= environment  # the model is converted into the cache of the stages
     if record.rehearsal:
         name = str(tiny.write_model(record.work / "small-model"))
     else:
@@ -35,7 +38,6 @@ def run(record: Record) -> None:
         except params.ParamsError as error:
             record.leave_out("all", str(error))
             return
-    folder, environment = kit.folders(record, "smollm2")
     with record.case("speed of the first steps") as speed:
         speed |= _speed(record, folder, name, environment)
     if "tokens_per_second" not in speed:
