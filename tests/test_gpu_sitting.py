@@ -152,7 +152,9 @@ def test_a_killed_sitting_keeps_its_lines(plant, tmp_path):
     with open(tmp_path / record.RESULTS, "ab") as file:
         file.write(b'{"item": 1, "case": "cut o')
     runner.Sitting(tmp_path, 300.0, False).hold([Item(2, "quick", "planted_0", 60.0, 0.0)])
-    assert by_item(record.read(tmp_path))[2] == [("sum", "measured"), (None, "finished")]
+    found = by_item(record.read(tmp_path))
+    assert found[2] == [("sum", "measured"), (None, "finished")]
+    assert found[None] == [(None, "began")] * 2
 
 
 def gpu(*arguments: str) -> subprocess.CompletedProcess:
