@@ -10,6 +10,10 @@ import torch
 import torch.nn.attention.varlen  # declares the operators
 
 
+TYPES = set()
+"""The data types that the kernel was given; a GPU's takes float16 and bfloat16 alone."""
+
+
 def register() -> None:
     """Give the two operators of varlen a CPU kernel in this process."""
     torch.library.register_kernel("torch_attn::_varlen_attn", "cpu", _forward)
@@ -46,6 +50,7 @@ def _backward(grad_out, query, key, value, out, lse, cu_seq_q, cu_seq_k, max_q, 
 def _check(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
     """What the GPU's kernel would refuse, or compute wrongly."""
     assert query.dtype == key.dtype == value.dtype
+    TYPES.add(query.dtype)
     assert query.shape[1] % key.shape[1] == 0
     assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
     assert torch.equal(cu_seq_q, cu_seq_k)

@@ -21,6 +21,9 @@ NODE = 8
 USABLE = 0.92
 """Share of a GPU's memory that a training may take. CUDA, NCCL and fragmentation take the rest."""
 
+ROOMY = 0.92
+"""Share of what is usable up to which a training keeps all activations. Rows of changing length
+leave gaps in the memory, and only time is lost by computing activations again."""
 FAMILIES = ("llama", "qwen2")
 """The types of models whose shape is known."""
 
@@ -118,8 +121,7 @@ class Memory:
 
     `activations` are what all layers keep for the backward pass (only their inputs, where they are
     recomputed), and the one layer that the backward pass is at. `loss` is what the output layer and
-    the loss take beyond that one layer.
-    `buffers` are what FSDP has gathered.
+    the loss take beyond that one layer. `buffers` are what FSDP has gathered.
     """
 
     weights: float
@@ -258,12 +260,12 @@ def _kept(load: Load) -> float:
 
 
 def recomputes(load: Load, usable: float) -> bool:
-    """Return whether a training fits `usable` bytes of a GPU only if it recomputes activations."""
-    return training(replace(load, recompute=False)).total > usable
+    """Return whether a training must recompute activations to fit `usable` bytes of a GPU well."""
+    return training(replace(load, recompute=False)).total > ROOMY * usable
 
 
 def largest(load: Load, usable: float) -> int:
-    """Return the tokens of the largest micro batch that fits without recomputation, or 0.
+    """Return the tokens of the largest micro batch that needs no recomputation, or 0.
 
     The share of completion tokens stays that of `load`.
     """

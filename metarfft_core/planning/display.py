@@ -134,8 +134,9 @@ def _recomputation(stages: "pd.DataFrame") -> list[str]:
     trained = [(name, rows) for name, rows in _groups(stages[stages.stage != "evaluation"])
                if not name.endswith(", all")]
     return [
-        "Activations are recomputed only where a GPU cannot hold them. Without recomputation the "
-        "fullest micro batch takes these GiB, and this micro_batch_size would be the largest:",
+        "Activations are recomputed only where a GPU does not hold them with room to spare "
+        f"({memory.ROOMY * memory.USABLE:.0%} of its memory). GiB without recomputation, at the "
+        "fullest micro batch; the largest micro_batch_size that would need none:",
         _table(recomputation.lines(trained))]
 
 

@@ -204,6 +204,7 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
     waiting = overheads.trained(job, shape, steps, load.shards > 1)
     waiting += overheads.decomposition(shape) if first else 0.0
     low, high = _paper_hours(job)
+    longest = max(max(pool.samples) for pool in pools).tokens
     row = {
         "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,
         "processes": processes, "steps": steps, "samples": samples, "tokens": round(tokens),
@@ -211,9 +212,9 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
         **flops, "attention_flops": operations.training(0, 0, squares),
         **_hours(machine.hours(sum(flops.values()), machine.utilisation), waiting, processes),
         "utilisation": machine.utilisation, "paper_low": low, "paper_high": high,
-        **recomputation.columns(load, settings, processes, machine.usable),
+        **recomputation.columns(load, settings, processes, machine.usable, longest),
         "micro_batch_size": settings.micro_batch_size, "micro_batch": load.tokens,
-        "longest": max(max(pool.samples) for pool in pools).tokens,
+        "longest": longest,
         **{name: value / _GIB for name, value in vars(parts).items()},
         "total": parts.total / _GIB, "validation": made.validation / _GIB,
         "fits": made.most <= machine.usable,

@@ -21,15 +21,16 @@ def decided(load: memory.Load, usable: float) -> memory.Load:
     return replace(load, recompute=memory.recomputes(load, usable))
 
 
-def columns(load: memory.Load, settings, processes: int, usable: float) -> dict:
-    """Return the plan's columns of a training.
+def columns(load: memory.Load, settings, processes: int, usable: float, longest: int) -> dict:
+    """Return the plan's columns of a training whose longest sample has `longest` tokens.
 
     Returns:
         `recompute`, as decided; `without`, the GiB of a GPU without recomputation; `room`, the
-        largest micro_batch_size that fits without it and divides the batch, or 0. `room` takes
-        the fullest micro batch to grow with its samples.
+        largest micro_batch_size that needs none and divides the batch, or 0. `room` takes the
+        fullest micro batch to grow with its samples.
     """
-    most = memory.largest(load, usable) * settings.micro_batch_size / load.tokens
+    tokens = memory.largest(load, usable)
+    most = tokens * settings.micro_batch_size / load.tokens if tokens >= longest else 0
     each = settings.batch_size // processes
     return {"recompute": load.recompute,
             "without": memory.training(replace(load, recompute=False)).total / _GIB,
@@ -48,5 +49,5 @@ def lines(groups: list[tuple[str, "pd.DataFrame"]]) -> list[dict[str, str]]:
             "GiB without": f"{row.without:.2f}",
             "recomputed": {0: "no", len(rows): "yes"}.get(recomputed,
                                                           f"{recomputed} of {len(rows)}"),
-            "fits without up to": f"micro_batch_size {rows.room.min()}"})
+            "largest without": str(rows.room.min() or "none")})
     return shown
