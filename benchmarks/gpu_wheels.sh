@@ -14,9 +14,8 @@ cd "$(dirname "$0")/.."
 
 LIMIT=$((64 * 1024 * 1024))
 PYTHON=${PYTHON:-.venv/bin/python}
-LOCKED=(transformers trl peft datasets dill multiprocess xxhash fsspec gguf pydantic pydantic-core
-        annotated-types typing-extensions typing-inspection)
-LIGER=liger-kernel==0.8.5  # unless the lock names one
+LOCKED=(transformers trl peft liger-kernel datasets dill multiprocess xxhash fsspec gguf pydantic
+        pydantic-core annotated-types typing-extensions typing-inspection)
 PLATFORMS=(--platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64
            --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64)
 
@@ -35,7 +34,7 @@ check() {  # check NAME BYTES: with the project, at most LIMIT
     fi
 }
 
-requirements=("$(grep -m 1 '^liger-kernel==' requirements/gpu.txt || echo "$LIGER")")
+requirements=()
 for name in "${LOCKED[@]}"; do
     requirements+=("$(grep -m 1 "^$name==" requirements/gpu.txt)")
 done
