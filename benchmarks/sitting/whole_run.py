@@ -75,9 +75,9 @@ def _logged(run: Path) -> dict:
     """What a training's log and manifest say."""
     losses = _losses(run)
     manifest = kit.manifest(run / "pretrain")
+    used = ("attention", "recomputation", "fused_layers", "device", "compute")
     return {"steps": len(losses), "first_loss": losses[min(losses)],
-            "last_loss": losses[max(losses)], "attention": manifest["attention"],
-            "device": manifest["device"], "compute": manifest["compute"]}
+            "last_loss": losses[max(losses)]} | {key: manifest[key] for key in used}
 
 
 def _losses(run: Path) -> dict[int, float]:
