@@ -41,7 +41,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     import torch
     from transformers import AutoTokenizer
 
-    from metarfft_core.training import acceleration, operations
+    from metarfft_core.models import operations
+    from metarfft_core.training import acceleration
     from metarfft_core.training.trainer import peak_flops
 
     sizes = record.pick(shapes.QWEN_7B, shapes.TOY)

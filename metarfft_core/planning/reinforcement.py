@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from metarfft_core.models.operations import Operations
 from metarfft_core.params import Params
 from metarfft_core.planning import assumptions
 from metarfft_core.planning.counting import Counter, Sample
-from metarfft_core.training.operations import Operations
 from metarfft_core.training.rl.arms import Arm, arms
 
 PAPER = {"Qwen/Qwen2.5-7B-Instruct": 64.0}

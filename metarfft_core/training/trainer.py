@@ -20,11 +20,11 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from metarfft_core import models
-from metarfft_core.models import shards
+from metarfft_core.models import operations, shards
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import naming
-from metarfft_core.training import checkpoints, operations
+from metarfft_core.training import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}
