@@ -149,14 +149,11 @@ def test_encoding_pickles_nothing(monkeypatch):
     series keeps, a gigabyte for a small model; nothing asks for one."""
     import datasets
 
-    update = datasets.fingerprint.update_fingerprint
-
-    def refused(fingerprint, transform, given):
-        assert not any(map(callable, given.values())), f"{transform} has a function pickled"
-        return update(fingerprint, transform, given)
+    def refused(*_):
+        raise AssertionError("a fingerprint was asked for")
 
     tokenizer = models.load_tokenizer(models.EMBEDDED)
     data = datasets.Dataset.from_dict({"prompt": ["1 + 1 ="], "completion": [" 2"]})
-    monkeypatch.setattr(datasets.fingerprint, "update_fingerprint", refused)
+    monkeypatch.setattr(datasets.arrow_dataset, "update_fingerprint", refused)  # of map
     row = batches.encode(data, tokenizer)[0]
     assert tokenizer.decode(row["input_ids"][-row["completion_tokens"]:]) == " 2<|im_end|>"
