@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metarfft_core import models
-from metarfft_core.planning import memory
+from metarfft_core.models import memory
 
 MIB = 2**20
 RANK = 8

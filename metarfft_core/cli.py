@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from metarfft_core import __version__
@@ -91,8 +92,8 @@ _COMMANDS: dict[str, tuple[Callable, str, tuple]] = {}
 
 _PARAMS = _option("--params", required=True, metavar="FILE", help="a parameter file")
 _TRAINING = (
-    _option("--stage", required=True, help="pretrain or adapt"),
-    _option("--task", help="of an adaptation"),
+    _option("--stage", required=True, help="pretrain or adapt; the command train also takes rl"),
+    _option("--task", help="of an adaptation or of reinforcement learning"),
     _option("--method", help="of an adaptation"),
     _option("--seed", type=_whole(0), help="of an adaptation; the run's by default"))
 
@@ -186,11 +187,15 @@ def _plan(options: argparse.Namespace) -> None:
     if options.measured:
         print(measured.show(measured.compare(options.params)))
         return
-    made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
-    print(display.show(made), flush=True)
-    if made.problems:
-        raise RuntimeError(f"the plan names {len(made.problems)} "
-                           + ("problem" if len(made.problems) == 1 else "problems")
+    problems, counted = 0, {}
+    for config in params.with_kept([params.load(options.params)]):
+        made = plan.plan(config, options.processes, options.gpu_memory, counted=counted)
+        print(f"\nOf the kept step, run {config.name}\n" * bool(config.kept) + display.show(made),
+              flush=True)
+        problems += len(made.problems)
+    if problems:
+        raise RuntimeError(f"the plan names {problems} "
+                           + ("problem" if problems == 1 else "problems")
                            + ": the run cannot be made like this")
 
 
@@ -198,7 +203,7 @@ def _plan(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from metarfft_core import models, params
 
-    print(models.fetch(params.load(options.params).model.name))
+    print(f"model: {models.resolve(params.load(options.params).model.name)}")
 
 
 @_command("read all large files again whose hashes are kept, and name those that changed unseen")
@@ -234,7 +239,7 @@ def _preview(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "one training of a run; without --task all adaptations",
+    "one training of a run; without --task all adaptations, or all of rl",
     _PARAMS,
     _option("--launch", type=_path, metavar="FILE", help="a configuration file of accelerate"),
     _option("--only-start", action="store_true", help="make the PiSSA start and end, on one GPU"),
@@ -244,14 +249,19 @@ def _train(options: argparse.Namespace) -> None:
 
     config = params.load(options.params)
     all_adaptations = options.stage == "adapt" and not (options.task or options.method)
-    job = None if all_adaptations else _job(config, options)
+    rl = training.chosen(config, options) if options.stage == "rl" else None
+    job = None if all_adaptations or rl else _job(config, options)
     training.check_mix(config)
+    if rl:
+        training.check_engine(config)
     if options.launch:
         os.environ[training.launch_variable(options.stage)] = str(options.launch)
     corpus.build(config)
     if options.only_start:
         training.launch_starts([job] if job else [
             job for job in training.jobs(config) if job.stage == "adapt"])
+    elif rl:
+        training.launch_reinforcement(rl)
     elif job is None:
         training.launch_adaptations(config)
     else:
@@ -266,11 +276,30 @@ def _job(config, options: argparse.Namespace):
                               seed=options.seed)
 
 
-@_command("generate and score what a run has not evaluated yet", _PARAMS)
+@_command(
+    "generate and score what a run has not evaluated yet",
+    _PARAMS,
+    _option("--general", action="store_true", help="GSM8K and ARC instead, by lm-eval, on the "
+            "weights of the base model or of --stage"),
+    _option("--limit", type=_whole(1), help="questions of each benchmark, for a try"),
+    _option("--prompts", type=_path, metavar="FILE", help="AlpacaEval's; with --judge"),
+    _option("--judge", type=_path, metavar="FILE", help="the server that compares answers"),
+    _option("--stage", help="pretrain or adapt; with --general"), *_TRAINING[1:])
 def _evaluate(options: argparse.Namespace) -> None:
     from metarfft_core import evaluation, params
 
-    print(evaluation.launch(params.load(options.params)))
+    config = params.load(options.params)
+    if not options.general:
+        if options.stage or options.limit or options.prompts or options.judge:
+            raise ValueError("--stage, --limit, --prompts and --judge need --general")
+        print(evaluation.launch(config))
+        return
+    from metarfft_core.bridges import alpaca, general
+
+    job = _job(config, options) if options.stage else None
+    print(*general.evaluate(config, job, options.limit), sep="\n")
+    if options.prompts or options.judge:
+        print(alpaca.evaluate(config, job, options.prompts, options.judge, options.limit))
 
 
 @_command(
@@ -288,6 +317,7 @@ def _run(options: argparse.Namespace) -> None:
         if path:
             os.environ[training.launch_variable(stage)] = str(path)
     training.check_mix(config)
+    training.check_engine(config)
     corpus.check_context(config)
     params.open_folder(config)
     # These imports take seconds, so wrong parameters are reported first.
@@ -312,7 +342,8 @@ def _run(options: argparse.Namespace) -> None:
     _option("--to", type=_folder, metavar="DIR", help="paper, beside the runs"))
 def _figures(options: argparse.Namespace) -> None:
     from metarfft_core import evaluation, figures, params
-    from metarfft_core.analysis import diagnoses, verdicts
+    from metarfft_core.analysis import diagnoses
+    from metarfft_core.claims import verdicts
     from metarfft_core.system import processes
 
     runs = [params.load(path) for path in options.params]
@@ -354,28 +385,11 @@ def _report(options: argparse.Namespace) -> None:
     _option("--seed", type=_whole(0)))
 def _export(options: argparse.Namespace) -> None:
     from metarfft_core import params
+    from metarfft_core.bridges import export
     from metarfft_core.system import processes
 
     config = params.load(options.params)
-    if config.folder.is_dir():
-        with processes.alone(config.folder):
-            print(_exported(config, options))
-    else:
-        print(_exported(config, options))  # its error says what is missing
-
-
-def _exported(config, options: argparse.Namespace) -> Path:
-    from metarfft_core import training
-    from metarfft_core.analysis import archive
-    from metarfft_core.bridges import hub, lm_eval
-
-    if options.kind == "merged":
-        job = training.Job.named(config, "adapt", task=options.task, method=options.method,
-                                 seed=options.seed)
-        return training.export(job, options.to)
-    if options.kind == "results":
-        return archive.write(config, options.to)
-    if options.kind == "hub":
-        return hub.write(config, options.to)
-    return lm_eval.write(config, options.to, *([name] if name else () for name in (
-        options.method, options.task)))
+    # Without a folder, the error of the export says what is missing.
+    with processes.alone(config.folder) if config.folder.is_dir() else nullcontext():
+        print(export.write(config, options.kind, options.to, options.task, options.method,
+                           options.seed))

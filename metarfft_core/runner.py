@@ -31,7 +31,7 @@ from metarfft_core.system import places
 from metarfft_core.system.files import naming, read_json, sha256, write_json
 from metarfft_core.system.processes import alone
 
-RESULTS = ("corpus", "pretrain", "adapt", "evaluation", "figures", "paper")
+RESULTS = ("corpus", "pretrain", "adapt", "rl", "evaluation", "figures", "paper")
 """The folders of a run whose files are recorded."""
 
 NOTEBOOKS = places.ROOT / "notebooks"

@@ -30,8 +30,8 @@ def make(values: dict, share: Share, traces: bool = False) -> Params:
     files.write_json(run.folder / "corpus" / "manifest.json", {"git_commit": f"made-{run.name}"})
     for cell in run.cells:
         _store(run, cell, share, traces)
-    for job in [training.Job(run, "pretrain"),
-                *(training.Job(run, "adapt", cell) for cell in run.trainings)]:
+    adapted = [training.Job(run, "adapt", cell) for cell in run.trainings]
+    for job in [training.Job(run, "pretrain"), *adapted] if training.jobs(run) else []:
         _log(job)
     return run
 

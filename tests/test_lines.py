@@ -10,7 +10,7 @@ from made_up_run import make, plain
 
 from metarfft_core import errors, evaluation, formats, training
 from metarfft_core.analysis import archive, run_folder
-from metarfft_core.evaluation import grid
+from metarfft_core.evaluation import resident
 from metarfft_core.params import Mix
 from metarfft_core.system import files
 from metarfft_core.tasks.definition import declare
@@ -134,7 +134,7 @@ def test_stored_rows(run, tmp_path):
     rows = evaluation.read(run)
     assert set(rows["text"]) == set(rows["answer"]) == {ODD}
     with open(evaluation.path(run, run.cells[0]), "a+b") as file:
-        stored = grid._stored(file)
+        stored = resident.stored_rows(file)
     assert {row["text"] for row in stored} == {ODD}
     assert {row["answer"] for row in run_folder.open_run(run).rows[run.cells[0].method]} == {ODD}
     kept = archive.write(run, tmp_path / "kept") / evaluation.path(run, run.cells[0]).relative_to(

@@ -97,3 +97,31 @@ def test_the_command_prints_the_table(capsys):
                                 "took"]
     assert any(line.split()[0] == "pretrain" for line in lines[1:])
     assert max(map(len, lines)) <= 100
+
+
+def test_hours_stand_beside_the_plan_s_and_the_paper_s(tmp_path):
+    """A 7B run on eight GPUs has the hours of all of them from the launch on, their name, and the
+    paper's of as many trainings; a resumed training says that it took at least its steps."""
+    run = tmp_path / "7b"
+    (run / "pretrain").mkdir(parents=True)
+    (run / "params.yaml").write_text((ROOT / "params" / "7b.yaml").read_text())
+    about = {"device": "cuda", "gpu": "H100", "tokens": 1, "completion_tokens": 1,
+             "peak_memory_gib": {"gpu": 7.5}, "seconds": 3600.0}
+    (run / "pretrain" / "manifest.json").write_text(
+        json.dumps(about | {"processes": 8, "launch_seconds": 4500.0}))
+    for task, launched in (("lc_258", 1800.0), ("lc_283", None)):
+        folder = run / "adapt" / task / "direct"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(
+            json.dumps(about | {"processes": 1, "launch_seconds": launched}))
+    made = measured.compare(run)
+    one, two = row(made, "pretrain"), row(made, "adapt", "direct")
+    assert (one.devices, one.whole_hours, one.least) == ("8 x H100", 10.0, False)
+    assert (one.paper_low, one.paper_high) == (144.0, 144.0)
+    assert (two.devices, two.whole_hours, two.least) == ("1 x H100", 1.5, True)
+    assert (two.paper_low, two.paper_high) == (4.8, 8.8)
+    told = measured.show(made).splitlines()
+    assert ["pretrain", "1", "8", "x", "H100", "10", "11.19", "144"] in [
+        line.split() for line in told]
+    assert any("at least 1.5" in line and line.endswith("4.8 to 8.8") for line in told)
+    assert max(map(len, told)) <= 100

@@ -36,6 +36,10 @@ ODD = {
         "adaptation__methods": ["direct"],
         "adaptation__further": [{"methods": ["vanilla_rfft"], "tasks": ["lc_2544"],
                                  "seeds": [7]}]},
+    "RF-pretraining alone": {"adaptation__methods": [], "evaluation__in_context": ["meta_1shot"]},
+    "no training at all": {"adaptation__methods": [], "evaluation__in_context": ["base_1shot"]},
+    "API models alone": {"adaptation__methods": [],
+                         "evaluation__api": [API, API | {"name": "QwQ"}]},
     "the same number of tokens": {"adaptation__methods": ["scratchpad", "vanilla_rfft"],
                                   "adaptation__equal": "trained_tokens"},
 }
@@ -80,8 +84,8 @@ def _run_all(monkeypatch, tmp_path, changes, numbers):
 
 
 @pytest.mark.parametrize("name", [
-    name if name in ("one method", "rules alone") else pytest.param(name, marks=pytest.mark.slow)
-    for name in ODD])
+    name if name in ("one method", "rules alone", "no training at all")
+    else pytest.param(name, marks=pytest.mark.slow) for name in ODD])
 def test_the_notebooks_run(monkeypatch, tmp_path, name):
     """Notebooks 4 to 7 run to their ends on a run of these parameters."""
     _run_all(monkeypatch, tmp_path, ODD[name], (4, 5, 6, 7))

@@ -150,7 +150,7 @@ def test_export_writes_merged_weights_once(trained, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("name", ["shards/__0_0.distcp", "shards/.metadata"])
 def test_a_damaged_checkpoint_is_named_and_refused(trained, tmp_path, monkeypatch, damage, name):
     """A checkpoint with a changed byte, a cut file or a missing one stops the resume with that
     file's name, before the model is loaded."""

@@ -63,7 +63,7 @@ def test_a_run_through_notebooks_stays_in_one_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path / "notebooks")
     (tmp_path / "notebooks").mkdir()
     cells = [nbformat.v4.new_code_cell(
-        "name = smoke = seed = model = trackers = None\n"
+        "name = smoke = seed = model = trackers = task_files = None\n"
         "corpus = pretraining = adaptation = evaluation = None"), nbformat.v4.new_code_cell(
         "from metarfft_core import params\n"
         "(params.open_folder(params.from_notebook(globals())) / 'made').touch()")]

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from metarfft_core import corpus, models, params, training
+from metarfft_core.models import shards
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.places import ROOT
@@ -163,6 +164,8 @@ def test_log_holds_every_step_once_with_the_schedule(done):
     rate = SETTINGS["learning_rate"]
     assert [line["learning_rate"] for line in steps] == pytest.approx(
         [0, rate / 2] + [rate * left / 6 for left in range(6, 0, -1)])
+    # After a checkpoint at 2, 4 and 6; no step follows the last one.
+    assert [line["step"] for line in steps if "checkpoint_seconds" in line] == [3, 5, 7]
     assert [line["epoch"] for line in steps] == pytest.approx([n / 5 for n in range(1, 9)])
     seconds = [line["seconds"] for line in training.read_log(folder)]
     assert seconds == sorted(seconds)
@@ -313,8 +316,9 @@ def test_killed_training_goes_on_from_its_checkpoint(run, pretrained, reordered)
 
 
 def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
-    """A learning rate that breaks the model ends the training early, with its best checkpoint,
-    even where the process dies before the model is written."""
+    """A learning rate that breaks the model ends the training early, with its best weights, even
+    where the process dies before the last checkpoint is whole, and the one of the best step is
+    gone; and where it dies before the model is written."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(worker, "_fast_bfloat16", lambda: False)
     run = tiny_run(tiny, learning_rate=0.9, scheduler="constant", warmup_ratio=0.0, steps=40,
@@ -324,11 +328,22 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(models, "save_adapter",
                       lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        job = training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed))
         with pytest.raises(OSError, match="disk full"):
-            training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
-    folder = training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)).folder
+            training.train(job)
+        folder = job.folder
+        values = [(line["step"], line.get("loss"), line.get("validation_loss"))
+                  for line in training.read_log(folder)]
+        before, last = checkpoints.whole(folder / "checkpoints")
+        assert shards.parts(last / "shards") == {"model"}
+        assert shards.parts(before / "shards") == {"model", "optimizer", "best"}
+        (last / "hashes.json").unlink()
+        with pytest.raises(OSError, match="disk full"):
+            training.train(job)
     log = training.read_log(folder)
-    training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
+    assert [(line["step"], line.get("loss"), line.get("validation_loss"))
+            for line in log] == values
+    training.train(job)
     assert training.read_log(folder) == log
 
     manifest, looks = read_json(folder / "manifest.json"), looks_of(folder)[1:]

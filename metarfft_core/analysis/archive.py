@@ -21,6 +21,7 @@ WITH_TEXT = 2
 
 _COPIED = ("params.yaml", "corpus/manifest.json", "corpus/README.md", "pretrain/manifest.json",
            "pretrain/log.jsonl", "adapt/*/*/manifest.json", "adapt/*/*/log.jsonl",
+           "rl/*/*/manifest.json", "rl/*/*/log.jsonl",
            "evaluation/manifest.json", "figures/*.png", "figures/*.csv", "paper/claims.*")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from metarfft_core import evaluation, tasks, training
 from metarfft_core.analysis.counted import answers, count, lenient_answers
-from metarfft_core.evaluation import metrics
+from metarfft_core.evaluation import general, metrics
 from metarfft_core.params import LABELS, METHODS, Params
 from metarfft_core.system import files, yaml_files
 
@@ -263,9 +263,23 @@ def find(line: Line, runs: Sequence[Stored], logs: bool = False) -> Found | None
     """Return the run that speaks to a line; None if there is none.
 
     Runs are preferred in this order: not a smoke run; results on the most tasks; the line's
-    RF-pretraining (the baselines have none); the paper's own steps; the most steps; the first.
+    RF-pretraining (the baselines have none); the paper's own steps, its exemplars in RF-pretraining
+    and its wording; the most steps; the first.
     """
     return min(find_all(line, runs, logs), key=rank, default=None)
+
+
+def find_general(line: Line, metric: str,
+                 runs: Sequence[Stored]) -> "tuple[Stored, general.Score] | None":
+    """Return the first run with a general benchmark's result for a line, and the result."""
+    weights, benchmark = general.STAGES.get(line.method), general.METRICS.get(metric)
+    for stored in runs if weights and benchmark else ():
+        made = line.method == "base" or (mixed(stored.config, line.method) == line.mixed and
+                                         pretraining(stored.config) == line.pretraining)
+        score = general.read(stored.config, weights, benchmark)
+        if made and score and stored.model == full_name(line.model):
+            return stored, score
+    return None
 
 
 def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Found]:
@@ -300,7 +314,8 @@ def rank(found: Found) -> tuple:
     """Return a sort key: the lower it is, the better a run speaks to its line (see `find`)."""
     config = found.config
     return (config.smoke, -len(found.cells), pretraining(config) != found.line.pretraining,
-            _other_steps(found), -config.pretraining.steps, -config.adaptation.steps)
+            _other_steps(found), _no_exemplars(found), config.corpus.wording != "paper",
+            -config.pretraining.steps, -config.adaptation.steps)
 
 
 def _other_steps(found: Found) -> bool:
@@ -311,6 +326,13 @@ def _other_steps(found: Found) -> bool:
     way, config = METHODS[found.method], found.config
     return (way.start == "pretrained" and config.pretraining.steps != own[0]) or (
         way.adapted and config.adaptation.steps != own[1])
+
+
+def _no_exemplars(found: Found) -> bool:
+    """Return whether a run was RF-pretrained without the exemplars that the paper adds."""
+    way = METHODS.get(found.method)
+    return (way is not None and way.start == "pretrained"
+            and not found.config.pretraining.in_context_share)
 
 
 def full_name(model: str | None) -> str | None:

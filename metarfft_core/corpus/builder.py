@@ -40,6 +40,7 @@ from metarfft_core.corpus.splits import (
     SYNTHETIC,
     Split,
     all_splits,
+    home,
     shard_path,
 )
 from metarfft_core.params import Params, ParamsError, is_archive, open_folder
@@ -74,9 +75,12 @@ def build(config: Params) -> Path:
         ParamsError: A sample does not fit the model's context, the model does not exist, or the
             folder cannot be written or holds another run.
     """
-    folder = config.folder / "corpus"
+    folder = home(config) / "corpus"
     if _finished(config, folder):
         return folder
+    if config.kept:
+        raise ParamsError(f"{folder} is missing or incomplete: build run {config.kept.run}, whose "
+                          "corpus this run reads")
     check_context(config)
     open_folder(config)
     with progress.work("corpus", config.folder / "logs" / "corpus.log"), alone(folder):
@@ -109,10 +113,11 @@ def _finished(config: Params, folder: Path) -> bool:
     path = folder / "manifest.json"
     if not path.exists():
         return False
-    if read_json(path)["params_digest"] != config.digest:
+    digest = config.kept.digest if config.kept else config.digest
+    if read_json(path)["params_digest"] != digest:
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
-                          f"or delete {config.folder}")
-    if is_archive(config.folder):
+                          f"or delete {folder.parent}")
+    if is_archive(folder.parent):
         return True
     return (folder / "README.md").exists() and lost_files(folder) == []
 

@@ -44,6 +44,9 @@ SPLITS = {
                                           "inputs, for models adapted to the unchanged one."),
     "in_context": ("train", "Pre-training tasks and synthetic rules, each prompt with a worked "
                             "exemplar of the same rule before its question."),
+    "rl": ("train", "Downstream tasks, whose prompts reinforcement learning answers."),
+    "rl_evaluation": ("test", "Downstream tasks, to measure accuracy along reinforcement "
+                              "learning."),
 }
 """For each split of ours, its name on the Hub and its purpose."""
 

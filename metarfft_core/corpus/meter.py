@@ -19,7 +19,7 @@ class Meter:
     """Counts the tokens of samples with the tokenizer of the run's model."""
 
     def __init__(self, config: Params):
-        self.count = token_counter(config.model.name)
+        self.count = token_counter(config.model.name, config.model.chat_template)
         self.context = config.model.context
         self._around = self.count("", "") + _MARGIN
 

@@ -62,7 +62,9 @@ class Split(NamedTuple):
 def all_splits(config: Params) -> dict[str, Split]:
     """The splits of a run by name; each comes after the training split whose inputs it avoids."""
     corpus, evaluation = config.corpus, config.evaluation
-    compared = _formats(cell.method for cell in config.trainings)
+    # Without a training, these samples still say which inputs the evaluation avoids, so that it
+    # asks the same questions as a run that trains.
+    compared = _formats(cell.method for cell in config.trainings) or ("direct",)
     asked = ("direct",) if evaluation.api else ()  # an API model gets the bare question
     splits = {
         "pretrain": Split(corpus.pretrain, corpus.pretrain, None, ("rfft",), "pretrain"),
@@ -85,16 +87,33 @@ def all_splits(config: Params) -> dict[str, Split]:
         splits["in_context"] = Split(corpus.in_context, corpus.in_context, None, ("rfft",),
                                       "in_context", exemplar=True,
                                       synthetic=corpus.in_context.synthetic_samples)
-    return splits
+    return splits | _reinforcement(config)
+
+
+def _reinforcement(config: Params) -> dict[str, Split]:
+    """The splits of reinforcement learning. Its evaluation draws the evaluation's instances."""
+    if config.rl is None:
+        return {}
+    rl, owner = config.rl, Samples(**config.rl.evaluation.model_dump(), tasks=config.rl.tasks)
+    format, exemplar = rl.prompt.removesuffix("_1shot"), rl.prompt.endswith("_1shot")
+    return {"rl": Split(rl, owner, None, (format,), "rl", exemplar=exemplar),
+            "rl_evaluation": Split(rl.evaluation, owner, "rl", (format,), "evaluation",
+                                    exemplar=exemplar)}
 
 
 def _formats(methods: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(METHODS[method].format for method in methods))
 
 
+def home(config: Params) -> Path:
+    """The folder of the run whose corpus a run reads: its own, or that of the run it is kept from.
+    """
+    return config.folder.with_name(config.kept.run) if config.kept else config.folder
+
+
 def shard_path(config: Params, split: str, format: str, task: str) -> Path:
     """The path of a shard, whether it is written yet or not."""
-    return config.folder / "corpus" / split / format / f"{task}.parquet"
+    return home(config) / "corpus" / split / format / f"{task}.parquet"
 
 
 def files(config: Params, split: str, format: str, task: str | None = None) -> list[Path]:
@@ -113,7 +132,7 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
         ParamsError: The corpus is not built or has no such split, format or task, or a file is not
             the one that was built.
     """
-    folder = config.folder / "corpus"
+    folder = home(config) / "corpus"
     if not (folder / "manifest.json").exists():
         raise ParamsError(f"the corpus of run {config.name} is not built: there is no "
                           f"{folder / 'manifest.json'}")
@@ -129,7 +148,7 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
     for path in paths:
         if changed(path, shards[path.relative_to(folder).as_posix()]["sha256"]):
             raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "
-                              f"{config.folder / 'params.yaml'}` makes it again")
+                              f"{home(config) / 'params.yaml'}` makes it again")
     return paths
 
 

@@ -44,7 +44,7 @@ def plan(config: Params, cell: Cell) -> list[dict]:
         ParamsError: If a prompt and its gold completion do not fit the model's context.
     """
     own = api_settings(config, cell.method)
-    count = models.token_counter(config.model.name)
+    count = models.token_counter(config.model.name, config.model.chat_template)
     rows = []
     for sample in corpus.read(config, **asked(cell)):
         prompt = api.question(sample["prompt"]) if own else sample["prompt"]

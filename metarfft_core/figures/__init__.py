@@ -11,6 +11,7 @@ text, and a notebook that shows what is returned shows the picture with it.
 
     single.py    the figures and tables of one run
     several.py   the paper's figures, from several runs
+    reinforcement.py  its Figure 7 and Table 9, if a run has reinforcement learning
     tables.py    the paper's tables
     loops.py     loop counts and error classes
     tokens.py    what samples cost
@@ -23,7 +24,7 @@ text, and a notebook that shows what is returned shows the picture with it.
 from collections.abc import Sequence
 from pathlib import Path
 
-from metarfft_core.figures import several
+from metarfft_core.figures import reinforcement, several
 from metarfft_core.figures.loops import error_figure, loop_figure
 from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.single import (
@@ -39,7 +40,7 @@ from metarfft_core.figures.single import (
 )
 from metarfft_core.figures.style import SMOKE_MARK
 from metarfft_core.figures.tokens import draw_tokens, token_figure
-from metarfft_core.params import LABELS, Params, ParamsError, written
+from metarfft_core.params import LABELS, Params, ParamsError, with_kept, written
 
 __all__ = ["LABELS", "SMOKE_MARK", "Drawn", "accuracy_figure", "accuracy_table", "averages",
            "draw_accuracy", "draw_loss", "draw_table_2", "draw_tokens", "error_figure",
@@ -50,7 +51,7 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn
     """Draw every figure and table of the paper from the stored results of some runs.
 
     Args:
-        runs: The resolved parameters of each run.
+        runs: The resolved parameters of each run; those of their kept steps take part, too.
         folder: Where to write them; by default, the folder `paper` beside those of the runs.
 
     Returns:
@@ -62,4 +63,5 @@ def paper(runs: Sequence[Params], folder: Path | None = None) -> dict[str, Drawn
     """
     if folder is None and not runs:
         raise ParamsError("figures of the paper: expected a run or a folder, got neither")
-    return several.write(runs, written(folder or written(runs[0].folder).parent / "paper"))
+    folder = written(folder or written(runs[0].folder).parent / "paper")
+    return several.write(with_kept(runs), folder) | reinforcement.write(runs, folder)

@@ -7,11 +7,12 @@ speaks to it, named "ours". The blocks of a figure that were not run are a line 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core.analysis import diagnoses
 from metarfft_core.analysis.stored import (
     METRICS,
+    Found,
     Group,
     Line,
     Stored,
@@ -90,7 +91,7 @@ def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
     """Draw a figure or table of the paper (see `names`); returns it and its numbers."""
     if name not in paper()["figures"]:
         spec = paper()["numbers"][name]
-        frame = numbers(groups(spec, known), spec)
+        frame = numbers(groups(spec, known), spec, known)
         return draw_numbers(frame, spec, _shown(frame, known)), frame
     spec = paper()["figures"][name]
     kind = KINDS[spec["draw"]]
@@ -223,7 +224,7 @@ def _draw_losses(axes: "Axes", task: str, group: Group, frame: "DataFrame") -> b
 # The averages by training steps: a panel per metric.
 
 def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFrame":
-    """Collect the runs that differ from the line's own run only in the steps of the stage.
+    """Collect the runs that are alike but for the steps of the stage.
 
     A line with only one such run is left out.
     """
@@ -231,12 +232,7 @@ def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
 
     parts = []
     for found in group.found:
-        stage, other = spec["stage"], {"pretraining": "adaptation",
-                                       "adaptation": "pretraining"}[spec["stage"]]
-        best: dict[int, Any] = {}
-        for one in sorted(find_all(found.line, known), key=rank):
-            if getattr(one.config, other).steps == getattr(found.config, other).steps:
-                best.setdefault(getattr(one.config, stage).steps, one)
+        best = _series(found, spec["stage"], known)
         cells = common(list(best.values()))
         if len(best) < 2 or not cells:
             continue
@@ -245,6 +241,21 @@ def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
                 ("", "_low", "_high"), one.value(metric, cells), strict=True)}
             parts.append((group, found.line, one.stored, DataFrame([{"steps": steps, **values}])))
     return _frame(parts)
+
+
+def _series(found: Found, stage: str, known: Sequence[Stored]) -> dict[int, Found]:
+    """Return runs by their steps of a stage: the most that share all else with each other.
+
+    Their steps of the other stage are those of the line's own run.
+    """
+    other = {"pretraining": "adaptation", "adaptation": "pretraining"}[stage]
+    series: dict[tuple, dict[int, Found]] = {}
+    for one in sorted(find_all(found.line, known), key=rank):
+        config = one.config
+        if getattr(config, other).steps == getattr(found.config, other).steps:
+            alike = config.corpus.wording, config.pretraining.in_context_share
+            series.setdefault(alike, {}).setdefault(getattr(config, stage).steps, one)
+    return max(series.values(), key=len)
 
 
 def _metric_panels(group: Group, spec: dict) -> dict[str, Title]:

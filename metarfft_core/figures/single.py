@@ -103,7 +103,7 @@ def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | N
                   tasks: Sequence[str] | None = None) -> "Figure":
     """Draw the figure of `accuracy_figure`, from the lines of `accuracy_table`."""
     ids = [id_of(task) for task in tasks or config.corpus.adaptation.tasks]
-    methods = list(methods or config.adaptation.methods)
+    methods = list(methods or _own_methods(config))
     frame = _drawn(config, frame, methods, tasks)
     trained = config.corpus.adaptation.lengths if adapted(methods) else []
     figure, [panels] = page([Block(None, [task_title(task) for task in ids])], config.smoke)
@@ -122,7 +122,12 @@ def _drawn(config: Params, frame: "DataFrame", methods: Sequence[str] | None,
     """Return the lines of `accuracy_table` that `draw_accuracy` draws."""
     ids = [id_of(task) for task in tasks or config.corpus.adaptation.tasks]
     return frame[frame["task"].isin(ids)
-                 & frame["method"].isin(list(methods or config.adaptation.methods))]
+                 & frame["method"].isin(list(methods or _own_methods(config)))]
+
+
+def _own_methods(config: Params) -> list[str]:
+    """Return the methods that a run is about: those it adapts, else all that it evaluates."""
+    return config.adaptation.methods or list(dict.fromkeys(cell.method for cell in config.cells))
 
 
 def _labelled(frame: "DataFrame") -> list[tuple[str, "DataFrame"]]:
@@ -177,7 +182,7 @@ def averages(config: Params, rows: "DataFrame") -> "DataFrame":
                  key=lambda task: order.index(task) if task in order else len(order))
     found = stored.answers(rows)
     cells = {method: [found[method, task] for task in ids if (method, task) in found]
-             for method in config.adaptation.methods}
+             for method in _own_methods(config)}
     longest = max(length for part in cells.values() for one in part for length in one.indices)
     statistics = {f"ACC_Len{longest}": metrics.acc_longest,
                   "Max_Len_90%": metrics.mean_max_len_90,
@@ -226,7 +231,7 @@ def _table_2(frame: "DataFrame") -> tuple[list[str], list[list[str]]]:
               for name in ("ACC_Len30", "Max_Len_90%")]
     body = []
     for line in frame.to_dict("records"):
-        body.append([LABELS[line["method"]], *(
+        body.append([LABELS.get(line["method"], line["method"]), *(
             interval(*(line[name + end] for end in ("", "_low", "_high")))
             for name in (ours, "Max_Len_90%")),
             *("" if math.isnan(line[name]) else f"{line[name]:.2f}" for name in theirs)])

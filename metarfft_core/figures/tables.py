@@ -2,9 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
-from metarfft_core.analysis.stored import METRICS, NOT_RUN, Found, Group
+from metarfft_core.analysis.stored import (
+    METRICS,
+    NOT_RUN,
+    Found,
+    Group,
+    Stored,
+    find_general,
+    other_models,
+)
+from metarfft_core.evaluation.general import Score
 from metarfft_core.figures import words
 from metarfft_core.figures.picture import html_table
 from metarfft_core.figures.style import PAGE, interval, table
@@ -21,12 +31,13 @@ COLUMNS = ["group", "line", "metric", "paper", "run", "model", "value", "low", "
            "longest"]
 
 
-def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
+def numbers(parts: Sequence[Group], spec: dict, known: Sequence[Stored] = ()) -> "DataFrame":
     """Return the paper's number, and ours with its interval, for each line and metric of a table.
 
     An API model or a 1-shot prompt has a second line, by the lenient score. That line, and the
     lines of another model, have no number of the paper. `tasks` is how many of the line's tasks
-    our number covers; `longest` is the longest length evaluated. Both are empty without a run.
+    our number covers; `longest` is the longest length evaluated. Both are empty without a run, and
+    for a general benchmark, whose results are those of the runs in `known`.
     """
     from pandas import DataFrame
 
@@ -40,17 +51,42 @@ def numbers(parts: Sequence[Group], spec: dict) -> "DataFrame":
                 about = [group.name, line.label, metric, theirs]
                 if found and metric in METRICS:
                     about += _about(found, metric)
-                lines.append(about + [None] * (len(COLUMNS) - len(about)))
+                elif general := find_general(line, metric, known):
+                    about += _about_general(*general)
+                lines.append(_whole(about))
             if found and found.has_lenient:
                 lines += [[group.name, f"{line.label}{LENIENT}", metric, math.nan,
                            *_about(found, metric, lenient=True)]
                           for metric in spec["metrics"] if metric in METRICS]
+    lines += _general_of_others(parts, spec, known)
     return DataFrame(lines, columns=COLUMNS)
+
+
+def _general_of_others(parts: Sequence[Group], spec: dict, known: Sequence[Stored]) -> list[list]:
+    """The lines of general benchmarks of models that are not in the paper."""
+    wanted, found = [line for group in parts if not group.ours for line in group.lines], []
+    for model, line in product(other_models(known), wanted):
+        each = {metric: find_general(line.of(model), metric, known) for metric in spec["metrics"]}
+        if any(each.values()):
+            found += [_whole([f"ours, {model}", line.label, metric, math.nan,
+                              *(_about_general(*general) if general else ())])
+                      for metric, general in each.items()]
+    return found
+
+
+def _whole(line: list) -> list:
+    """The line with the columns that it lacks, empty."""
+    return line + [None] * (len(COLUMNS) - len(line))
 
 
 def _about(found: Found, metric: str, lenient: bool = False) -> list:
     return [found.config.name, found.stored.model, *found.value(metric, lenient=lenient),
             len(found.cells), max(map(max, found.cells.values()))]
+
+
+def _about_general(stored: Stored, score: Score) -> list:
+    """The columns of a benchmark's result, which has no tasks and lengths of ours."""
+    return [stored.config.name, stored.model, score.value, score.low, score.high]
 
 
 def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Figure":
@@ -117,6 +153,10 @@ def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
     notes = []
     for config in runs:
         part = frame[frame["run"] == config.name]
+        if part["tasks"].isna().any():
+            notes.append(f"run {config.name}: {config.model.name}, by the LM Evaluation Harness, "
+                         f"{config.evaluation.confidence:.0%} bootstrap intervals")
+            continue
         tasks, longest = sorted(part["tasks"].unique()), sorted(part["longest"].unique())
         notes.append(
             f"run {config.name}: {config.model.name}, {_either(tasks)} task(s) to length "

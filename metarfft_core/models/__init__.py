@@ -1,10 +1,13 @@
 """From a model's name to weights, tokens and adapters.
 
-    hub.py            finds or downloads the weights and tokenizer of a name
-    chat.py           turns prompts and completions into tokens
-    chat_template.py  fixes the date that a chat template sees
-    pissa.py          makes PiSSA starts, adapters and merged weights
-    qwen.py           counts Qwen2.5's tokens without its folder
+    hub.py               finds or downloads the weights and tokenizer of a name
+    chat.py              turns prompts and completions into tokens
+    chat_template.py     fixes the date that a chat template sees
+    packed_attention.py  computes attention over samples that are laid end to end
+    memory.py            the GPU memory that a training takes, from the model's shape
+    pissa.py             makes PiSSA starts, adapters and merged weights
+    shards.py            writes and reads what a training goes on from, by several processes
+    qwen.py              counts Qwen2.5's tokens without its folder
 """
 
 from metarfft_core.models.chat import (
@@ -17,13 +20,12 @@ from metarfft_core.models.chat import (
 )
 from metarfft_core.models.hub import (
     EMBEDDED,
-    attention,
     cache_folder,
-    fetch,
     model_hash,
     resolve,
     weights_hash,
 )
+from metarfft_core.models.packed_attention import attention
 from metarfft_core.models.pissa import (
     change_full,
     change_pissa,
@@ -34,8 +36,10 @@ from metarfft_core.models.pissa import (
     save,
     save_adapter,
 )
+from metarfft_core.models.shards import Weights, load_full
 
-__all__ = ["EMBEDDED", "attention", "cache_folder", "change_full", "change_pissa",
-           "encode_completion", "encode_completions", "encode_prompt", "encode_prompts", "fetch",
-           "keep_residual", "load_pissa", "load_tokenizer", "merge_pissa", "model_hash",
-           "pissa_start", "resolve", "save", "save_adapter", "token_counter", "weights_hash"]
+__all__ = ["EMBEDDED", "Weights", "attention", "cache_folder", "change_full", "change_pissa",
+           "encode_completion", "encode_completions", "encode_prompt", "encode_prompts",
+           "keep_residual", "load_full", "load_pissa", "load_tokenizer", "merge_pissa",
+           "model_hash", "pissa_start", "resolve", "save", "save_adapter", "token_counter",
+           "weights_hash"]

@@ -16,7 +16,7 @@ from metarfft_core.system.files import (
 )
 
 
-def load_tokenizer(name: str):
+def load_tokenizer(name: str, fallback: str | None = None):
     """Load the transformers tokenizer of a model.
 
     A chat template that asks for the date gets a fixed one (see `chat_template`). The fixed date
@@ -24,6 +24,8 @@ def load_tokenizer(name: str):
 
     Args:
         name: The model's name or folder, as `resolve` takes it.
+        fallback: The name of the kit's chat template for a model that has none
+            (`model.chat_template`).
 
     Raises:
         ParamsError: There is no such model.
@@ -40,6 +42,8 @@ def load_tokenizer(name: str):
                                    for name, text in template.items()}
     elif template:
         tokenizer.chat_template = chat_template.with_fixed_date(template)
+    elif fallback:
+        tokenizer.chat_template = chat_template.FALLBACKS[fallback]
     return tokenizer
 
 
@@ -66,12 +70,16 @@ def encode_completion(tokenizer, completion: str) -> list[int]:
 
 
 def _in_template(tokenizer, prompt: str) -> str:
+    if not tokenizer.chat_template:
+        raise ParamsError("model.chat_template: the model has no chat template of its own, as base "
+                          f"models have none: name one ({', '.join(chat_template.FALLBACKS)}); "
+                          f"its tokenizer is {tokenizer.name_or_path}")
     return tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
                                          add_generation_prompt=True)
 
 
 @cache
-def token_counter(name: str) -> Callable[[str, str], int]:
+def token_counter(name: str, fallback: str | None = None) -> Callable[[str, str], int]:
     """Make a function that counts the tokens of a sample, including the chat template.
 
     The function returns len(encode_prompt) + len(encode_completion) without using transformers. It
@@ -81,6 +89,7 @@ def token_counter(name: str) -> Callable[[str, str], int]:
 
     Args:
         name: The model's name or folder, as `resolve` takes it.
+        fallback: As `load_tokenizer` takes it.
 
     Returns:
         A function of (prompt, completion) that returns the number of tokens.
@@ -90,7 +99,7 @@ def token_counter(name: str) -> Callable[[str, str], int]:
     folder = Path(resolve(name, weights=False))
     if not (folder / "tokenizer.json").is_file():
         raise ParamsError(f"model.name: {folder} has no tokenizer.json")
-    before, after = _template_around(folder)
+    before, after = _template_around(folder, fallback)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def count(prompt: str, completion: str) -> int:
@@ -101,11 +110,15 @@ def token_counter(name: str) -> Callable[[str, str], int]:
     return count
 
 
-def _template_around(folder: Path) -> tuple[str, str]:
+def _template_around(folder: Path, fallback: str | None) -> tuple[str, str]:
     """The text that the chat template in `folder` puts before and after a prompt."""
-    path = cache_folder() / "templates" / f"{texts_hash(folder)[:16]}-{chat_template.DATE}.json"
+    name = f"{texts_hash(folder)[:16]}-{chat_template.DATE}"
+    if fallback:
+        name += "-" + chat_template.about(chat_template.FALLBACKS[fallback])["sha256"][:8]
+    path = cache_folder() / "templates" / f"{name}.json"
     if not path.exists():
-        before, after = _in_template(load_tokenizer(str(folder)), _CONTENT).split(_CONTENT)
+        tokenizer = load_tokenizer(str(folder), fallback)
+        before, after = _in_template(tokenizer, _CONTENT).split(_CONTENT)
         write_json(path, {"before": before, "after": after})
     around = read_json(path)
     return around["before"], around["after"]

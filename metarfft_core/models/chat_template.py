@@ -1,4 +1,6 @@
-"""Gives chat templates that ask for the date, such as Llama 3.1's, a date that never changes.
+"""Chat templates: those that ask for the date get a fixed one, base models get one of the kit's.
+
+A template that asks for the date, such as Llama 3.1's, must see the same date every day.
 
 transformers gives a template one function that depends on the day, `strftime_now`. This module puts
 a Jinja macro of that name in front of the template, which replaces the function. The template then
@@ -29,6 +31,17 @@ _MACRO = ("{% macro strftime_now(format) -%}"
           "{%- endif -%}"
           "{{- date -}}"
           "{%- endmacro %}\n")
+
+
+FALLBACKS = {
+    # The prompt, an empty line, the answer: how a model that only continues texts is asked.
+    "plain": "{{- bos_token if bos_token is defined else '' -}}"
+             "{%- for message in messages -%}"
+             "{{- message['content'] -}}"
+             "{{- (eos_token if eos_token is defined else '') if message['role'] == 'assistant' "
+             "else '\n\n' -}}"
+             "{%- endfor -%}"}
+"""The kit's chat templates for models that have none, by their names in `model.chat_template`."""
 
 
 def with_fixed_date(template: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from metarfft_core.params import ParamsError
 from metarfft_core.system import places
 from metarfft_core.system.files import (
+    all_sha256,
     sha256,
     whole_folder,
     write_json,
@@ -68,10 +69,15 @@ def _check_weights(folder: Path, needed: bool) -> None:
 
 def _download(name: str, weights: bool) -> str:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError
 
     patterns = [*_TEXT_FILES, "*.safetensors"] if weights else _TEXT_FILES
     try:
         folder = snapshot_download(name, allow_patterns=patterns)
+    except GatedRepoError:
+        raise ParamsError(f"model.name: {name} is gated: accept its licence at "
+                          f"https://huggingface.co/{name}, then log in with `hf auth login`, or "
+                          "set $HF_TOKEN") from None
     except (OSError, ValueError) as error:  # not found, no access, no network
         reason = str(error).strip().partition("\n")[0]
         raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "
@@ -117,68 +123,11 @@ def _convert_gguf(source: Path, folder: Path) -> None:
     write_json(folder / "manifest.json", {"source": source.name, "sha256": sha256(source)})
 
 
-def attention() -> str:
-    """The fastest attention that is correct on this machine, by its name in transformers.
-
-    This is flash attention if there is a GPU and either the package is installed or its Hub kernel
-    was fetched before. Otherwise it is PyTorch's own attention, which masks the samples of a micro
-    batch from each other.
-    """
-    import torch
-    from transformers.modeling_flash_attention_utils import FLASH_ATTN_KERNEL_FALLBACK
-    from transformers.utils import is_flash_attn_2_available, is_kernels_available
-
-    if not torch.cuda.is_available():
-        return "sdpa"
-    name = "flash_attention_2"
-    fetched = is_kernels_available() and _in_cache(FLASH_ATTN_KERNEL_FALLBACK[name])
-    return name if is_flash_attn_2_available() or fetched else "sdpa"
-
-
-def _in_cache(repository: str) -> bool:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    folder = repo_folder_name(repo_id=repository, repo_type="model")
-    return (Path(constants.HF_HUB_CACHE) / folder / "snapshots").is_dir()
-
-
-def fetch(name: str) -> str:
-    """Download everything that a run on the model `name` needs from the Hub.
-
-    Returns:
-        A line for the model and one for the attention. If flash attention's kernel cannot be
-        downloaded, its line says so, and training uses PyTorch's own attention.
-
-    Raises:
-        ParamsError: There is no such model.
-    """
-    from transformers.modeling_flash_attention_utils import (
-        FLASH_ATTN_KERNEL_FALLBACK,
-        FLASH_ATTN_KERNEL_VERSIONS,
-    )
-    from transformers.utils import is_flash_attn_2_available, is_kernels_available
-
-    lines = [f"model: {resolve(name)}"]
-    if is_flash_attn_2_available():
-        lines.append("attention: the package flash-attn is installed")
-    elif is_kernels_available():
-        from kernels import get_kernel
-
-        kernel = FLASH_ATTN_KERNEL_FALLBACK["flash_attention_2"]
-        try:
-            get_kernel(kernel, version=FLASH_ATTN_KERNEL_VERSIONS[kernel])
-            lines.append(f"attention: {kernel}")
-        except Exception as error:  # errors of kernels, the Hub or torch
-            lines.append(f"attention: PyTorch's own; {kernel} cannot be had: {error}")
-    else:
-        lines.append("attention: PyTorch's own; for flash attention install flash-attn or kernels")
-    return "\n".join(lines)
-
-
 def hash_files(files: list[Path]) -> str:
     """SHA-256 over the names and contents of files, in the order of their paths."""
-    text = "".join(f"{path.name} {sha256(path)}\n" for path in sorted(files))
+    files = sorted(files)
+    text = "".join(f"{path.name} {value}\n"
+                   for path, value in zip(files, all_sha256(files), strict=True))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,7 +6,7 @@ model and a rank, kept with hashes, and shared by all trainings.
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -284,19 +284,24 @@ def _is_start(told: dict, start: dict) -> bool:
         start["files"].get(name) == expected for name, expected in told["files"].items())
 
 
-def save(model, base: str | Path, folder: Path) -> None:
-    """Write a plain model, whole or not at all, with the tokenizer and chat template of `base`."""
+def save(model, base: str | Path, folder: Path, fallback: str | None = None) -> None:
+    """Write a plain model, whole or not at all, with the tokenizer and chat template of `base`.
+
+    `fallback` is the kit's template for a base without one, as `load_tokenizer` takes it.
+    """
     with whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
-        load_tokenizer(str(base)).save_pretrained(temporary)
+        load_tokenizer(str(base), fallback).save_pretrained(temporary)
 
 
-def change_full(base: Path, trained: Path) -> float:
+def change_full(base: Path, trained: Mapping) -> float:
     """How far full fine-tuning moved the weights: |trained - base| / |base|, over all tensors."""
-    before, after = _tensors(base), _tensors(trained)
-    moved = sum((after[name].float() - tensor.float()).square().sum().item()
-                for name, tensor in before.items() if name in after)
-    return (moved / _square(before)) ** 0.5
+    moved = square = 0.0
+    for name, before in _each(base):
+        square += before.float().square().sum().item()
+        if name in trained:
+            moved += (trained[name].float() - before.float()).square().sum().item()
+    return (moved / square) ** 0.5
 
 
 def change_pissa(base: Path, start: Path, adapter: Path) -> float:
@@ -318,10 +323,17 @@ def _square_of(base: str, _: str) -> float:
 
 
 def _tensors(folder: Path) -> dict:
-    from safetensors.torch import load_file
+    return dict(_each(folder))
 
-    return {name: tensor for path in sorted(folder.glob("*.safetensors"))
-            for name, tensor in load_file(path).items()}
+
+def _each(folder: Path) -> Iterator[tuple]:
+    """Yield the names and tensors of a folder, one in memory at a time."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (no mapping)
+                yield name, file.get_tensor(name)
 
 
 def _square(tensors: dict) -> float:

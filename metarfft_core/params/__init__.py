@@ -4,9 +4,11 @@
     methods.py    the compared ways to answer a task
     kinds.py      the kinds of values: counts, lengths, tasks, optional keys
     sections.py   the keys of each section, their types and their bounds
+    reinforcement.py  the keys of the section for reinforcement learning
     schema.py     a whole parameter file, and what holds across its sections
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
+    kept_steps.py the runs that evaluate the kept steps of a training
     commit.py     the state of the code that made a result
     fields.py     the keys of a file one by one, for a form
     reference.py  makes the page docs/parameters.md from the schema
@@ -14,6 +16,7 @@
 
 from metarfft_core.params.cell import Cell
 from metarfft_core.params.folder import is_archive, of_folder, open_folder, written
+from metarfft_core.params.kept_steps import kept_runs, with_kept
 from metarfft_core.params.loading import (
     DEFAULT_FILE,
     ENVIRONMENT_VARIABLE,
@@ -25,10 +28,10 @@ from metarfft_core.params.loading import (
 )
 from metarfft_core.params.methods import LABELS, METHODS, judged_twice
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params
-from metarfft_core.params.sections import Api, Evaluation, Held, Mix, Samples, Training
+from metarfft_core.params.sections import Api, Evaluation, Held, Kept, Mix, Samples, Training
 from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",
-           "Cell", "Evaluation", "Held", "Mix", "Params", "ParamsError", "Samples", "Training",
-           "base_file", "check", "from_notebook", "is_archive", "judged_twice", "load", "of_folder",
-           "open_folder", "read", "written"]
+           "Cell", "Evaluation", "Held", "Kept", "Mix", "Params", "ParamsError", "Samples",
+           "Training", "base_file", "check", "from_notebook", "is_archive", "judged_twice",
+           "kept_runs", "load", "of_folder", "open_folder", "read", "with_kept", "written"]

@@ -77,7 +77,10 @@ def problems(values: dict) -> Params | list[tuple[str, str]]:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        return [_explain(problem) for problem in error.errors()]
+        found = error.errors()
+        # Without the tasks of a refused file, keys that name them are refused, too.
+        code = [problem for problem in found if problem["loc"][:1] == ("task_files",)]
+        return [_explain(problem) for problem in code or found]
 
 
 def _explain(problem: dict) -> tuple[str, str]:

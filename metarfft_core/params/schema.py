@@ -19,7 +19,16 @@ from metarfft_core import tasks
 from metarfft_core.params.cell import Cell
 from metarfft_core.params.kinds import Section, Seed, optional
 from metarfft_core.params.methods import METHODS
-from metarfft_core.params.sections import Adaptation, Corpus, Evaluation, Model, Pretraining
+from metarfft_core.params.reinforcement import Reinforcement
+from metarfft_core.params.sections import (
+    Adaptation,
+    Corpus,
+    Evaluation,
+    Kept,
+    Model,
+    Pretraining,
+    TaskFile,
+)
 from metarfft_core.system import places
 
 WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
@@ -37,10 +46,19 @@ class Params(Section):
     seed: Seed  # determines samples, trainings and bootstraps
     model: Model
     trackers: list[Literal["tensorboard", "trackio"]] = optional([])  # in addition to the log
+    # Files of your own tasks; their code is executed. Checked first, so that tasks can be named.
+    task_files: list[TaskFile] = optional([])
     corpus: Corpus
     pretraining: Pretraining
     adaptation: Adaptation
     evaluation: Evaluation
+    rl: Reinforcement | None = optional(None)  # reinforcement learning, after the other trainings
+
+    def __setstate__(self, state):
+        """Make the tasks of the run's own files known to a process that is sent its parameters."""
+        super().__setstate__(state)
+        for one in self.task_files:
+            one.register()
 
     @model_validator(mode="after")
     def _possible(self):
@@ -55,8 +73,9 @@ class Params(Section):
                            ("adaptation_validation", corpus.adaptation),
                            ("evaluation", corpus.adaptation), ("in_context", corpus.in_context)):
             if owner and not owner.leave_out:
-                _check_drawable(key, owner.tasks, getattr(corpus, key).lengths)
+                _check_drawable(f"corpus.{key}", owner.tasks, getattr(corpus, key).lengths)
         self._check_cells()
+        self._check_reinforcement()
         return self
 
     def _check_cells(self) -> None:
@@ -70,6 +89,10 @@ class Params(Section):
         if twice:
             raise ValueError(f"adaptation.further: task {twice[0].task}, method {twice[0].method}, "
                              f"seed {twice[0].seed} is given twice")
+        if not self.cells:
+            raise ValueError("adaptation.methods: expected at least one, or something else to "
+                             "evaluate (adaptation.further, evaluation.in_context, "
+                             "evaluation.api), got []")
         missing = set(self.evaluation.counterfactual) - {cell.method for cell in self.trainings}
         if missing:
             raise ValueError("evaluation.counterfactual: expected methods that are trained, got "
@@ -78,9 +101,38 @@ class Params(Section):
         if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
             raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
                              "samples: it needs vanilla_rfft or meta_rfft among the methods")
+        if self.pretraining.kept and self.adaptation.kept:
+            raise ValueError("kept: expected in pretraining or in adaptation, not in both")
+        if self.pretraining.keep_steps and not any(
+                METHODS[name].start == "pretrained" for name in self.adaptation.methods):
+            raise ValueError("pretraining.keep_steps: expected a method that starts from the "
+                             "RF-pretrained model among adaptation.methods, got "
+                             f"{', '.join(self.adaptation.methods)}")
         if self.pretraining.in_context_share and not self.corpus.in_context:
             raise ValueError("pretraining.in_context_share needs samples: corpus.in_context is "
                              "missing")
+
+    def _check_reinforcement(self) -> None:
+        if self.rl is None:
+            return
+        other = set(self.rl.tasks) - set(self.corpus.adaptation.tasks)
+        if other:
+            raise ValueError("rl.tasks: expected tasks of corpus.adaptation.tasks, got "
+                             f"{', '.join(sorted(other))}")
+        if "pretrained" in self.rl.starts and not any(
+                METHODS[name].start == "pretrained"
+                for name in [*(cell.method for cell in self.trainings),
+                             *self.evaluation.in_context]):
+            raise ValueError("rl.starts: pretrained is the RF-pretrained model, which this run "
+                             "does not make: it needs a method that starts from it, such as "
+                             "meta_rfft")
+        for key, held in (("rl", self.rl), ("rl.evaluation", self.rl.evaluation)):
+            _check_drawable(key, self.rl.tasks, held.lengths)
+
+    @property
+    def kept(self) -> Kept | None:
+        """The run that this one takes its corpus and some weights from (see `kept_steps`)."""
+        return self.pretraining.kept or self.adaptation.kept
 
     @property
     def trainings(self) -> list[Cell]:
@@ -131,5 +183,5 @@ def _check_drawable(key: str, ids: list[str], lengths: list[int]) -> None:
     for task in map(tasks.get, ids):
         for length in lengths:
             if length not in task.lengths:
-                raise ValueError(f"corpus.{key}: task {task.id} cannot draw length {length}: "
+                raise ValueError(f"{key}: task {task.id} cannot draw length {length}: "
                                  f"it allows {task.lengths[0]} to {task.lengths[-1]}")

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from metarfft_core.authoring import task_files
 from metarfft_core.params.kinds import Count, Lengths, Section, Seed, TaskIds, optional
 from metarfft_core.params.methods import METHODS
 from metarfft_core.system import places
@@ -16,11 +17,52 @@ InContextMethod = Literal["base_1shot", "meta_1shot"]
 Ruled = Literal["vanilla_rfft", "meta_rfft", "vanilla_rfft_nl", "meta_rfft_nl"]
 
 
+class TaskFile(Section):
+    """A Python file that declares tasks of yours, which this run may name. **Every process of the
+    run executes it.**
+
+    A file's path alone stands for this section. The stored parameters of a run have its hash, too,
+    and a file that has changed since is refused.
+    """
+
+    file: str  # in the project's folder, or an absolute path
+    # Of the file and of what it imports from its folder; computed if not given.
+    sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hashed(cls, data: Any) -> Any:
+        data = {"file": data} if isinstance(data, str) else data
+        if isinstance(data, dict) and isinstance(data.get("file"), str) and not data.get(
+                "sha256"):
+            return data | {"sha256": task_files.content_hash(_in_project(data["file"]))}
+        return data
+
+    @model_validator(mode="after")
+    def _registered(self):
+        self.register()
+        return self
+
+    def register(self) -> None:
+        """Make its tasks known to this process."""
+        task_files.register(_in_project(self.file), self.sha256)
+
+
+def _in_project(file: str) -> Path:
+    """Return the absolute path of a file that is given as absolute or within the project."""
+    path = places.absolute(file, places.project())
+    if not Path(file).expanduser().is_absolute() and not path.is_relative_to(places.project()):
+        raise ValueError(f"expected a path in the project's folder or an absolute one, got {file}")
+    return path
+
+
 class Model(Section):
     """The language model: a Hub id, a local folder, or the embedded SmolLM2-135M-Instruct."""
 
     name: str  # a Hub id, a local folder, or SmolLM2-135M-Instruct, which comes with a package
     context: Count  # the most tokens of a prompt in its chat template and its completion together
+    # The kit's chat template for a base model that has none; a model's own is never replaced.
+    chat_template: Literal["plain"] | None = optional(None)
 
 
 class Held(Section):
@@ -88,6 +130,14 @@ class Mix(Section):
         return places.absolute(self.file, places.project())
 
 
+class Kept(Section):
+    """The run that a training's weights come from; `keep_steps` makes runs with this key."""
+
+    run: str  # the name of that run, whose folder is beside this one's
+    digest: str  # of that run's parameters
+    steps: Count  # of that run's whole training, which its schedule is made for
+
+
 class Training(Section):
     """One supervised fine-tuning. Batch sizes are in samples, over all devices together."""
 
@@ -103,10 +153,14 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)]  # of AdamW
     max_grad_norm: Annotated[float, Field(gt=0)]  # a longer gradient is clipped to this norm
     evaluate_every: Count  # steps between two validations
-    save_every: Count  # steps between two checkpoints; with early stopping, divides evaluate_every
+    save_every: Count  # steps between two checkpoints, which a killed training resumes from
     # Stop after this number of validations without a better loss.
     early_stopping_patience: Count | None = None
     mix: Mix | None = optional(None)  # general data mixed into the samples
+    # Keep the weights after these steps, too, and evaluate each of them as a run of its own.
+    keep_steps: list[Count] = optional([])
+    # Take the weights that another run kept after `steps` steps; written by `keep_steps`.
+    kept: Kept | None = optional(None)
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -116,11 +170,17 @@ class Training(Section):
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
                              f"batch_size {self.batch_size}")
-        if self.early_stopping_patience and self.evaluate_every % self.save_every:
-            raise ValueError(f"early stopping needs a checkpoint at every validation: save_every "
-                             f"{self.save_every} does not divide evaluate_every "
-                             f"{self.evaluate_every}")
+        self._check_kept_steps()
         return self
+
+    def _check_kept_steps(self) -> None:
+        if self.keep_steps != sorted(set(self.keep_steps)) or any(
+                step >= self.steps for step in self.keep_steps):
+            raise ValueError("keep_steps: expected ascending steps before the last step, "
+                             f"{self.steps}, none twice, got {self.keep_steps}")
+        if self.keep_steps and self.early_stopping_patience:
+            raise ValueError("keep_steps: with early_stopping_patience a training may end before "
+                             f"these steps: leave that key out, got {self.early_stopping_patience}")
 
 
 class Pretraining(Training):
@@ -141,7 +201,7 @@ class Further(Section):
 class Adaptation(Training):
     """The adaptation to each downstream task, the same for every method (Section 4)."""
 
-    methods: list[Adapted]  # each is adapted to every task of corpus.adaptation.tasks
+    methods: list[Adapted]  # each is adapted to every task of corpus.adaptation.tasks; can be []
     further: list[Further] = optional([])  # more trainings, such as other seeds
     workers: Count = optional(1)  # trainings at once on a CPU, each with its share of the cores
     # What is equal for all methods. `samples`: the samples and the steps, as in the paper.
@@ -152,8 +212,8 @@ class Adaptation(Training):
 
     @model_validator(mode="after")
     def _methods(self):
-        if not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods: expected at least one, none twice, got {self.methods}")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods: expected none twice, got {self.methods}")
         return self
 
 

@@ -9,17 +9,17 @@ TRAINING = 0.40
 """Share of the peak that training reaches over all operations, recomputed ones included."""
 GENERATION = 0.10
 """Share of the peak that generation reaches. Memory limits it, not arithmetic."""
-USABLE = 0.92
-"""Share of a GPU's memory that a training may take. CUDA, NCCL and fragmentation take the rest."""
 TRAINING_START = 30.0
 """A training's processes: imports, process group, the tokens of the samples."""
 ENGINE_START = 60.0
-"""A generation engine beside reading the weights: imports, profiling, CUDA graphs. Each evaluated
-cell starts one."""
+"""A generation engine beside reading the weights: imports, profiling, CUDA graphs. On a node each
+group of GPUs starts one, and each base model has one at least."""
 READ = 1.5e9
 """Weights from storage to a GPU, for the processes that load them together."""
 WRITE = 1.0e9
 """Weights and checkpoints to storage, with their hashes."""
+COPY = 5e9
+"""Weights and optimizer states from a GPU to the memory of its host."""
 DECOMPOSITION = 3e11
 """Operations a second of the singular value decompositions of a PiSSA start on a GPU, which take
 6 m n² + 20 n³ operations for m x n weights with m >= n (Golub and Van Loan, R-SVD)."""

@@ -18,7 +18,7 @@ def tokens(config: params.Params, lengths: list[int], samples: int,
     Returns:
         A row for each task and length, with the columns task, length, mean and max.
     """
-    count = models.token_counter(config.model.name)
+    count = models.token_counter(config.model.name, config.model.chat_template)
     rows = []
     for task in tasks.select():
         for length in lengths:
@@ -42,7 +42,7 @@ def longest_that_fits(config: params.Params, samples: int, upto: int = 31) -> pd
     Returns:
         A row for each task, with the columns task and longest (0 if not even the shortest fits).
     """
-    count = models.token_counter(config.model.name)
+    count = models.token_counter(config.model.name, config.model.chat_template)
 
     def fits(task: tasks.Task, length: int) -> bool:
         drawn = (task.sample(length=length, seed=config.seed, index=index, stream="costs")

@@ -5,12 +5,13 @@ the tokens of Qwen2.5's instruction models are counted without it (`models.qwen`
 of other models are estimated from the text.
 """
 
+import random
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import NamedTuple
 
-from metarfft_core import formats, models, tasks
+from metarfft_core import formats, models, params, tasks
 from metarfft_core.models import qwen
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.tasks import synthetic
@@ -25,6 +26,7 @@ ADAPTATION_FACTOR = 5
 """How many times more samples are counted for adaptations, which have few and short lengths."""
 
 _PIECES = re.compile(r"[A-Za-z]+|\d|\n|[^\sA-Za-z\d]+")
+_STEPS = 40  # how many batches are packed to find the fullest micro batch
 _GENERAL = 1000  # how many samples of general data to count
 
 
@@ -33,6 +35,11 @@ class Sample(NamedTuple):
 
     tokens: int
     completion: int
+
+
+GENERAL_SAMPLE = Sample(tokens=350, completion=200)
+"""An assumed sample of general data, such as a question of GSM8K with a worked answer. A plan
+without the tokenizer's folder takes it, so that it needs no file of general data either."""
 
 
 class Pool(NamedTuple):
@@ -88,7 +95,8 @@ class Counter:
     def _count(self) -> Callable[[str, str], int] | None:
         if self._qwen:
             return qwen.counter()
-        return models.token_counter(self.folder) if self.folder else None
+        return models.token_counter(self.folder, self.config.model.chat_template) \
+            if self.folder else None
 
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""
@@ -134,6 +142,18 @@ class Counter:
             drawn.append(self.of_text(*example))
         return drawn
 
+    def of_general(self, mix: params.Mix) -> list[Sample]:
+        """Count some samples of general data; without the tokenizer's folder, GENERAL_SAMPLE.
+
+        Raises:
+            ParamsError: If the file is needed and is not what `batches.general` reads.
+        """
+        if self.folder is None:
+            return [GENERAL_SAMPLE]
+        rows = batches.general(mix).select_columns(["prompt", "completion"])
+        few = rows.select(range(0, len(rows), -(-len(rows) // _GENERAL)))
+        return [self.of_text(row["prompt"], row["completion"]) for row in few]
+
     def each(self, stream: str) -> int:
         """Return how many samples of a task and length are counted."""
         return self.samples * (ADAPTATION_FACTOR if stream.startswith("adaptation") else 1)
@@ -173,10 +193,7 @@ def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
     if pretrain and settings.in_context_share:
         others.append(Pool(settings.in_context_share, _in_context(config, counter)))
     if settings.mix:
-        rows = batches.general(settings.mix).select_columns(["prompt", "completion"])
-        few = rows.select(range(0, len(rows), -(-len(rows) // _GENERAL)))
-        others.append(Pool(settings.mix.share,
-                           [counter.of_text(row["prompt"], row["completion"]) for row in few]))
+        others.append(Pool(settings.mix.share, counter.of_general(settings.mix)))
     share = 1 - sum(pool.share for pool in others)
     return ([Pool(share, own), *others],
             len(own) * part.samples_per_length // counter.each(stream))
@@ -206,3 +223,19 @@ def validated_on(job: Job, counter: Counter) -> Validation:
     return Validation(round(each * tokens), each * completions,
                       each * sum(sample.tokens**2 for sample in found),
                       tokens / len(found), completions / len(found))
+
+
+def fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
+    """Return the fullest micro batch of some random batches: all tokens, completion tokens.
+
+    It is at least the longest sample, which a training draws sooner or later.
+    """
+    rng, most = random.Random("plan"), max(max(pool.samples) for pool in pools)
+    for _ in range(_STEPS):
+        chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
+        drawn = [rng.choice(pool.samples) for pool in chosen]
+        bins = max(1, batch_size // micro_batch_size)
+        first = batches.pack([sample.tokens for sample in drawn], bins)[0]
+        together = zip(*(drawn[position] for position in first), strict=True)
+        most = max(most, Sample(*map(sum, together)))
+    return most

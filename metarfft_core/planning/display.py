@@ -3,7 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
-from metarfft_core.planning import assumptions, counting, memory
+from metarfft_core.models import memory
+from metarfft_core.planning import assumptions, counting, recomputation
 from metarfft_core.planning.assumptions import GENERATION
 from metarfft_core.planning.plan import Plan
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 CPU_GFLOPS = 110
 """Operations in 1e9 a second on two busy CPU cores: the trainings of the stored laptop runs."""
+
+
+NOTHING = ("Nothing is computed on this machine: the run trains nothing, and all its answers come "
+           "from servers.")
 
 
 class Line(NamedTuple):
@@ -25,6 +30,8 @@ class Line(NamedTuple):
 def summary(made: Plan) -> list[Line]:
     """The figures of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
     stages = made.stages
+    if stages.empty:
+        return [Line("GPU hours", "0", NOTHING)]
     # A CPU recomputes nothing.
     seconds = (stages.flops.sum() + stages.validation_flops.sum()) / (CPU_GFLOPS * 1e9)
     share = stages.utilisation.max()
@@ -76,18 +83,24 @@ def _duration(seconds: float) -> str:
 def show(made: Plan) -> str:
     """Format a plan for the terminal."""
     stages = made.stages
+    if stages.empty:
+        return f"{NOTHING}\n"
     adaptations = stages[stages.stage == "adapt"]
     parts = [
         _totals(made), _about(made), _table(_tokens(stages)),
         "RF-pretraining may stop early. What the tokens take, in GPU hours:",
         _table(_costs(stages)), _reading(made),
-        f"Memory of one GPU in GiB, of which {assumptions.USABLE:.0%} of {made.gpu_memory_gib:g} "
+        f"Memory of one GPU in GiB, of which {memory.USABLE:.0%} of {made.gpu_memory_gib:g} "
         "can be used, at the fullest micro batch (tokens), which holds at least the longest sample "
         "(tokens):",
-        _table(_memory(stages)), _storage(made)]
+        _table(_memory(stages)), *_recomputation(stages), _storage(made)]
     if len(adaptations):
         parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
                   _by_task(adaptations)]
+    if (stages.stage == "rl").any():
+        parts.append("Reinforcement learning is an estimate: how long a model's answers are is not "
+                     "known before, so the right completions stand in their place. Its memory is "
+                     "that of weights, gradients, optimizer and vLLM's share, without activations.")
     parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
     return "\n\n".join(part if "\n" in part else textwrap.fill(
         part, _WIDTH, break_on_hyphens=False) for part in parts) + "\n"
@@ -96,7 +109,7 @@ def show(made: Plan) -> str:
 def _totals(made: Plan) -> str:
     stages = made.stages
     hours = {name: f"{stages[stages.stage.isin(which)].gpu_hours.sum():,.3g}" for name, which in
-             (("training", ("pretrain", "adapt")), ("evaluation", ("evaluation",)))}
+             (("training", ("pretrain", "adapt", "rl")), ("evaluation", ("evaluation",)))}
     return (f"Total: {total(made)} GPU hours: training {hours['training']}, evaluation "
             f"{hours['evaluation']}. On nodes of {memory.NODE} GPUs: {node_hours(made):,.3g} "
             "hours.")
@@ -124,9 +137,20 @@ def _reading(made: Plan) -> str:
         f"at that share of {made.peak_tflops:g} TFLOP/s. Waiting: starts, loading, checkpoints, "
         f"merges, decompositions, at {assumptions.TRAINING_START:g} s for a training, "
         f"{assumptions.ENGINE_START:g} s for an engine, {assumptions.READ / 1e9:g} GB/s read, "
-        f"{assumptions.WRITE / 1e9:g} GB/s written, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
+        f"{assumptions.WRITE / 1e9:g} GB/s written, {assumptions.COPY / 1e9:g} GB/s from a GPU to "
+        f"its host, {assumptions.DECOMPOSITION / 1e12:g} TFLOP/s "
         "in decompositions. Shares, times and rates are assumed "
         "(metarfft_core/planning/assumptions.py).")
+
+
+def _recomputation(stages: "pd.DataFrame") -> list[str]:
+    trained = [(name, rows) for name, rows in _groups(stages[stages.stage != "evaluation"])
+               if not name.endswith(", all")]
+    return [
+        "Activations are recomputed only where a GPU does not hold them with room to spare "
+        f"({memory.ROOMY * memory.USABLE:.0%} of its memory). GiB without recomputation, at the "
+        "fullest micro batch; the largest micro_batch_size that would need none:",
+        _table(recomputation.lines(trained))]
 
 
 def _storage(made: Plan) -> str:
@@ -160,7 +184,7 @@ def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
         if stage == "pretrain":
             groups.append(("RF-pretraining", rows))
             continue
-        name = {"adapt": "adapt", "evaluation": "eval"}[stage]
+        name = {"adapt": "adapt", "rl": "rl", "evaluation": "eval"}[stage]
         groups += [(f"{name} {method}", part)
                    for method, part in rows.groupby("method", sort=False)]
         groups.append((f"{name}, all", rows))

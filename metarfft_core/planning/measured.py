@@ -3,7 +3,8 @@
 Measured values come from the manifests of the trainings and the rows of the evaluation. On a GPU,
 hours are compared in GPU hours; on a CPU, where a plan has none, in hours at the speed that the
 parameter form assumes (`display.CPU_GFLOPS`). There the planned memory is of a GPU and not
-compared.
+compared. A second table has the hours beside the plan's and the paper's (its Table 8), from the
+launch of each process to its last byte.
 """
 
 import json
@@ -55,7 +56,9 @@ def compare(source: str | os.PathLike) -> "pd.DataFrame":
         parts (finished), tokens, took_tokens, trained, took_trained (tokens trained on or
         generated), hours, took_hours, memory, took_memory (GiB of one GPU). Only finished parts are
         counted, in the plan too. A value that is not known is NaN: a cell whose answers were made
-        in more than one process has no hours, and a CPU no GPU memory.
+        in more than one process has no hours, and a CPU no GPU memory. Further columns are devices
+        (in words), whole_hours (of all devices, from the launches to the last bytes), least
+        (whether some of that is not known), paper_low and paper_high (of as many trainings).
 
     Raises:
         ParamsError: If there is no such run, or if stored rows were changed.
@@ -65,13 +68,13 @@ def compare(source: str | os.PathLike) -> "pd.DataFrame":
     run = _open(source)
     stages = plan.plan(run.config).stages
     rows = [*_trainings(run, stages), *_evaluations(run, stages)]
-    return pd.DataFrame(rows, columns=["stage", "method", "parts", *_COLUMNS])
+    return pd.DataFrame(rows, columns=["stage", "method", "parts", *_COLUMNS, *_HOURS])
 
 
 def show(compared: "pd.DataFrame") -> str:
     """Format what `compare` returns, in at most 100 columns; columns without a value are left out.
 
-    Each column of the plan is followed by one of what the run took.
+    Each column of the plan is followed by one of what the run took. The table of hours follows.
     """
     import pandas as pd
 
@@ -80,11 +83,45 @@ def show(compared: "pd.DataFrame") -> str:
               *(_number(getattr(row, name)) for name in names)] for row in compared.itertuples()]
     return (pd.DataFrame(lines, columns=["stage", "parts", *names.values()]).to_string(index=False)
             + "\n\nPlan, then what it took. Tokens in thousands; trained: trained on or written.\n"
-            "Hours of GPUs, or of two CPU cores if there was no GPU. Memory: GiB of one GPU.")
+            "Hours of GPUs, or of two CPU cores if there was no GPU. Memory: GiB of one GPU.\n\n"
+            + _show_hours(compared))
+
+
+def _show_hours(compared: "pd.DataFrame") -> str:
+    """Format the hours of each stage beside the plan's and the paper's, if it states any.
+
+    A stage of which nothing is known is left out.
+    """
+    import pandas as pd
+
+    lines = [[f"{row.stage} {row.method}".rstrip(), row.parts, row.devices,
+              ("at least " if row.least else "") + _number(row.whole_hours), _number(row.hours),
+              _number(row.paper_low) + (f" to {_number(row.paper_high)}"
+                                        if row.paper_high > row.paper_low else "")]
+             for row in compared[compared["whole_hours"].notna()].itertuples()]
+    titles = ["stage", "parts", "devices", "hours", "plan"]
+    if compared["paper_low"].notna().any():
+        titles.append("paper")
+    shown = pd.DataFrame([line[:len(titles)] for line in lines], columns=titles)
+    return (shown.to_string(index=False) + "\n\nHours of all devices, from the launch of a process "
+            "to its last byte. At least: without what\ninterrupted processes took; or from a "
+            "version of the kit that did not measure the launch.")
+
+
+def _whole(parts: list[dict], devices: int) -> dict:
+    """Return the columns of the second table that a stage's manifests or descriptions tell."""
+    launched = [one.get("launch_seconds") for one in parts]
+    known = [one.get("launch_seconds") or one.get("seconds") for one in parts]
+    seconds = sum(filter(None, known)) if any(known) else _NONE
+    gpu = next((one["gpu"] for one in parts if one.get("gpu")), None)
+    on_gpu = gpu or parts[0].get("device", "cpu") != "cpu"
+    return {"devices": f"{devices} x {gpu or 'GPU'}" if on_gpu else "CPU",
+            "whole_hours": seconds * (devices if on_gpu else 1) / 3600, "least": None in launched}
 
 
 _COLUMNS = {"tokens": "tokens", "took_tokens": "took", "trained": "trained", "took_trained": "took",
             "hours": "hours", "took_hours": "took", "memory": "memory", "took_memory": "took"}
+_HOURS = ["devices", "whole_hours", "least", "paper_low", "paper_high"]
 _NONE = float("nan")
 
 
@@ -118,7 +155,10 @@ def _trainings(run: _Run, stages: "pd.DataFrame") -> list[dict]:
             "hours": _hours(planned, on_gpu),
             "took_hours": sum(one["seconds"] * one["processes"] for one in took) / 3600,
             "memory": planned.total.max() if on_gpu else _NONE,
-            "took_memory": max(one["peak_memory_gib"].get("gpu", _NONE) for one in took)})
+            "took_memory": max(one["peak_memory_gib"].get("gpu", _NONE) for one in took),
+            **_whole(took, took[0]["processes"]),
+            **{name: float(planned[name].astype(float).sum(min_count=1))
+               for name in ("paper_low", "paper_high")}})
     return rows
 
 
@@ -148,7 +188,9 @@ def _evaluations(run: _Run, stages: "pd.DataFrame") -> list[dict]:
             "trained": share * planned.trained_tokens / 1e3, "took_trained": written / 1e3,
             "hours": share * _hours(whole, on_gpu),
             "took_hours": sum(seconds) * (planned.processes if on_gpu else 1) / 3600,
-            "memory": _NONE, "took_memory": _NONE})
+            "memory": _NONE, "took_memory": _NONE,
+            **_whole(list(cells.values()), planned.processes), "paper_low": _NONE,
+            "paper_high": _NONE})
     return rows
 
 

@@ -1,12 +1,15 @@
-"""What a run costs beside arithmetic: starts, loading, checkpoints, merges, decompositions.
+"""What a run costs beside arithmetic: starts, loading, checkpoints, decompositions.
 
 Seconds follow from bytes and the rates in `assumptions`. During all of them the GPUs of a training
 or an engine wait, so they count as GPU time.
 """
 
+from collections.abc import Hashable, Mapping, Sequence
+
 from metarfft_core import training
-from metarfft_core.params import METHODS
-from metarfft_core.planning import assumptions, memory
+from metarfft_core.models import memory
+from metarfft_core.params import METHODS, Cell, Params
+from metarfft_core.planning import assumptions
 from metarfft_core.training import checkpoints
 
 _GB = 1e9
@@ -40,45 +43,90 @@ def starts(jobs: list[training.Job], shape: memory.Shape) -> list[float]:
     return seconds
 
 
-def checkpoint(shape: memory.Shape, rank: int | None, sharded: bool) -> float:
-    """Return the bytes of a checkpoint.
+def checkpoint(shape: memory.Shape, rank: int | None) -> float:
+    """Return the bytes of a checkpoint that a training goes on from.
 
-    It holds the trained float32 weights and AdamW's two averages: 12 for each trained weight.
-    A sharded training writes the weights twice: for transformers and for accelerate.
+    It holds the trained float32 weights and AdamW's two averages: 12 for each trained weight. With
+    early stopping it holds 4 more if the best weights so far are of another step.
     """
-    trained = shape.parameters if rank is None else shape.adapter(rank)
-    return (16.0 if sharded else 12.0) * trained
+    return 12.0 * _trained(shape, rank)
+
+
+def _trained(shape: memory.Shape, rank: int | None) -> int:
+    return shape.parameters if rank is None else shape.adapter(rank)
 
 
 def trained(job: training.Job, shape: memory.Shape, steps: int, processes: int,
-            sharded: bool) -> float:
+            shards: int) -> float:
     """Return the seconds of a training without its steps and without a PiSSA start.
 
     These are its start, the reading of the bfloat16 weights, its checkpoints and its results, with
     the merge after a PiSSA RF-pretraining. Adaptations on one GPU each share the first two: each
-    GPU of a node starts once and reads a model once.
+    GPU of a node starts once and reads a model once. The last checkpoint holds the weights alone. A
+    sharded training waits until each process has copied its part of a checkpoint to host memory,
+    and goes on while it is written; at its end it waits for the disk.
     """
     settings, weights = job.settings, 2.0 * shape.parameters
     same = sum(METHODS[cell.method].start == METHODS[job.method].start
                for cell in job.config.trainings) if job.method else 1
     shared = min(1.0, memory.NODE / same) if processes == 1 else 1.0
-    written = steps // settings.save_every * checkpoint(shape, settings.rank, sharded)
+    between = (steps - 1) // settings.save_every * checkpoint(shape, settings.rank)
+    copied = between / shards if shards > 1 else 0.0
+    written = 4.0 * _trained(shape, settings.rank) + (0.0 if shards > 1 else between)
     read = weights * (shared if settings.method == "pissa" else 1.0)
     if settings.method == "full":
         written += weights
     elif job.stage == "pretrain":
         read, written = read + weights, written + weights
-    begun = shared * assumptions.TRAINING_START
-    return begun + read / assumptions.READ + written / assumptions.WRITE
+    return (shared * assumptions.TRAINING_START + read / assumptions.READ
+            + copied / assumptions.COPY + written / assumptions.WRITE)
 
 
-def engines(shape: memory.Shape, cells: int, merged: bool) -> float:
-    """Return the seconds in which cells start their engines; `merged`: each merges an adapter."""
-    weights = 2.0 * shape.parameters
-    seconds = assumptions.ENGINE_START + weights / assumptions.READ
-    if merged:
-        seconds += weights / assumptions.READ + weights / assumptions.WRITE
-    return cells * seconds
+def engines_of(sizes: Mapping[Hashable, Sequence[int]], count: int) -> dict[Hashable, int]:
+    """Return how many engines each base model gets of the `count` that run at once.
+
+    Each has one at least. Another one goes to the model whose engines have the most to generate,
+    as long as it has more cells than engines.
+
+    Args:
+        sizes: For each base model, what is to be generated for each of its cells.
+        count: How many engines run at once.
+    """
+    found = dict.fromkeys(sizes, 1)
+    while sum(found.values()) < min(count, sum(map(len, sizes.values()))):
+        found[max((base for base in sizes if found[base] < len(sizes[base])),
+                  key=lambda base: sum(sizes[base]) / found[base])] += 1
+    return found
+
+
+def engines(config: Params, shape: memory.Shape, method: str) -> float:
+    """Return the seconds in which the engines of a method's cells start on a node of GPUs.
+
+    Methods with the same base model share its engines. An engine without adapters gets the merged
+    weights of one cell after the other; after full fine-tuning each model has an engine.
+    """
+    def base(cell: Cell) -> Hashable:
+        own = METHODS[cell.method].adapted and config.adaptation.method == "full"
+        return (cell if own else None, METHODS[cell.method].start)
+
+    cells: dict[Hashable, list[Cell]] = {}
+    for cell in config.cells:
+        if cell.method in METHODS:
+            cells.setdefault(base(cell), []).append(cell)
+    started = engines_of({one: [1] * len(held) for one, held in cells.items()},
+                         memory.NODE // config.evaluation.tensor_parallel)
+    shares = [(started[one] / len(held), sum(cell.method == method for cell in held))
+              for one, held in cells.items()]
+    read = 2.0 * shape.parameters / assumptions.READ
+    loads = sum(count for _, count in shares) if merges(config, method) else 0
+    return (sum(share * count for share, count in shares) * (assumptions.ENGINE_START + read)
+            + loads * read)
+
+
+def merges(config: Params, method: str) -> bool:
+    """Return whether a method's adapters are merged on a GPU: where the engine takes none."""
+    return (METHODS[method].adapted and config.adaptation.method == "pissa"
+            and config.evaluation.engine == "transformers")
 
 
 def of_training(job: training.Job, shape: memory.Shape, processes: int,
@@ -89,24 +137,28 @@ def of_training(job: training.Job, shape: memory.Shape, processes: int,
     RF-pretraining leave the plain bfloat16 model. PiSSA leaves the float32 adapter and its plain
     LoRA of twice the rank. In a full fine-tuning each process of a node loads float32 weights; in
     PiSSA they share one mapped file, and RF-pretraining ends with a merge (see `of_evaluation`).
+    Later the host's memory holds the best weights, with early stopping, and the copy of what a
+    sharded training writes.
     """
     rank, full = job.settings.rank, job.settings.method == "full"
+    best = 4 * _trained(shape, rank) if job.settings.early_stopping_patience else 0
+    whole = checkpoint(shape, rank)
     model = 2 * shape.parameters if full or job.stage == "pretrain" else 0
     loaded = 4 * min(processes, memory.NODE) if full else 2
     host = max(loaded, 4 if job.stage == "pretrain" else 0)
-    kept = checkpoints.KEPT + 1
-    return {"host": host * shape.parameters / _GB,
-            "checkpoints": checkpoint(shape, rank, sharded) * kept / _GB,
+    return {"host": max(host * shape.parameters, best + (whole if sharded else 0)) / _GB,
+            "checkpoints": (whole + best) * (checkpoints.KEPT + 1) / _GB,
             "kept": (model + (0 if full else 12 * shape.adapter(rank))) / _GB}
 
 
-def of_evaluation(shape: memory.Shape, cells: int, size: int, merged: bool) -> dict[str, float]:
+def of_evaluation(config: Params, shape: memory.Shape, method: str) -> dict[str, float]:
     """Return the GB of host memory and disk of the cells that a node evaluates at once.
 
-    An adapter is merged in float32 in host memory (4 bytes a weight), and the bfloat16 weights lie
-    on the disk until the cell is done. An engine of plain weights maps them.
+    Engines of plain weights map them. Where adapters are merged, each engine's are merged in
+    float32 in host memory (4 bytes a weight). Nothing is written to the disk but answers.
     """
-    at_once = max(1, min(cells, memory.NODE // size))
+    cells = sum(cell.method == method for cell in config.cells)
+    at_once = max(1, min(cells, memory.NODE // config.evaluation.tensor_parallel))
     weights = shape.parameters / _GB
-    return {"host": 4 * weights * at_once if merged else 2 * weights,
-            "checkpoints": 2 * weights * at_once if merged else 0.0}
+    return {"host": 4 * weights * at_once if merges(config, method) else 2 * weights,
+            "checkpoints": 0.0}

@@ -7,7 +7,6 @@ Table 8) are listed beside ours.
 """
 
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -15,8 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metarfft_core import models, training
+from metarfft_core.models import memory
 from metarfft_core.params import METHODS, Params, ParamsError
-from metarfft_core.planning import assumptions, counting, memory, overheads
+from metarfft_core.planning import (
+    assumptions,
+    counting,
+    overheads,
+    recomputation,
+    reinforcement,
+    stages,
+)
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches
@@ -31,35 +38,12 @@ PROCESSES = (1, 2, 4, 8, 16, 32)
 """The numbers of GPUs that are tried if none is given, and to find what would fit."""
 
 _PAPER = Path(__file__).parent.parent / "data" / "paper_training.yaml"
-_STEPS = 40  # how many batches are packed to find the fullest micro batch
 _GIB, _GB = 2**30, 1e9
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The costs of a run: a row for each training and each method's evaluation, and the problems.
-
-    Columns of `stages`:
-        stage (pretrain, adapt, evaluation), method, task, seed
-        processes, steps, samples (upper bounds if training may stop early)
-        tokens (with template and end tokens)
-        trained_tokens (those in completions; for an evaluation, the generated ones)
-        validation_tokens (of all validations)
-        flops (of training or generation, with head and attention: those of the log's MFU)
-        attention_flops (of these), recomputed_flops (by gradient checkpointing), validation_flops
-        utilisation, compute_hours (GPU hours of all these operations at that share of the peak)
-        waiting_hours (GPU hours of starts, loading, checkpoints, merges, decompositions)
-        gpu_hours (both), hours (from start to end)
-        paper_low, paper_high (GPU hours in the paper)
-        micro_batch (tokens of the fullest)
-        longest (tokens of the longest counted sample; no micro batch can be smaller)
-        weights, gradients, optimizer, loss, buffers (GiB on one GPU)
-        activations (GiB; for an evaluation, the keys and values of the longest sequence)
-        total (GiB, the sum of these), validation (GiB of weights, optimizer and one validation)
-        fits
-        host (GB of a node's memory while its processes load or merge)
-        checkpoints, kept (GB on disk during the run and after it; merged weights are in the first)
-    """
+    """The costs of a run and the problems; `stages` has the columns of `stages.COLUMNS`."""
 
     config: Params
     shape: memory.Shape
@@ -81,7 +65,7 @@ class _Machine:
     @property
     def usable(self) -> float:
         """The bytes of a GPU's memory that a training may take."""
-        return assumptions.USABLE * self.gpu_memory_gib * _GIB
+        return memory.USABLE * self.gpu_memory_gib * _GIB
 
     def hours(self, flops: float, utilisation: float) -> float:
         """Return GPU hours: operations / (utilisation x peak operations per second) / 3600."""
@@ -111,8 +95,6 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
             itself would be refused.
     """
     _check(processes, gpu_memory_gib)
-    import pandas as pd
-
     folder, shape = _model(config.model.name)
     folder = None if estimate else folder
     counter = Counter(config, samples, folder, counted)
@@ -120,6 +102,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
     jobs = training.jobs(config)
     made = [_training(job, shape, counter, machine, start)
             for job, start in zip(jobs, overheads.starts(jobs, shape), strict=True)]
+    made += reinforcement.rows(config, counter, shape, machine, _operations)
     made += [_evaluation(config, method, asked, shape, counter, machine)
              for method, asked in _by_method(config).items()]
     starts = {_start(job) for job in jobs} - {None}
@@ -129,7 +112,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         if problem:
             worst[row["stage"], row["method"]] = problem
     return Plan(config, shape, counter.exact, gpu_memory_gib, peak_tflops, disk,
-                pd.DataFrame([row for row, _ in made]).convert_dtypes(), tuple(worst.values()))
+                stages.frame([row for row, _ in made]), tuple(worst.values()))
 
 
 def _check(processes: int | None, gpu_memory_gib: float) -> None:
@@ -175,8 +158,8 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
               start: float) -> tuple[dict, str | None]:
     """Return the row of a training, and the reason why it cannot run as it is, or None.
 
-    On a GPU, gradient checkpointing is always on, so the layers' forward pass counts twice. One GPU
-    works on a PiSSA start, for `start` seconds, before the training's processes begin.
+    Where activations are recomputed, the layers' forward pass counts twice. One GPU works on a
+    PiSSA start, for `start` seconds, before the training's processes begin.
     """
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
@@ -192,11 +175,12 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
         lambda sample: sample.tokens**2))
     operations = _operations(shape, settings)
     flops = {"flops": operations.training(tokens, scored, squares),
-             "recomputed_flops": operations.recomputed(tokens, squares),
+             "recomputed_flops": load.recompute * operations.recomputed(tokens, squares),
              "validation_flops": validations * operations.forward(
                  held_out.tokens, held_out.scored, held_out.squares)}
-    waiting = overheads.trained(job, shape, steps, processes, load.shards > 1)
+    waiting = overheads.trained(job, shape, steps, processes, load.shards)
     low, high = _paper_hours(job)
+    longest = max(max(pool.samples) for pool in pools).tokens
     row = {
         "stage": job.stage, "method": job.method, "task": job.task, "seed": job.seed,
         "processes": processes, "steps": steps, "samples": samples, "tokens": round(tokens),
@@ -205,7 +189,9 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
         **_hours(machine.hours(sum(flops.values()), machine.utilisation), waiting, processes,
                  start),
         "utilisation": machine.utilisation, "paper_low": low, "paper_high": high,
-        "micro_batch": load.tokens, "longest": max(max(pool.samples) for pool in pools).tokens,
+        **recomputation.columns(load, settings, processes, machine.usable, longest),
+        "micro_batch_size": settings.micro_batch_size, "micro_batch": load.tokens,
+        "longest": longest,
         **{name: value / _GIB for name, value in vars(parts).items()},
         "total": parts.total / _GIB, "validation": made.validation / _GIB,
         "fits": made.most <= machine.usable,
@@ -257,30 +243,14 @@ def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Po
     frozen weights would take more than half of a GPU. Otherwise each GPU has the whole model.
     """
     settings = job.settings
-    fullest = _fullest(pools, settings.batch_size, settings.micro_batch_size)
+    fullest = counting.fullest(pools, settings.batch_size, settings.micro_batch_size)
     sharded = settings.method == "full" or 2 * shape.parameters > usable / 2
     shards = min(processes, memory.NODE) if sharded else 1
-    load = memory.Load(shape, settings.rank, *fullest, shards=shards)
+    load = recomputation.decided(memory.Load(shape, settings.rank, *fullest, shards=shards), usable)
     parts = memory.training(load)
     seen = replace(load, tokens=round(settings.micro_batch_size * held_out.mean_tokens),
                    completion_tokens=round(settings.micro_batch_size * held_out.mean_completion))
     return _Peak(load, parts, parts.weights + parts.optimizer + memory.validation(seen))
-
-
-def _fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:
-    """Return the fullest micro batch of some random batches: all tokens, completion tokens.
-
-    It is at least the longest sample, which a training draws sooner or later.
-    """
-    rng, fullest = random.Random("plan"), max(max(pool.samples) for pool in pools)
-    for _ in range(_STEPS):
-        chosen = rng.choices(pools, [pool.share for pool in pools], k=batch_size)
-        drawn = [rng.choice(pool.samples) for pool in chosen]
-        bins = max(1, batch_size // micro_batch_size)
-        first = batches.pack([sample.tokens for sample in drawn], bins)[0]
-        together = zip(*(drawn[position] for position in first), strict=True)
-        fullest = max(fullest, Sample(*map(sum, together)))
-    return fullest
 
 
 def _divides(settings, processes: int) -> bool:
@@ -335,7 +305,7 @@ def _problem(job: training.Job, row: dict, machine: _Machine, peak: Callable) ->
     if settings.method == "full" and fits(_changed(job, method="pissa", rank=32), processes):
         works.append("method pissa of rank 32")
     return (f"{name} does not fit: training takes {row['total']:.1f} GiB of a GPU and validation "
-            f"{row['validation']:.1f}, and {assumptions.USABLE:.0%} of {machine.gpu_memory_gib:g} "
+            f"{row['validation']:.1f}, and {memory.USABLE:.0%} of {machine.gpu_memory_gib:g} "
             "can be used; "
             + (f"it would fit with {' or with '.join(works)}" if works else
                "it needs larger GPUs, or several of these changes: more processes, a smaller "
@@ -363,8 +333,7 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     """Return the row of a method's evaluation, over all tasks and seeds, and why it cannot run.
 
     The gold completions represent what is written. Memory is the weights and one sequence, because
-    the engine runs as many sequences at once as fit. Each cell starts an engine of its own, and an
-    adapter is merged on the disk before.
+    the engine runs as many sequences at once as fit.
     """
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
     found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
@@ -376,18 +345,17 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
     operations = _operations(shape)
     flops = operations.forward(tokens, scored, squares)
-    merged = about.adapted and config.adaptation.method == "pissa"
     row = {
         "stage": "evaluation", "method": method, "processes": size,
         "samples": round(each * len(found)), "tokens": round(tokens),
         "trained_tokens": round(scored), "flops": flops, "recomputed_flops": 0.0,
         "attention_flops": operations.forward(0, 0, squares),
         **_hours(machine.hours(flops, assumptions.GENERATION),
-                 overheads.engines(shape, len(asked), merged), size),
+                 overheads.engines(config, shape, method), size),
         "utilisation": assumptions.GENERATION,
         "longest": longest, "weights": weights / _GIB, "activations": cached / _GIB,
         "total": (weights + cached) / _GIB, "fits": weights + cached <= machine.usable,
-        **overheads.of_evaluation(shape, len(asked), size, merged)}
+        **overheads.of_evaluation(config, shape, method)}
     if row["fits"]:
         return row, None
     return row, (f"evaluation, {method}, does not fit: the weights and one sequence take "

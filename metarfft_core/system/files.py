@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -189,6 +190,17 @@ def sha256(path: Path) -> str:
     if key not in _hashes:
         _hashes[key] = (_read_whole(path) if about["size"] < LARGE else _kept(path, about))
     return _hashes[key]
+
+
+def all_sha256(paths: list[Path], anew: bool = False) -> list[str]:
+    """SHA-256 of several files, some at once: a core hashes about a gigabyte a second.
+
+    Args:
+        paths: The files.
+        anew: Whether to read them even if their hashes are known or kept, and keep none.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return list(threads.map(_read_whole if anew else sha256, paths))
 
 
 def _about(path: Path) -> dict[str, str | int]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 """The project, or the folder that the package is installed in."""
 
 VARIABLES = ("METARFFT_OUTPUTS", "METARFFT_CACHE", "METARFFT_PARAMS", "METARFFT_PRETRAIN_ON",
-             "METARFFT_ADAPT_ON")
+             "METARFFT_ADAPT_ON", "METARFFT_RL_ON")
 """The environment variables that hold a path."""
 
 

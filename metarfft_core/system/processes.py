@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from metarfft_core.system import progress
+from metarfft_core.system import elapsed, progress
 from metarfft_core.system.places import ROOT
 
 _running: set[subprocess.Popen] = set()
@@ -48,6 +49,13 @@ def gpus() -> list[str]:
     count = torch.cuda.device_count()  # counts through NVML
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     return visible if len(visible) == count and visible[0] else [str(n) for n in range(count)]
+
+
+def gpu_name() -> str | None:
+    """The name of this process's GPU; None without one."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def peak_memory() -> float:
@@ -102,7 +110,7 @@ def started(line: list[str], environment: Mapping[str, str],
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith(_OF_ACCELERATE)}
     environment = kept | {
-        "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
+        elapsed.VARIABLE: str(time.time()), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
         "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(environment)
     with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stdin=stdin,

@@ -1,32 +1,55 @@
 """Checkpoints that a killed training resumes from; only whole ones count.
 
-transformers writes a checkpoint file by file. The kit then writes the last file, `hashes.json`,
-with the SHA-256 of every other file. A checkpoint without it was interrupted by a kill and is
-ignored. A checkpoint that does not match it is damaged and refused.
+transformers writes the state of the trainer, and `models.shards` the weights and the optimizer's
+state, every process its own file. At last the first process writes `hashes.json` with the SHA-256
+of every file. A checkpoint without it was interrupted by a kill and is ignored. A checkpoint that
+does not match it is damaged and refused.
+
+A checkpoint holds all that a training goes on from: the weights, the optimizer's state and, with
+early stopping, the weights of the best validation so far. The last one of a training holds only
+the weights that the training ends with.
 """
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 from metarfft_core.params import ParamsError
-from metarfft_core.system.files import read_json, sha256, write_json
+from metarfft_core.system.files import all_sha256, read_json, write_json
 
 KEPT = 2
-"""How many checkpoints a running training keeps. If it kept one, a kill could interrupt the next
-one after the old one was deleted. All are deleted when the training ends."""
+"""How many whole checkpoints a running training keeps while it writes the next one. All are deleted
+when the training ends."""
 
+SHARDS = "shards"
 _HASHES = "hashes.json"
+_PROCESS = re.compile(r"(?:__|rng_state_)(\d+)[._]")  # files that name the process that wrote them
 
 
-def seal(checkpoint: Path) -> None:
-    """Mark a checkpoint as whole."""
-    write_json(checkpoint / _HASHES, {str(path.relative_to(checkpoint)): sha256(path)
-                                      for path in _files(checkpoint)})
+def hashes(checkpoint: Path, process: int) -> dict[str, str]:
+    """Return the SHA-256 of the files that a process wrote, by their paths in the checkpoint."""
+    paths = [path for path in sorted(checkpoint.rglob("*"))
+             if path.is_file() and path.name != _HASHES and _writer(path) == process]
+    return {str(path.relative_to(checkpoint)): value
+            for path, value in zip(paths, all_sha256(paths, anew=True), strict=True)}
 
 
-def _files(checkpoint: Path) -> list[Path]:
-    return sorted(path for path in checkpoint.rglob("*")
-                  if path.is_file() and path.name != _HASHES)
+def _writer(path: Path) -> int:
+    found = _PROCESS.match(path.name)
+    return int(found[1]) if found else 0
+
+
+def seal(checkpoint: Path, hashes: dict[str, str]) -> None:
+    """Mark a checkpoint as whole, with the hashes of all processes' files."""
+    write_json(checkpoint / _HASHES, dict(sorted(hashes.items())))
+
+
+def remove_old(folder: Path) -> None:
+    """Delete all whole checkpoints but the last `KEPT`."""
+    for checkpoint in whole(folder)[:-KEPT]:
+        (checkpoint / _HASHES).unlink()  # first, so that a half-deleted one does not count
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def whole(folder: Path) -> list[Path]:
@@ -50,24 +73,23 @@ def state(checkpoint: Path) -> dict:
 
 def verify(checkpoint: Path) -> None:
     """Raise ParamsError, naming the file, if a checkpoint is not what was written."""
-    hashes = read_json(checkpoint / _HASHES)
-    for name, expected in hashes.items():
-        path = checkpoint / name
-        if not path.is_file() or sha256(path) != expected:
+    expected = read_json(checkpoint / _HASHES)
+    paths = [checkpoint / name for name in expected]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise _damaged(missing[0])
+    for path, value, found in zip(paths, expected.values(), all_sha256(paths, anew=True),
+                                  strict=True):
+        if value != found:
             raise _damaged(path)
 
 
-def check_kind(checkpoint: Path, sharded: bool) -> None:
-    """Raise ParamsError if only one of the training and its checkpoint is sharded.
-
-    The two kinds keep their weights and optimizer states in different files.
-    """
-    was_sharded = (checkpoint / "pytorch_model_fsdp.bin").exists()
-    if was_sharded != sharded:
-        raise ParamsError(f"{checkpoint} was written by a training that was "
-                          f"{'' if was_sharded else 'not '}sharded (FSDP), this one is "
-                          f"{'' if sharded else 'not '}: resume it as it was started, or "
-                          f"delete {checkpoint.parent}")
+def check_kind(checkpoint: Path) -> None:
+    """Raise ParamsError if an earlier version of the kit wrote the checkpoint."""
+    if not (checkpoint / SHARDS).is_dir():
+        raise ParamsError(f"{checkpoint} was written by an earlier version of the kit, in another "
+                          f"format: finish the training with that version, or delete "
+                          f"{checkpoint.parent}")
 
 
 def _damaged(path: Path) -> ParamsError:
@@ -81,7 +103,10 @@ def stopped(checkpoint: Path) -> bool:
         "should_training_stop"]
 
 
-def best(checkpoint: Path) -> Path:
-    """Return the checkpoint with the best validation loss if that is tracked, else this one."""
-    name = state(checkpoint).get("best_model_checkpoint")
-    return checkpoint.with_name(Path(name).name) if name else checkpoint
+def model_step(checkpoint: Path) -> int:
+    """Return the step of the weights that a training which ended at this checkpoint leaves.
+
+    It is that of the best validation if that is tracked, else the last one.
+    """
+    told = state(checkpoint)
+    return told.get("best_global_step") or told["global_step"]

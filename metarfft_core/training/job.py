@@ -81,12 +81,28 @@ class Job:
         return " ".join(part for part in (self.stage, self.task, self.method, seed) if part)
 
     @property
+    def other(self) -> params.Kept | None:
+        """The run that makes this training, if this run only takes it (see `params.kept_runs`)."""
+        kept = self.config.adaptation.kept
+        return kept or (self.config.pretraining.kept if self.stage == "pretrain" else None)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the parameters that it is made with."""
+        return self.other.digest if self.other else self.config.digest
+
+    @property
     def folder(self) -> Path:
         """The folder with its log, its model or adapter, and its manifest."""
+        folder = self.config.folder
+        if self.other:
+            folder = folder.with_name(self.other.run)
         if self.stage == "pretrain":
-            return self.config.folder / "pretrain"
-        seed = "" if self.seed == self.config.seed else f"-seed{self.seed}"
-        return self.config.folder / "adapt" / self.task / f"{self.method}{seed}"
+            folder /= "pretrain"
+        else:
+            seed = "" if self.seed == self.config.seed else f"-seed{self.seed}"
+            folder = folder / "adapt" / self.task / f"{self.method}{seed}"
+        return folder / "steps" / str(self.settings.steps) if self.settings.kept else folder
 
     @property
     def settings(self) -> params.Training:
@@ -138,11 +154,11 @@ def model_folder(config: Params) -> Path:
 
 
 def jobs(config: Params) -> list[Job]:
-    """Return every training that a run needs, in order; RF-pretraining is first, if needed."""
+    """Return every training that a run makes, in order; RF-pretraining is first, if needed."""
     adaptations = [Job(config, "adapt", cell) for cell in config.trainings]
     used = any(job.after_pretraining for job in adaptations) or \
         "meta_1shot" in config.evaluation.in_context
-    return [Job(config, "pretrain")] * used + adaptations
+    return [job for job in [Job(config, "pretrain")] * used + adaptations if not job.other]
 
 
 def read_log(folder: Path) -> list[dict]:
@@ -154,6 +170,7 @@ def read_log(folder: Path) -> list[dict]:
         tokens, completion_tokens, tokens_per_second,
         mfu (share of the GPUs' peak, counted as in `operations`; null on a CPU),
         memory_gib (the most so far in the first process; on a CPU with its earlier adaptations),
+        checkpoint_seconds (only after a checkpoint: how long the training waited for it),
         seconds (since the training began, without the time between a kill and its resume).
 
     The line of a validation holds step, validation_loss (mean over all completion tokens of the
@@ -190,24 +207,41 @@ def finished(job: Job) -> bool:
         ParamsError: If the training cannot be started, or if the folder holds another training.
     """
     manifest = read_json(job.manifest) if job.manifest.exists() else None
-    if manifest and manifest["params_digest"] != job.config.digest:
+    if manifest and manifest["params_digest"] != job.digest:
         raise ParamsError(f"{job.folder} was trained with other parameters (digest "
-                          f"{manifest['params_digest']}, this run has {job.config.digest}): give "
+                          f"{manifest['params_digest']}, this run has {job.digest}): give "
                           "this run another name, or delete that folder")
+    if manifest is None and job.other:
+        raise ParamsError(f"{job.folder} has no weights yet: run {job.other.run}, which keeps "
+                          "them, comes first")
     if job.after_pretraining and not finished(Job(job.config, "pretrain")):
         raise ParamsError(f"{job.name} starts from the RF-pretrained model: finish the stage "
                           f"pretrain of run {job.config.name} first")
     return manifest is not None and lost(job) is None and _same_start(job, manifest)
 
 
+def kept_jobs(job: Job) -> dict[int, Job]:
+    """Return, for each step that a training keeps, the training of the run that takes it."""
+    section = "pretraining" if job.stage == "pretrain" else "adaptation"
+    return {getattr(config, section).steps: Job(config, job.stage, job.cell)
+            for config in params.kept_runs(job.config) if getattr(config, section).kept}
+
+
 def lost(job: Job) -> Path | None:
-    """Return the first file in the manifest that is missing or has changed, or None."""
+    """Return the first file of a finished training that is missing or has changed, or None.
+
+    The files are those in its manifest, and those of the steps that it keeps.
+    """
     if not job.manifest.exists():
         return None
-    manifest = read_json(job.manifest)
-    made = manifest.get("weights", {}) | manifest.get("files", {})
-    return next((job.folder / name for name, expected in made.items()
-                 if changed(job.folder / name, expected)), None)
+    for one in (job, *kept_jobs(job).values()):
+        manifest = read_json(one.manifest) if one.manifest.exists() else {
+            "files": {one.manifest.name: ""}}
+        made = manifest.get("weights", {}) | manifest.get("files", {})
+        for name, expected in made.items():
+            if changed(one.folder / name, expected):
+                return one.folder / name
+    return None
 
 
 def _same_start(job: Job, manifest: dict) -> bool:

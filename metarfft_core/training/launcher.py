@@ -19,6 +19,7 @@ from metarfft_core.training.job import (
     lost,
 )
 from metarfft_core.training.merging import pissa_folder
+from metarfft_core.training.rl import arms
 
 
 def launch(job: Job) -> Path:
@@ -41,7 +42,7 @@ def launch_variable(stage: str) -> str:
 
 
 def launch_all(config: Params) -> None:
-    """Run every training of a run: RF-pretraining, then the adaptations.
+    """Run every training of a run: RF-pretraining, the adaptations, reinforcement learning.
 
     On GPUs, RF-pretraining uses all of them. An adaptation uses one, and as many adaptations run at
     once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
@@ -53,14 +54,17 @@ def launch_all(config: Params) -> None:
         RuntimeError: If trainings fail; names them. RF-pretraining must not fail. If adaptations
             do, the others are finished.
     """
+    arms.check_engine(config)
     with _shown(config):
         _launch([job for job in jobs(config) if job.stage == "pretrain"])
         launch_adaptations(config)
+        launch_reinforcement(arms.arms(config))
 
 
 def launch_adaptations(config: Params) -> None:
-    """Run the adaptations: the second half of `launch_all`."""
-    _launch([job for job in jobs(config) if job.stage == "adapt"])
+    """Run the adaptations, also those of kept steps: the second half of `launch_all`."""
+    for one in params.with_kept([config]):
+        _launch([job for job in jobs(one) if job.stage == "adapt"])
 
 
 def _shown(config: Params) -> AbstractContextManager:
@@ -202,3 +206,48 @@ def _workers(job: Job) -> int:
 
 
 _ACCELERATE = Path(__file__).parent.parent / "data" / "accelerate"  # copies of params/accelerate
+
+
+def launch_reinforcement(every: list[arms.Arm]) -> None:
+    """Run reinforcement learnings of a run, one after the other, each on all GPUs.
+
+    $METARFFT_RL_ON can name a configuration file of accelerate that changes this.
+
+    Raises:
+        ParamsError: For a user's error.
+        RuntimeError: If trainings fail; names them.
+    """
+    if not every:
+        return
+    config = every[0].config
+    if params.is_archive(params.open_folder(config)):
+        print(f"{arms.STAGE}: stored results, in {config.folder}; nothing is trained")
+        return
+    with _shown(config):
+        commands = []
+        for arm in every:
+            if arms.finished(arm):
+                progress.report(f"{arm.name}: finished, in {arm.folder}")
+                progress.enter(f"training {arm.name}", "finished before")
+                continue
+            options, size = _reinforcement_options(arm)
+            commands.append(processes.Command(
+                [sys.executable, "-m", "accelerate.commands.launch", *options, "-m", *arm.command,
+                 "--params", str(config.folder / "params.yaml")], f"training {arm.name}"))
+        if commands:
+            models.resolve(config.model.name)  # refuse or download it here: a training is offline
+            processes.follow_all(commands, processes.places(size, 1))
+
+
+def _reinforcement_options(arm: arms.Arm) -> tuple[list[str], int]:
+    """Return the options of `accelerate launch` and the number of processes that they start."""
+    given, gpus = places.variable(launch_variable(arm.stage)), len(processes.gpus())
+    if given:
+        return ["--config_file", str(given), "--main_process_port", "0"], _configured(arm, given)
+    if gpus > 1:
+        return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"), "--num_processes",
+                str(gpus)], gpus
+    return ["--config_file", str(_ACCELERATE / "plain.yaml"), "--quiet", "--num_machines", "1",
+            "--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes", "1",
+            "--num_cpu_threads_per_process", processes.threads(gpus or 1),
+            *([] if gpus else ["--cpu"])], 1

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from metarfft_core import models
@@ -19,12 +20,54 @@ from metarfft_core.training.job import (
     jobs,
     model_folder,
 )
+from metarfft_core.training.rl.arms import arms
 
 
 def clean(config: Params) -> None:
     """Delete the merged weights and half-written models that killed processes of a run left."""
-    for folder in {job.folder for job in jobs(config)}:
+    for folder in {job.folder for job in (*jobs(config), *arms(config))}:
         remove_leftovers(folder)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The plain weights that a cell is answered with, and the adaptation that changes them.
+
+    Attributes:
+        base: The folder of plain weights with their tokenizer.
+        job: The training whose adapter belongs onto them, or None.
+    """
+
+    base: Path
+    job: Job | None = None
+
+    @property
+    def adapter(self) -> Path | None:
+        """The folder of the plain LoRA, or None."""
+        return self.job and self.job.folder / "lora"
+
+    def model(self):
+        """Return a plain bfloat16 model in memory, with the adapter merged into it."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        if self.job:
+            return models.merge_pissa(pissa_start_of(self.job, str(self.base)),
+                                      self.job.folder / "adapter")
+        return AutoModelForCausalLM.from_pretrained(self.base, dtype=torch.bfloat16,
+                                                    trust_remote_code=False)
+
+
+def source(config: Params, cell: Cell) -> Source:
+    """Return where the weights come from that a cell is answered with."""
+    if not METHODS[cell.method].adapted:
+        pretrained = METHODS[cell.method].start == "pretrained"
+        return Source(model_folder(config) if pretrained else
+                      Path(models.resolve(config.model.name)))
+    job = Job(config, "adapt", cell)
+    if (job.folder / "model").exists():  # a full fine-tuning
+        return Source(job.folder / "model")
+    return Source(Path(base_folder(job)), job)
 
 
 @contextmanager
@@ -34,19 +77,14 @@ def weights(config: Params, cell: Cell) -> Iterator[Path]:
     An adapter is merged into a temporary folder that is deleted after the block, because the merged
     weights of every task and method would fill a disk.
     """
-    if not METHODS[cell.method].adapted:
-        pretrained = METHODS[cell.method].start == "pretrained"
-        yield model_folder(config) if pretrained else Path(models.resolve(config.model.name))
+    found = source(config, cell)
+    if found.job is None:
+        yield found.base
         return
-    job = Job(config, "adapt", cell)
-    if (job.folder / "model").exists():  # a full fine-tuning
-        yield job.folder / "model"
-        return
-    base, merged = base_folder(job), temporary_name(job.folder / "merged")
+    merged = temporary_name(found.job.folder / "merged")
     clean(config)
     try:
-        models.save(models.merge_pissa(pissa_start_of(job, base), job.folder / "adapter"), base,
-                    merged)
+        models.save(found.model(), found.base, merged, config.model.chat_template)
         yield merged
     finally:
         shutil.rmtree(merged, ignore_errors=True)

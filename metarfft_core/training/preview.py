@@ -30,7 +30,7 @@ def pieces(job: Job, number: int = 0) -> list[Piece]:
     Raises:
         ParamsError: If the training uses no sample of that number.
     """
-    tokenizer = models.load_tokenizer(job.config.model.name)
+    tokenizer = models.load_tokenizer(job.config.model.name, job.config.model.chat_template)
     data = batches.load_training(job, tokenizer)
     samples, order = data.samples, data.order
     if not 0 <= number < len(order):

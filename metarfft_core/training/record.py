@@ -18,11 +18,11 @@ def provenance(job: Job, tokenizer) -> dict:
     splits = [*job.splits]
     if job.stage == "pretrain" and job.settings.in_context_share:
         splits.append("in_context")
-    data = {str(path.relative_to(job.config.folder)): sha256(path) for split in splits
+    data = {str(path.relative_to(corpus.home(job.config))): sha256(path) for split in splits
             for path in corpus.files(job.config, split, job.format, job.task)}
     if job.settings.mix:
         data[job.settings.mix.file] = sha256(job.settings.mix.path)
-    return {"params_digest": made["params_digest"], "seed": job.order_seed,
+    return {"params_digest": job.digest, "seed": job.order_seed,
             "git_commit": made["git_commit"],
             "chat_template": chat_template.about(tokenizer.get_chat_template()),
             "versions": made["versions"] | {name: version(name) for name in libraries},

@@ -7,16 +7,20 @@ one packed micro batch: one row, whose `position_ids` restart with every sample.
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import DistributedType
+from torch import distributed
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from metarfft_core import models
+from metarfft_core.models import shards
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import naming
@@ -29,6 +33,8 @@ PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "
 
 class Trainer(SFTTrainer):
     """trl's trainer with the loss on completions only, summed exactly during validation."""
+
+    waited = 0.0  # seconds, for the checkpoint since the last step
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss over the step's `num_items_in_batch` completion tokens.
@@ -97,10 +103,76 @@ class Trainer(SFTTrainer):
             print(f"loss on {len(completion)} of {len(prompt) + len(completion)} tokens of a "
                   f"sample, up to its {tokenizer.decode(completion[-8:])!r}", flush=True)
 
+    def _determine_best_metric(self, metrics, trial):
+        """Keep the weights of the best validation in host memory; save when it ends the training.
+
+        Every checkpoint holds them, so none has to be written at each validation.
+        """
+        better = super()._determine_best_metric(metrics, trial)
+        if better:
+            self.best = shards.copied(shards.trained(self.model))
+        if self.control.should_training_stop:
+            self.control.should_save = True
+        return better
+
     def _save_checkpoint(self, *arguments, **options):
-        """Save as transformers does; an error of the disk names the folder."""
-        with naming(Path(self.args.output_dir)):
+        """Save what transformers does beside weights and optimizer, then these in shards.
+
+        An error of the disk names the folder. The seconds that the training waits are logged with
+        the next step.
+        """
+        began = time.monotonic()
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        self.writer.wait()
+        with naming(folder.parent):
             super()._save_checkpoint(*arguments, **options)
+        self.writer.write(folder, self._resumed_from())
+        self.waited = time.monotonic() - began
+
+    def _resumed_from(self) -> dict:
+        """Return what a checkpoint of this step holds, by parts.
+
+        What is written while the training goes on is a copy. After the last step, these are the
+        weights that the training ends with, because no step follows.
+        """
+        best, weights = self.state.best_global_step, shards.trained(self.model)
+        if self.control.should_training_stop:
+            return {"model": self.best if best else weights}
+        copied = shards.copied if self.writer.in_background else dict
+        state = {"model": self.best if best == self.state.global_step else copied(weights),
+                 "optimizer": copied(shards.optimizer_state(self.model, self.optimizer))}
+        return state | ({"best": self.best} if best not in (None, self.state.global_step) else {})
+
+    def save_model(self, output_dir=None, _internal_call=False) -> None:
+        """Write the configuration alone; the weights are in the shards."""
+        if self.is_world_process_zero():
+            self.model.config.save_pretrained(output_dir)
+            if self.model.generation_config is not None:
+                self.model.generation_config.save_pretrained(output_dir)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_world_process_zero():
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        folder = Path(resume_from_checkpoint) / checkpoints.SHARDS
+        shards.load({"model": shards.trained(self.model)}, folder)
+        if self.args.metric_for_best_model:
+            self.best = shards.copied(shards.trained(self.model))
+            if "best" in shards.parts(folder):
+                shards.load({"best": self.best}, folder)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            shards.load_optimizer(self.model, self.optimizer, Path(checkpoint) / checkpoints.SHARDS)
+            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt",
+                                                         weights_only=True))
+
+    def log(self, logs: dict, *arguments) -> None:
+        """Log as transformers does; the first step after a checkpoint says how long it took."""
+        if "loss" in logs and self.waited:
+            logs["checkpoint_seconds"], self.waited = round(self.waited, 3), 0.0
+        super().log(logs, *arguments)
 
     def create_model_card(self, *_, **__) -> None:
         """Write no card, because the checkpoint is deleted at the end."""
@@ -127,13 +199,51 @@ def peak_flops() -> float | None:
     return next((peak * 1e12 for part, peak in PEAK_TFLOPS.items() if part in name), None)
 
 
-class Seal(TrainerCallback):
-    """Marks every checkpoint as whole once all processes have written their parts."""
+class Writer(TrainerCallback):
+    """Writes the checkpoints of a training, each process its own files.
 
-    def on_save(self, args, state, control, **_):
-        args.distributed_state.wait_for_everyone()
-        if state.is_world_process_zero:
-            checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+    A checkpoint counts once all processes have written and hashed theirs: see `checkpoints`.
+
+    Args:
+        in_background: Whether the training goes on meanwhile. Then what is written must not change.
+    """
+
+    def __init__(self, in_background: bool):
+        self.in_background = in_background
+        self._group = None
+        if distributed.is_initialized():  # a group for host memory that the training does not use
+            self._group = distributed.new_group(backend="gloo", timeout=timedelta(hours=12))
+        self._thread = ThreadPoolExecutor(1)
+        self._pending = None
+
+    def write(self, checkpoint: Path, state: dict) -> None:
+        """Write a checkpoint, after the one before it."""
+        self.wait()
+        self._pending = self._thread.submit(self._write, checkpoint, state)
+        if not self.in_background:
+            self.wait()
+
+    def _write(self, checkpoint: Path, state: dict) -> None:
+        shards.save(state, checkpoint / checkpoints.SHARDS, self._group)
+        process = distributed.get_rank() if self._group else 0
+        every = [checkpoints.hashes(checkpoint, process)]
+        if self._group:
+            own, every = every[0], [None] * distributed.get_world_size() if process == 0 else None
+            distributed.gather_object(own, every, group=self._group)
+        if process == 0:
+            checkpoints.seal(checkpoint, {name: value for own in every
+                                          for name, value in own.items()})
+            checkpoints.remove_old(checkpoint.parent)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is whole; raises what kept it from that."""
+        if self._pending is not None:
+            self._pending.result()
+
+    def on_step_end(self, args, state, control, **_):
+        """Stop the training at once if a checkpoint could not be written."""
+        if self._pending is not None and self._pending.done():
+            self._pending.result()
 
 
 class Log(TrainerCallback):
@@ -189,7 +299,8 @@ class Log(TrainerCallback):
                      "tokens": tokens, "completion_tokens": scored,
                      "tokens_per_second": round(rate, 1),
                      "mfu": self._mfu(lengths, scored),
-                     "memory_gib": round(_memory(), 2)})
+                     "memory_gib": round(_memory(), 2),
+                     **{key: logs[key] for key in ("checkpoint_seconds",) if key in logs}})
         left = (state.max_steps - state.global_step) * sum(self.took) / len(self.took)
         print(f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
               f"{rate:.0f} tokens/s  {left / 60:.1f} min left", flush=True)

@@ -26,20 +26,16 @@ from typing import TYPE_CHECKING
 
 from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.system import processes
-from metarfft_core.system.files import (
-    explain,
-    sha256,
-    write_json,
-    write_whole,
-)
-from metarfft_core.training import batches, checkpoints, record
+from metarfft_core.system import elapsed, processes
+from metarfft_core.system.files import all_sha256, explain, write_json, write_whole
+from metarfft_core.training import acceleration, batches, checkpoints, record
 from metarfft_core.training.job import (
     PRODUCTS,
     STAGES,
     Job,
     base_folder,
     finished,
+    kept_jobs,
     read_log,
 )
 from metarfft_core.training.merging import pissa_start_of
@@ -47,7 +43,6 @@ from metarfft_core.training.merging import pissa_start_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-RECOMPUTE_FROM = 2048  # on a CPU, larger micro batches (in tokens) recompute activations
 WAIT_SECONDS = 12 * 3600  # how long the other processes wait for the first to make the PiSSA start
 _SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -126,7 +121,7 @@ class _Course:
 
 def _train(job: Job, accumulation: int) -> None:
     base = base_folder(job)
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = models.load_tokenizer(base, job.config.model.chat_template)
     data = batches.load_training(job, tokenizer)
     validation = batches.load_validation(job, tokenizer)
     settings = job.settings
@@ -141,12 +136,13 @@ def _train(job: Job, accumulation: int) -> None:
             checkpoints.verify(checkpoint)
     samples = data.samples.select(data.order)
     if checkpoint:
-        checkpoints.check_kind(checkpoint, sharded=_sharded())
+        checkpoints.check_kind(checkpoint)
     if checkpoint is None or not checkpoints.stopped(checkpoint):
         _fit(job, arguments, checkpoint, _Origin(base, start), tokenizer,
              _Course(samples, bins, data.steps_per_epoch), validation)
     if _is_main():
-        _finish(job, Path(base), start, samples, arguments, tokenizer)
+        _finish(job, Path(base), start, samples, arguments, tokenizer,
+                resumed=checkpoint is not None)
 
 
 def _sharded() -> bool:
@@ -172,6 +168,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
     from trl import SFTConfig
 
     settings, gpu = job.settings, torch.cuda.is_available()
+    models.attention()  # refuses a wrong variable before a model is loaded
     early = settings.early_stopping_patience is not None
     if "tensorboard" in job.config.trackers:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.folder / "tensorboard")
@@ -186,9 +183,10 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         learning_rate=settings.learning_rate, lr_scheduler_type=_SCHEDULERS[settings.scheduler],
         warmup_steps=round(settings.warmup_ratio * steps), weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
-        bf16=_fast_bfloat16(), gradient_checkpointing=gpu or fullest > RECOMPUTE_FROM,
+        bf16=_fast_bfloat16(), gradient_checkpointing=acceleration.recomputes(
+            base_folder(job), settings.rank, fullest, _sharded()),
         eval_strategy="steps", eval_steps=settings.evaluate_every,
-        save_strategy="steps", save_steps=settings.save_every, save_total_limit=checkpoints.KEPT,
+        save_strategy="steps", save_steps=settings.save_every,
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
         restore_callback_states_from_checkpoint=early,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
@@ -209,11 +207,14 @@ def _load_model(origin: _Origin):
 
     attention = models.attention()
     if origin.pissa is None:
-        return AutoModelForCausalLM.from_pretrained(origin.base, dtype=torch.float32,
-                                                    trust_remote_code=False,
-                                                    attn_implementation=attention)
-    return models.load_pissa(origin.pissa, torch.bfloat16 if _fast_bfloat16() else torch.float32,
-                             attn_implementation=attention)
+        model = AutoModelForCausalLM.from_pretrained(origin.base, dtype=torch.float32,
+                                                     trust_remote_code=False,
+                                                     attn_implementation=attention)
+    else:
+        dtype = torch.bfloat16 if _fast_bfloat16() else torch.float32
+        model = models.load_pissa(origin.pissa, dtype, attn_implementation=attention)
+    acceleration.fuse(model, origin.base)
+    return model
 
 
 def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenizer,
@@ -224,9 +225,14 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
-    from metarfft_core.training.trainer import Log, Seal, Trainer
+    from metarfft_core.training.kept_steps import Keep
+    from metarfft_core.training.trainer import Log, Trainer, Writer
 
     samples = course.samples
+    keep = Keep(kept_jobs(job), lambda one, source: _finish(
+        one, Path(origin.base), origin.pissa, samples, arguments, tokenizer, source))
+    if _is_main():
+        keep.begin(job, arguments.max_steps, checkpoint)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)  # it mistakes our rows for single samples
@@ -244,12 +250,15 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     patience = job.settings.early_stopping_patience
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
-    trainer.add_callback(Seal())
+    trainer.writer = keep.writer = Writer(in_background=_sharded())
+    trainer.add_callback(trainer.writer)
+    trainer.add_callback(keep)
     trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size,
                              course.steps_per_epoch, samples["tokens"],
                              samples["completion_tokens"], log[-1]["seconds"] if log else 0.0))
     trainer.check_batches(tokenizer, samples, course.bins)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.writer.wait()
 
 
 def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
@@ -267,11 +276,11 @@ def _resume_log(folder: Path, checkpoint: Path | None) -> list[dict]:
     return log
 
 
-def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer) -> None:
-    """Write the trained weights and, last of all, the manifest."""
-    checkpoint = checkpoints.last(job.folder / "checkpoints")
-    source = checkpoints.best(checkpoint)
-    change = _write_weights(job, base, start, source)
+def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokenizer,
+            kept: Path | None = None, resumed: bool = False) -> None:
+    """Write the trained weights and, last of all, the manifest; `kept` is a kept checkpoint."""
+    checkpoint = kept or checkpoints.last(job.folder / "checkpoints")
+    change = _write_weights(job, base, start, checkpoint)
     steps = checkpoints.state(checkpoint)["global_step"]
     used = steps * job.settings.batch_size
     write_json(job.manifest, {
@@ -280,16 +289,19 @@ def _finish(job: Job, base: Path, start: Path | None, samples, arguments, tokeni
         "base_model": {"name": base.name, "sha256": models.weights_hash(base),
                        "model_sha256": models.model_hash(base)},
         "samples": used, "steps": steps,
-        "model_step": checkpoints.state(source)["global_step"],
+        "model_step": checkpoints.model_step(checkpoint),
         "tokens": sum(samples["tokens"][:used]),
         "completion_tokens": sum(samples["completion_tokens"][:used]),
         **record.summary(read_log(job.folder)),
         "processes": arguments.world_size, "device": arguments.device.type,
-        "compute": "bfloat16" if arguments.bf16 else "float32",
-        "attention": models.attention(),
+        "gpu": processes.gpu_name(), "compute": "bfloat16" if arguments.bf16 else "float32",
+        "attention": models.attention(), "recomputation": arguments.gradient_checkpointing,
+        "fused_layers": acceleration.fused(base), "compiled": arguments.torch_compile,
         **record.of_start(start),
         **_made(job),
-        "relative_change": change, "peak_memory_gib": record.peak_memory()})
+        "relative_change": change, "peak_memory_gib": record.peak_memory(),
+        # with the launch; what interrupted processes took is not known
+        "launch_seconds": None if kept or resumed else elapsed.lap()})
     print(f"{job.name}: {steps} steps, finished, in {job.folder}", flush=True)
 
 
@@ -298,31 +310,31 @@ def _made(job: Job) -> dict[str, dict[str, str]]:
     paths = [job.folder / "log.jsonl", *(
         path for part in PRODUCTS for path in sorted((job.folder / part).glob("*"))
         if path.is_file())]
-    made = {str(path.relative_to(job.folder)): sha256(path) for path in paths}
+    made = {str(path.relative_to(job.folder)): value
+            for path, value in zip(paths, all_sha256(paths), strict=True)}
     weights = {name: value for name, value in made.items() if name.endswith(".safetensors")}
     return {"weights": weights, "files": {name: value for name, value in made.items()
                                           if name not in weights}}
 
 
-def _write_weights(job: Job, base: Path, start: Path | None, source: Path) -> float:
+def _write_weights(job: Job, base: Path, start: Path | None, checkpoint: Path) -> float:
     """Write the results of a training; returns the relative change of the weights.
 
     A full fine-tuning writes the model. PiSSA writes the adapter and, for RF-pretraining, also the
     merged model that adaptations start from.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
+    trained = models.Weights(checkpoint / checkpoints.SHARDS, "model")
     if start is None:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16,
-                                                     trust_remote_code=False)
-        models.save(model, base, job.folder / "model")
-        return models.change_full(base, source)
+        models.save(models.load_full(base, checkpoint, trained), base, job.folder / "model",
+                    job.config.model.chat_template)
+        return models.change_full(base, trained)
     name = str(base) if job.after_pretraining else job.config.model.name
-    models.save_adapter(start, source, name, job.folder)
+    trained.write_adapter(checkpoint)
+    models.save_adapter(start, checkpoint, name, job.folder)
     if job.stage == "pretrain":
-        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model")
-    return models.change_pissa(base, start, source)
+        models.save(models.merge_pissa(start, job.folder / "adapter"), base, job.folder / "model",
+                    job.config.model.chat_template)
+    return models.change_pissa(base, start, checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -331,6 +343,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 for an error of the system, 2 for a user's error.
     """
+    elapsed.begin()
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training",
                                      description="One supervised fine-tuning of a run.")
     parser.add_argument("--params", required=True, metavar="FILE")

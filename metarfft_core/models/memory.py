@@ -2,20 +2,32 @@
 
 All sizes are in bytes. A shape comes from the model's config.json, or from a short table for the
 models of the paper, so nothing is loaded. The formulas follow what trl, transformers and peft
-allocate; `benchmarks/plan.py` compares them with small trainings. They assume flash attention on a
-GPU: without it, a mask of tokens x tokens is allocated.
+allocate; `benchmarks/plan.py` compares them with small trainings. On a GPU they assume an attention
+that computes each sample alone (`packed_attention`): `sdpa` would add a mask of tokens x tokens.
 """
 
-from dataclasses import dataclass, fields
+import bisect
+import math
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from metarfft_core.models import EMBEDDED
+from metarfft_core.models.hub import EMBEDDED
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import read_json
 
 NODE = 8
 """GPUs of a node, which share a sharded model. Each of several nodes holds a replica."""
 
+USABLE = 0.92
+"""Share of a GPU's memory that a training may take. CUDA, NCCL and fragmentation take the rest."""
+
+ROOMY = 0.92
+"""Share of what is usable up to which a training keeps all activations. Rows of changing length
+leave gaps in the memory, and only time is lost by computing activations again."""
+FAMILIES = ("llama", "qwen2")
+"""The types of models whose shape is known."""
+
+_MOST_TOKENS = 2**24  # no micro batch is larger
 _TILE_TOKENS, _TILE_WORDS = 4096, 32768  # of trl's loss on a GPU
 
 
@@ -78,6 +90,8 @@ KNOWN = {
     "Qwen/Qwen2.5-32B-Instruct": _QWEN_32B,
     "meta-llama/Llama-3.1-8B": _LLAMA_8B,
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
+    # Tulu has one token more, for padding, and its vocabulary is rounded up to a multiple of 8.
+    "allenai/Llama-3.1-Tulu-3.1-8B": replace(_LLAMA_8B, vocabulary=128264),
     EMBEDDED: Shape(576, 1536, 30, 9, 3, 64, 49152, tied=True, bias=False)}
 """Shapes of models that can be planned for without their config.json."""
 
@@ -90,9 +104,9 @@ def shape(folder: str | Path) -> Shape:
     """
     config = read_json(Path(folder) / "config.json")
     family = config["model_type"]
-    if family not in ("llama", "qwen2"):
-        raise ParamsError("model.name: a plan can be made for models of type llama and qwen2; "
-                          f"{folder} holds one of type {family}")
+    if family not in FAMILIES:
+        raise ParamsError("model.name: a plan can be made for models of type "
+                          f"{' and '.join(FAMILIES)}; {folder} holds one of type {family}")
     heads = config["num_attention_heads"]
     return Shape(
         hidden=config["hidden_size"], intermediate=config["intermediate_size"],
@@ -107,9 +121,9 @@ def shape(folder: str | Path) -> Shape:
 class Memory:
     """Peak memory of a training on one GPU in bytes, by purpose.
 
-    `activations` are the inputs of all layers, kept for the backward pass, and the one layer that
-    is being recomputed. `loss` is what the output layer and the loss take beyond that one layer.
-    `buffers` are what FSDP has gathered.
+    `activations` are what all layers keep for the backward pass (only their inputs, where they are
+    recomputed), and the one layer that the backward pass is at. `loss` is what the output layer and
+    the loss take beyond that one layer. `buffers` are what FSDP has gathered.
     """
 
     weights: float
@@ -133,7 +147,8 @@ class Load:
 
     `rank` is None for full fine-tuning. Weights, gradients and optimizer are spread over `shards`
     devices (1: each device has all of them). `device` is "gpu" or "cpu"; `compute` is the data
-    type.
+    type. `recompute` is gradient checkpointing: a layer keeps its input alone, and runs again in
+    the backward pass. `fused` says that liger-kernel computes norms and MLPs.
     """
 
     shape: Shape
@@ -143,6 +158,17 @@ class Load:
     shards: int = 1
     device: str = "gpu"
     compute: str = "bfloat16"
+    recompute: bool = True
+    fused: bool = False
+
+    @property
+    def stream(self) -> int:
+        """Bytes of a value of the residual stream: float32 if the embedding is.
+
+        Autocast does not change it, but FSDP casts the weights.
+        """
+        own = self.rank is None and self.shards == 1
+        return 4 if own or self.compute == "float32" else 2
 
     @property
     def trainable(self) -> int:
@@ -151,14 +177,16 @@ class Load:
 
 
 def training(load: Load) -> Memory:
-    """Return the memory of one device in training with gradient checkpointing and accumulation.
+    """Return the memory of one device in training with gradient accumulation.
 
     With N parameters of the model, A of the adapter and D shards:
 
         weights      full 4 N / D (float32); PiSSA 2 N / D (bfloat16; 4 N in float32) + 4 A / D
         gradients    4 x trained parameters / D
         optimizer    8 x trained parameters / D (AdamW's two averages in float32)
-        activations  tokens x (layers x hidden x bytes of the residual stream + one `_layer`)
+        activations  tokens x (layers x hidden x bytes of the residual stream + one `_layer`);
+                     without recomputation, tokens x (layers - 1) x `_kept` + one `_layer`, and the
+                     bfloat16 copies of float32 weights that autocast keeps (2 a trained one)
         loss         `_loss`, less the one layer: both are never in memory at the same time
         buffers      FSDP: 4 x parameters of a layer (two layers gathered in bfloat16); if the
                      weights are trained, 2 more for a gradient, spread after each micro batch
@@ -167,10 +195,13 @@ def training(load: Load) -> Memory:
     weights = 4.0 * shape.parameters
     if not full:
         weights = (4 if single else 2) * shape.parameters + 4 * load.trainable
-    # Autocast does not change the stream: float32 if the embedding is. FSDP casts the weights.
-    stream = 4 if single or (full and load.shards == 1) else 2
-    kept = load.tokens * shape.layers * shape.hidden * stream
     layer = _layer(load)
+    if load.recompute:
+        kept = load.tokens * shape.layers * shape.hidden * load.stream
+    else:
+        kept = load.tokens * (shape.layers - 1) * _kept(load)
+        if load.shards == 1:
+            kept += 2.0 * min(load.trainable, shape.layers * shape.layer)
     return Memory(
         weights=weights / load.shards, gradients=4 * load.trainable / load.shards,
         optimizer=8 * load.trainable / load.shards, activations=kept + layer,
@@ -199,6 +230,52 @@ def _layer(load: Load) -> float:
     mask = 5 * load.tokens**2 if load.device == "cpu" else 0
     return mask + load.tokens * (per_hidden * shape.hidden + per_query * shape.queries
                                  + per_intermediate * shape.intermediate)
+
+
+def _kept(load: Load) -> float:
+    """Bytes that a layer keeps of each token for the backward pass, on a GPU in bfloat16.
+
+    With H hidden, Q the width of the queries, K that of the keys and I intermediate:
+
+                                plain                       fused
+        full, float32 stream    26 H + 4 Q + 4 K + 8 I      18 H + 4 Q + 4 K + 6 I
+        full, sharded           16 H + 4 Q + 4 K + 8 I       8 H + 4 Q + 4 K + 6 I
+        PiSSA                   18 H + 6 Q + 4 K + 8 I      14 H + 6 Q + 4 K + 6 I
+
+    A plain norm keeps its input in float32 and what it is before and after its weights; a fused one
+    keeps its input. A plain MLP keeps gate, its activation, the other half and their product; a
+    fused one computes the activation again. The seven adapters keep an input each, and 2 bytes for
+    each rank. Attention keeps queries, keys, values, its output, and 4 bytes for each head. So does
+    each norm, once.
+    """
+    shape = load.shape
+    per_query, per_intermediate = (4 if load.rank is None else 6), (6 if load.fused else 8)
+    if load.rank is not None:
+        per_hidden = 14 if load.fused else 18
+    elif load.stream == 4:
+        per_hidden = 18 if load.fused else 26
+    else:
+        per_hidden = 8 if load.fused else 16
+    return (per_hidden * shape.hidden + per_query * shape.queries + 4 * shape.keys
+            + per_intermediate * shape.intermediate + 4 * (shape.heads + 2)
+            + 14 * (load.rank or 0))
+
+
+def recomputes(load: Load, usable: float) -> bool:
+    """Return whether a training must recompute activations to fit `usable` bytes of a GPU well."""
+    return training(replace(load, recompute=False)).total > ROOMY * usable
+
+
+def largest(load: Load, usable: float) -> int:
+    """Return the tokens of the largest micro batch that needs no recomputation, or 0.
+
+    The share of completion tokens stays that of `load`.
+    """
+    def too_many(tokens: int) -> bool:
+        trained = math.ceil(tokens * load.completion_tokens / load.tokens)
+        return recomputes(replace(load, tokens=tokens, completion_tokens=trained), usable)
+
+    return bisect.bisect_left(range(1, _MOST_TOKENS), True, key=too_many)
 
 
 def _loss(load: Load) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from metarfft_core.analysis.deviations import deviations
 from metarfft_core.analysis.stored import (
     METRICS,
     Found,
@@ -18,11 +17,14 @@ from metarfft_core.analysis.stored import (
     commit,
     common,
     find,
+    find_general,
     full_name,
     lines,
     other_models,
     paper,
 )
+from metarfft_core.claims.deviations import deviations
+from metarfft_core.evaluation import general
 from metarfft_core.params import Params, written
 from metarfft_core.system import files
 from metarfft_core.system.markdown import csv_cell, table
@@ -121,7 +123,7 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
             found = own[line] or other.get(line)
             claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[index])
             if metric not in METRICS:
-                claim = replace(claim, why="the kit does not measure it")
+                claim = _general(claim, line, known)
             elif found is None:
                 claim = replace(claim, why="no run speaks to it")
             else:
@@ -129,6 +131,19 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
                 claim = _judge(claim, line, index, found, rivals, own[line] is not None)
             claims.append(claim)
     return claims
+
+
+def _general(claim: Claim, line: Line, known: list[Stored]) -> Claim:
+    """Return the claim with our result of a general benchmark, which is not held against it."""
+    if claim.metric not in general.METRICS:
+        return replace(claim, why="the kit does not measure it")
+    found = find_general(line, claim.metric, known)
+    if found is None:
+        return replace(claim, why="no run speaks to it (`metarfft evaluate --general`)")
+    stored, score = found
+    return replace(claim, run=stored.config.name, model=stored.model, value=score.value,
+                   low=score.low, high=score.high, verdict=UNDECIDED,
+                   why="the paper does not state how it asked these questions")
 
 
 def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:

@@ -1,6 +1,6 @@
 """The page docs/results_map.md: every figure and table of the paper, and the road to it.
 
-    python -m metarfft_core.analysis.results_map
+    python -m metarfft_core.claims.results_map
 
 The page is made from `data/paper_roads.yaml`, `data/paper_results.yaml`, the parameter files, their
 plans, and the results that are kept in outputs/reference.
@@ -22,7 +22,7 @@ from metarfft_core.system.markdown import table
 from metarfft_core.system.places import ROOT
 
 PAGE = ROOT / "docs" / "results_map.md"
-COMMAND = "python -m metarfft_core.analysis.results_map"
+COMMAND = "python -m metarfft_core.claims.results_map"
 ROADS = Path(__file__).parent.parent / "data" / "paper_roads.yaml"
 KEPT = ROOT / "outputs" / "reference"
 
@@ -75,8 +75,9 @@ def roads() -> list[Road]:
 
 def _road(name: str, spec: dict, entry: dict[str, Any]) -> Road:
     files = tuple(entry["params"])
-    commands = (entry["command"],) if entry.get("command") else tuple(
-        f"metarfft run --params params/{file}.yaml" for file in files)
+    runs = [f"metarfft run --params params/{file}.yaml" for file in files]
+    commands = (entry["command"],) if entry.get("command") else (
+        *entry.get("before", ()), *runs, *entry.get("after", ()))
     state, kept = _state(spec) if files else (RUN if commands else NO_ROAD, ())
     return Road(name, spec["title"], files, commands, entry.get("missing", ""), state, kept)
 
@@ -114,11 +115,22 @@ def _speaks(config: Params, line: stored.Line) -> bool:
                         for name in (line.method, line.minus) if name)
 
 
+_counted: dict = {}
+"""The samples that the plans of the files have counted, which many files share."""
+
+
 @cache
 def costs(file: str) -> dict[str, float]:
-    """Return the planned GPU hours of a parameter file by stage: pretrain, adapt, evaluation."""
-    stages = plan.plan(params.load(ROOT / "params" / f"{file}.yaml"), estimate=True).stages
-    return stages.groupby("stage", sort=False)["gpu_hours"].sum().astype(float).to_dict()
+    """Return the planned GPU hours of a parameter file by stage, as `plan.Plan` names them.
+
+    They include those of the runs of its kept steps.
+    """
+    hours: dict[str, float] = {}
+    for config in params.with_kept([params.load(ROOT / "params" / f"{file}.yaml")]):
+        stages = plan.plan(config, estimate=True, counted=_counted).stages
+        for stage, part in stages.groupby("stage", sort=False)["gpu_hours"]:
+            hours[stage] = hours.get(stage, 0.0) + float(part.sum())
+    return hours
 
 
 def page() -> str:
@@ -135,7 +147,8 @@ def page() -> str:
         table(["result", "road", "GPU hours", "state", "what is missing"], rows, aligned=False),
         "## What a parameter file costs\n",
         table(["file", "model", *("GPU hours, " + stage for stage in
-                                  ("RF-pretraining", "adaptations", "evaluation")), "results"],
+                                  ("RF-pretraining", "adaptations", "reinforcement learning",
+                                   "evaluation")), "results"],
               list(_files(files, found)), aligned=False)])
 
 
@@ -146,7 +159,7 @@ def _cost(road: Road) -> str:
 def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
     for file in files:
         config = params.load(ROOT / "params" / f"{file}.yaml")
-        hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt",
+        hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt", "rl",
                                                                   "evaluation")]
         yield [f"`params/{file}.yaml`", config.model.name, *hours,
                str(sum(file in road.params for road in found))]

@@ -1,0 +1,321 @@
+"""One process for many cells: its engine, who gets which cells, and what a failure leaves."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import made_up_run
+import pytest
+import vllm_on_cpu
+
+from metarfft_core import corpus, evaluation, models, params, training
+from metarfft_core.evaluation import engines, grid
+from metarfft_core.params import Cell
+from metarfft_core.system import files
+from metarfft_core.system.places import ROOT
+
+TASK = "nupa_length"
+METHODS = ["direct", "scratchpad", "vanilla_rfft"]
+COUNTED = ("seconds",)  # of a cell's description, what differs between two runs
+
+
+def _model(folder, seed, tied):
+    """Write a random model, some of whose outputs end before their limit."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=49152, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
+        tie_word_embeddings=tied, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+        initializer_range=0.3))
+    models.save(model.to(torch.bfloat16), models.EMBEDDED, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METARFFT_OUTPUTS", str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def prepare(outputs):
+    """A function that makes a run of three cells, each with a random model of its own."""
+    def prepare(name):
+        values = made_up_run.plain()
+        values["adaptation"]["methods"] = METHODS
+        values["corpus"]["adaptation"]["tasks"] = [TASK]
+        values["corpus"]["evaluation"] = {"lengths": [1, 4], "samples_per_length": 2}
+        values["evaluation"] |= {"batch_size": 2, "limit_factor": 1.0, "limit_extra": 8}
+        config = params.check(values | {"name": name})
+        corpus.build(config)
+        for seed, cell in enumerate(config.cells):
+            job = training.Job(config, "adapt", cell)
+            weights = _model(job.folder / "model", seed, False) / "model.safetensors"
+            files.write_json(job.manifest, {
+                "params_digest": config.digest,
+                "weights": {"model/model.safetensors": files.sha256(weights)}})
+        return config
+    return prepare
+
+
+def _stored(config):
+    """What lies in the evaluation's folder of each cell, but for the seconds that it took."""
+    found = {}
+    for cell in config.cells:
+        results = evaluation.path(config, cell)
+        about = files.read_json(results.with_suffix(".json"))
+        found[str(cell)] = results.read_bytes(), {
+            key: value for key, value in about.items() if key not in COUNTED}
+    return found
+
+
+def test_one_process_writes_what_a_process_for_each_cell_writes(prepare, capfd):
+    """Cells that share an engine get the same bytes as cells that each have one; the log counts
+    the samples of all of them."""
+    config = prepare("shared")
+    evaluation.launch(config)
+    printed = capfd.readouterr().out
+    assert "12 of 12 samples" in printed
+    shared = _stored(config)
+    for cell in config.cells:
+        results = evaluation.path(config, cell)
+        results.unlink()
+        results.with_suffix(".json").unlink()
+    (config.folder / "evaluation" / "manifest.json").unlink()
+    for cell in config.cells:
+        subprocess.run([sys.executable, "-m", "metarfft_core.evaluation", "--params",
+                        str(config.folder / "params.yaml"), "--method", cell.method, "--task",
+                        cell.task], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert _stored(config) == shared
+    assert len({rows for rows, _ in shared.values()}) == 3
+
+
+def test_a_failed_cell_stops_no_sibling(prepare, capfd):
+    """A cell with a row of another sample and one whose file ends the process are named; the third
+    is finished. When both are mended, the same command finishes the rest alone."""
+    config = prepare("failing")
+    cells = {cell.method: cell for cell in config.cells}
+    for method, line in (("vanilla_rfft", b'{"length": 1\n'), ("scratchpad", b'{"length": 99}\n')):
+        results = evaluation.path(config, cells[method])
+        results.parent.mkdir(parents=True)
+        results.write_bytes(line)
+        files.write_json(results.with_suffix(".json"),
+                         evaluation.header(config, cells[method]) | {"finished": False})
+    with pytest.raises(RuntimeError) as error:
+        evaluation.launch(config)
+    assert str(error.value).splitlines()[-1] == (
+        f"2 of 3 cells failed: scratchpad on {TASK}, vanilla_rfft on {TASK}")
+    assert "line 1 is not JSON" in str(error.value)
+    assert "line 1 is not an answer to a sample of this cell" in str(error.value)
+    assert evaluation.is_finished(config, cells["direct"])
+    for method in ("vanilla_rfft", "scratchpad"):
+        evaluation.path(config, cells[method]).write_bytes(b"")
+    capfd.readouterr()
+    evaluation.launch(config)
+    assert f"direct on {TASK}: " not in capfd.readouterr().out
+    assert len(evaluation.read(config)) == 12
+
+
+def test_the_longest_cells_are_dealt_out_first():
+    """Two shares differ by less than the longest cell, hold every cell once, and begin with the
+    longest; cells of one model follow each other."""
+    cells = [Cell("direct", task, 0) for task in ("lc_258", "lc_2544", "lc_461")]
+    changed = [replace(cell, task=f"{cell.task}_cf") for cell in cells[:1]]
+    sizes = dict(zip([*cells, *changed], [10, 50, 30, 25], strict=True))
+    first, second = grid.shares(sizes, 2)
+    assert (first, second) == ([cells[1], cells[0]], [cells[2], changed[0]])
+    [alone] = grid.shares(sizes, 1)
+    assert alone == [cells[1], cells[2], changed[0], cells[0]]
+    assert grid.shares(sizes, 9) == [[cell] for cell in [cells[1], cells[2], changed[0], cells[0]]]
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    """A run with cells of the base model and of the RF-pretrained one."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    config = params.check(made_up_run.preset("smoke"))
+    pretrained = training.model_folder(config)
+    pretrained.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (pretrained / name).touch()
+    return config
+
+
+@pytest.mark.parametrize(("places", "expected"), [(1, 2), (2, 2), (4, 4), (8, 8), (99, 9)])
+def test_with_adapters_each_engine_has_one_base_model(planned, monkeypatch, places, expected):
+    """Where engines take adapters, no process gets cells of two base models; there are as many as
+    places, at least one for each base model and at most one for each cell."""
+    monkeypatch.setattr(engines, "takes_adapters", lambda engine: True)
+    groups = grid._by_engine(planned, dict.fromkeys(planned.cells, 1), places)
+    assert sorted(map(str, itertools.chain(*groups))) == sorted(map(str, planned.cells))
+    assert len(groups) == min(expected, len(planned.cells))
+    for group in groups:
+        assert len({params.METHODS[cell.method].start for cell in group}) == 1
+
+
+def test_without_adapters_all_cells_share_the_engines(planned):
+    """Where merged weights are loaded in turn, there are as many processes as places."""
+    for places in (1, 2):
+        groups = grid._by_engine(planned, dict.fromkeys(planned.cells, 1), places)
+        assert len(groups) == places
+        assert len(list(itertools.chain(*groups))) == len(planned.cells)
+
+
+@pytest.mark.parametrize(("cell", "message"), [
+    (["direct", "lc_2544", "x"], "--cell: expected a method, a task and a whole number, got 'x'"),
+    (["direct", "lc_2544", "7"], "this run does not evaluate direct on lc_2544 with seed 7")])
+def test_a_cell_that_the_run_does_not_have_is_refused(planned, capsys, cell, message):
+    """A cell that no run has, or not this one, is one line and exit status 2."""
+    file = planned.folder / "params.yaml"
+    file.write_text(json.dumps(planned.model_dump()))
+    assert evaluation.main(["--params", str(file), "--cell", *cell]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from metarfft_core import models
+from metarfft_core.evaluation import engines
+engines.set_environment()
+import torch
+from transformers import AutoModelForCausalLM
+first, second, engine, prompts = json.loads(sys.argv[1])
+
+def collect(generated):
+    found = {position: one.token_ids for batch in generated for position, one in batch}
+    return [found[position] for position in range(len(prompts))]
+
+limits = [12] * len(prompts)
+living = engines.start(Path(first), engine, 4, 512)
+tokens = [collect(living.generate(prompts, limits))]
+for folder in (second, first):
+    living.load(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16))
+    tokens.append(collect(living.generate(prompts, limits)))
+if engine == "transformers":  # vLLM starts anew in another process, as it did for each cell
+    tokens += [collect(engines.generate(Path(folder), prompts, limits, engine, 4))
+               for folder in (first, second)]
+print("TOKENS" + json.dumps(tokens))
+"""
+
+
+def _tokens(program, *arguments):
+    done = subprocess.run([sys.executable, "-c", program, json.dumps(arguments)],
+                          capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    lines = [line for line in done.stdout.splitlines() if line.startswith("TOKENS")]
+    if not lines and "vllm" in arguments:
+        vllm_on_cpu.skip_if_it_cannot_run()
+    assert lines, done.stderr[-3000:]
+    return json.loads(lines[-1].removeprefix("TOKENS"))
+
+
+def _prompts():
+    return models.encode_prompts(models.load_tokenizer(models.EMBEDDED),
+                                 ["Say yes.", "Write the number 7.", "What is 2 + 3?"])
+
+
+def test_transformers_answers_with_each_weights_as_if_started_with_them(tmp_path):
+    """A living engine whose weights change gives the tokens of engines that started with them."""
+    folders = [str(_model(tmp_path / str(seed), seed, True)) for seed in (0, 1)]
+    first, second, again, *fresh = _tokens(PROGRAM, *folders, "transformers", _prompts())
+    assert [first, second] == fresh
+    assert first == again != second
+
+
+FRESH = """
+import json, sys
+from pathlib import Path
+from metarfft_core.evaluation import engines
+folder, engine, prompts = json.loads(sys.argv[1])
+found = {position: one.token_ids for batch in
+         engines.generate(Path(folder), prompts, [12] * len(prompts), engine, 4)
+         for position, one in batch}
+print("TOKENS" + json.dumps([found[position] for position in range(len(prompts))]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tied", [True, False])
+def test_vllm_answers_with_each_weights_as_if_started_with_them(tmp_path, tied):
+    """The same of vLLM, for models whose output layer shares the embedding and for others."""
+    folders = [str(_model(tmp_path / str(seed), seed, tied)) for seed in (0, 1)]
+    first, second, again = _tokens(PROGRAM, *folders, "vllm", _prompts())
+    assert [first, second] == [_tokens(FRESH, folder, "vllm", _prompts()) for folder in folders]
+    assert first == again != second
+
+
+ROADS = """
+import json, sys
+from metarfft_core import params
+from metarfft_core.evaluation import resident
+file, adapters = json.loads(sys.argv[1])
+if __name__ == "__main__":
+    config = params.load(file)
+    sys.exit(resident.evaluate_all(config, config.cells, adapters=adapters))
+"""
+
+
+@pytest.mark.slow
+def test_adapters_on_one_base_answer_as_merged_weights_do(outputs, tmp_path):
+    """vLLM with a LoRA for each cell stores the rows that merged weights give. Most texts are
+    equal; tests/test_pissa.py shows that rounding parts the others."""
+    base = _model(tmp_path / "base", 0, False)
+    values = made_up_run.plain()
+    values["model"] |= {"name": str(base), "context": 1024}
+    values["adaptation"] |= {"methods": METHODS[:2], "rank": 4}
+    values["corpus"]["adaptation"]["tasks"] = [TASK]
+    values["corpus"]["evaluation"] = {"lengths": [1, 4], "samples_per_length": 2}
+    values["evaluation"] |= {"engine": "vllm", "limit_factor": 1.0, "limit_extra": 8}
+    config = params.check(values | {"name": "roads"})
+    corpus.build(config)
+    parameters = params.open_folder(config) / "params.yaml"
+    for seed, cell in enumerate(config.cells):
+        _adapt(training.Job(config, "adapt", cell), base, seed)
+    found = []
+    for adapters in (False, True):
+        command = [sys.executable, "-c", ROADS, json.dumps([str(parameters), adapters])]
+        done = subprocess.run(command, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+        if done.returncode < 0:
+            vllm_on_cpu.skip_if_it_cannot_run()
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(evaluation.read(config))
+        for cell in config.cells:
+            for suffix in (".jsonl", ".json"):
+                evaluation.path(config, cell).with_suffix(suffix).unlink()
+    merged, plain = found
+    same = ["method", "task", "length", "index", "prompt", "limit", "gold_answer", "prompt_tokens"]
+    assert merged[same].equals(plain[same])
+    assert (merged.text == plain.text).mean() >= 0.75
+    first, second = (list(plain[plain.method == method].text) for method in METHODS[:2])
+    assert first != second
+
+
+def _adapt(job, base, seed):
+    """Leave what an adaptation leaves: its adapter, moved away from its start, in both forms."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from metarfft_core.training.merging import pissa_start_of
+
+    start = pissa_start_of(job, str(base))
+    name = "adapter_model.safetensors"
+    generator = torch.Generator().manual_seed(seed)
+    moved = {key: tensor * (1 + 0.3 * torch.randn(tensor.shape, generator=generator))
+             for key, tensor in load_file(start / "adapter" / name).items()}
+    trained = job.folder / "trained"
+    trained.mkdir(parents=True)
+    save_file(moved, trained / name, {"format": "pt"})
+    models.save_adapter(start, trained, str(base), job.folder)
+    files.write_json(job.manifest, {"params_digest": job.config.digest, "weights": {
+        f"adapter/{name}": files.sha256(job.folder / "adapter" / name)}})
