@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from tiny_model import tiny_run, write_tiny
@@ -14,7 +15,7 @@ from metarfft_core.system.files import read_json, sha256
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import launcher
 
-MEASURED = ("seconds", "tokens_per_second", "memory_gib", "peak_memory_gib")
+MEASURED = ("seconds", "tokens_per_second", "memory_gib", "peak_memory_gib", "launch_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,15 @@ def test_a_series_comes_to_the_bytes_of_a_process_each(outputs, capfd):
     for job in jobs[1:]:
         shutil.rmtree(job.folder)
     capfd.readouterr()
+    began = time.monotonic()
     training.launch_adaptations(config)
+    took = time.monotonic() - began
     found = results(jobs)
     assert {name: found[name] for name in expected} == expected
     assert len({json.dumps(weights) for weights, _, _ in found.values()}) == 3
-    assert {read_json(job.manifest)["pissa_start"]["device"] for job in jobs} == {"cpu"}
+    manifests = [read_json(job.manifest) for job in jobs]
+    assert {made["pissa_start"]["device"] for made in manifests} == {"cpu"}
+    assert 0 < sum(made["launch_seconds"] for made in manifests) <= took + 1  # each its own part
     assert not list(folder.rglob("checkpoints"))
     printed = capfd.readouterr().out
     for job in jobs:

@@ -11,7 +11,7 @@ from tiny_model import tiny_run, write_tiny
 from metarfft_core import corpus, models, params, training
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.files import read_json
-from metarfft_core.training import merging
+from metarfft_core.training import batches, merging
 
 LARGE, SMALL = 16, 4
 
@@ -142,3 +142,18 @@ def test_a_kept_residual_is_loaded_once_and_stays_as_it_was(starts):
     expected, got = alone.state_dict(), second.state_dict()
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_encoding_pickles_nothing(monkeypatch):
+    """A fingerprint of the function that encodes would pickle the tokenizer and the residual that a
+    series keeps, a gigabyte for a small model; nothing asks for one."""
+    import datasets
+
+    def refused(*_):
+        raise AssertionError("a fingerprint was asked for")
+
+    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    data = datasets.Dataset.from_dict({"prompt": ["1 + 1 ="], "completion": [" 2"]})
+    monkeypatch.setattr(datasets.arrow_dataset, "update_fingerprint", refused)  # of map
+    row = batches.encode(data, tokenizer)[0]
+    assert tokenizer.decode(row["input_ids"][-row["completion_tokens"]:]) == " 2<|im_end|>"

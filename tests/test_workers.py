@@ -1,10 +1,16 @@
 """Resident processes: many jobs in one process, failures, and groups; with real processes."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from metarfft_core.system import workers
+from metarfft_core.system.places import ROOT
 from metarfft_core.system.workers import Order
 
 WORKS = """
@@ -79,3 +85,28 @@ def test_a_library_that_reads_standard_input_takes_no_order(tmp_path):
     asks = WORKS.replace("    with open", "    assert sys.stdin.read() == ''\n    with open")
     workers.follow_all([sys.executable, "-c", asks], orders(tmp_path, 2), PLACES[:1])
     assert len(done(tmp_path, 2)) == 2
+
+
+INTERRUPTED = """
+import sys
+from metarfft_core.system import workers
+orders = [workers.Order(path, {"file": path}) for path in sys.argv[2:]]
+workers.follow_all([sys.executable, "-c", sys.argv[1]], orders, [{"PLACE": "a"}, {"PLACE": "b"}])
+"""
+
+
+def test_an_interrupt_stops_all_and_begins_nothing(tmp_path):
+    """Ctrl-C ends both processes at their first job; no waiting job is begun."""
+    stays = WORKS.replace("    print(f", "    __import__('time').sleep(60)\n    print(f")
+    paths = [tmp_path / name for name in "abcd"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, stays, *map(str, paths)], text=True,
+        stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + 60
+    while not all(path.exists() and path.read_text() for path in paths[:2]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    assert not any(psutil.pid_exists(int(path.read_text().split()[0])) for path in paths[:2])
+    assert not any(path.exists() for path in paths[2:])

@@ -169,7 +169,7 @@ def read_log(folder: Path) -> list[dict]:
         loss (mean over the completion tokens of the batch),
         tokens, completion_tokens, tokens_per_second,
         mfu (share of the GPUs' peak, counted as in `operations`; null on a CPU),
-        memory_gib (the most so far in the first process),
+        memory_gib (the most so far in the first process; on a CPU with its earlier adaptations),
         checkpoint_seconds (only after a checkpoint: how long the training waited for it),
         seconds (since the training began, without the time between a kill and its resume).
 

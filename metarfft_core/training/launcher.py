@@ -1,4 +1,8 @@
-"""Starts each training as a process of its own, under accelerate."""
+"""Starts the processes of trainings, under accelerate.
+
+RF-pretraining is a job of its own. Many adaptations are given to one process for each GPU, or for
+each worker of a CPU (`series`).
+"""
 
 import sys
 from contextlib import AbstractContextManager

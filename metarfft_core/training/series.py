@@ -13,7 +13,7 @@ import sys
 
 from metarfft_core import models
 from metarfft_core.params import Cell, Params
-from metarfft_core.system import workers
+from metarfft_core.system import elapsed, workers
 from metarfft_core.training.job import Job
 from metarfft_core.training.worker import status_of, train
 
@@ -23,6 +23,7 @@ def _run(config: Params) -> None:
         for order in workers.orders():
             train(Job(config, "adapt", Cell(order["method"], order["task"], order["seed"])))
             _forget()
+            elapsed.lap()  # the next one begins here
 
 
 def _forget() -> None:
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training.series",
                                      description="Many adaptations of a run, in turn.")
+    elapsed.begin()
     parser.add_argument("--params", required=True, metavar="FILE")
     return status_of(_run, parser.parse_args(arguments).params)
 

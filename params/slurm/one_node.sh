@@ -8,7 +8,7 @@
 # Add the options that your cluster requires (--account, --partition) to the command line of sbatch.
 #
 # --time: the first line of `metarfft plan` says how many hours a run takes on nodes of 8 GPUs, by
-# assumed rates: 8 for 7B, 30 for 32B. The 48 hours here are at least half as much again. If your
+# assumed rates: 6 for 7B, 27 for 32B. The 48 hours here are at least half as much again. If your
 # cluster allows less, say so (`sbatch --time=24:00:00 ...`). Five minutes before the limit the job
 # puts itself back into the queue, and later it resumes.
 #SBATCH --job-name=metarfft
