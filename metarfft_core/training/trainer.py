@@ -76,7 +76,7 @@ class Trainer(SFTTrainer):
             raise ParamsError("accelerate was told to shard the model (FSDP), but on a CPU it "
                               "gives every process a whole model: leave FSDP out there")
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+            param_dtype=torch.bfloat16 if self.args.bf16 else None, reduce_dtype=torch.float32)
 
     def check_batches(self, tokenizer, samples, bins: list[list[int]]) -> None:
         """Check the micro batches of the first step as the model receives them.
