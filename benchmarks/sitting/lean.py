@@ -1,7 +1,7 @@
 """Item 5: the trainings of items 3 and 4 without recomputation, and with liger-kernel's layers.
 
-By the plan's formula PiSSA steps without either do not fit 80 GB, so that case has half of the
-samples.
+By the plan's formula PiSSA steps without either take 70 GiB, more than the kit takes of 80 GB. So
+that case has half of the samples.
 """
 
 from importlib.util import find_spec
