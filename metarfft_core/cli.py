@@ -327,7 +327,8 @@ def _run(options: argparse.Namespace) -> None:
     _option("--to", type=_folder, metavar="DIR", help="paper, beside the runs"))
 def _figures(options: argparse.Namespace) -> None:
     from metarfft_core import evaluation, figures, params
-    from metarfft_core.analysis import diagnoses, verdicts
+    from metarfft_core.analysis import diagnoses
+    from metarfft_core.claims import verdicts
     from metarfft_core.system import processes
 
     runs = [params.load(path) for path in options.params]

@@ -9,7 +9,8 @@ import yaml
 from made_up_run import change, preset
 
 from metarfft_core import params
-from metarfft_core.analysis import deviations, stored, verdicts
+from metarfft_core.analysis import stored
+from metarfft_core.claims import deviations, verdicts
 from metarfft_core.evaluation import metrics
 
 SMOL = {"name": "SmolLM2-135M-Instruct", "context": 8192}

@@ -15,8 +15,8 @@ import pytest
 from nbclient import NotebookClient
 
 from metarfft_core import lab, tasks
-from metarfft_core.lab import class_data
-from metarfft_core.lab.hints import HINTS
+from metarfft_core.lab.classroom import class_data
+from metarfft_core.lab.classroom.hints import HINTS
 from metarfft_core.runner import ThisPython
 from metarfft_core.system.places import ROOT
 

@@ -13,9 +13,10 @@ import yaml
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import models, params
-from metarfft_core.analysis import stored, verdicts
+from metarfft_core.analysis import stored
 from metarfft_core.bridges import alpaca
 from metarfft_core.bridges import general as bridge
+from metarfft_core.claims import verdicts
 from metarfft_core.cli import main
 from metarfft_core.evaluation import general
 from metarfft_core.figures import several, tables

@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "metarfft_core"
 
 ROOMS = ("system", "tracing", "tasks", "formats", "scoring", "errors", "authoring", "params",
-         "models", "corpus", "training", "planning", "evaluation", "analysis", "figures", "lab",
-         "bridges", "runner", "cli")
+         "models", "corpus", "training", "planning", "evaluation", "analysis", "claims", "figures",
+         "lab", "bridges", "runner", "cli")
 """The line of the kit, in order: a folder or a module for each stage."""
 
 LONGEST = 400  # lines of a module outside the library of tasks

@@ -14,15 +14,14 @@ The rules of a part are the same at every run.
 import ast
 import copy
 import re
-import sys
 from random import Random
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import random_rules
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis import strategies as st
+from plain_execution import TooLong, Watched
 from random_rules import Case
 
 from metarfft_core import errors, formats
@@ -45,59 +44,11 @@ REFUSED = re.compile(r"line \d+: (this may change the table TABLE_[AB], and with
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")
 
 
-class TooLong(Exception):
-    """A rule that executes too many lines or builds too large a value."""
-
-
 class Line(NamedTuple):
     """A line that Python has executed, with the literals of all variables behind it."""
 
     code: str
     after: dict[str, str]
-
-
-class Run:
-    """A rule executed as plain Python, watched line by line; a call is the line of its `def`.
-
-    Lines stand in the order in which they are finished. Raises whatever the rule raises, and
-    TooLong.
-    """
-
-    def __init__(self, case: Case):
-        self.text = case.source.split("\n")
-        self.lines: list[Line] = []
-        self.running: dict[FrameType, int] = {}
-        names: dict[str, Any] = {}
-        exec(compile(case.source, "<rule>", "exec"), names)
-        self.tables = [value for name, value in names.items() if name.startswith("TABLE")]
-        before_tables = repr(self.tables)
-        arguments = copy.deepcopy(list(case.inputs.values()))
-        before = sys.gettrace()
-        sys.settrace(self.called)
-        try:
-            self.answer = names["rule"](*arguments)
-        finally:
-            sys.settrace(before)
-        self.tables_changed = repr(self.tables) != before_tables
-
-    def called(self, frame, event, argument):
-        if frame.f_code.co_filename != "<rule>":
-            return None
-        self.running[frame] = frame.f_lineno
-        return self.local
-
-    def local(self, frame, event, argument):
-        if event == "line" and self.running.get(frame) == frame.f_lineno:
-            return self.local  # Python says so of a line within which it jumps
-        if event in ("line", "return") and frame in self.running:
-            after = {name: repr(value) for name, value in frame.f_locals.items()}
-            sizes = map(len, [*after.values(), *self.tables])
-            if len(self.lines) > LINES or max(sizes, default=0) > SIZE:
-                raise TooLong
-            self.lines.append(Line(self.text[self.running.pop(frame) - 1].strip(), after))
-        if event == "line":
-            self.running[frame] = frame.f_lineno
-        return self.local
 
 
 def stated(step: Step) -> list[tuple[str, str]]:
@@ -121,12 +72,14 @@ def is_so(place: str, literal: str, after: dict[str, str]) -> bool:
     return repr(eval(place, {"__builtins__": {}, "len": len}, values)) == literal
 
 
-def differences(case: Case, task: Task, run: Run) -> list[str]:
+def differences(case: Case, task: Task, run: Watched) -> list[str]:
     """Where the trace is not what Python did."""
     execution = task.trace(case.inputs)
     steps = execution.steps
+    text = case.source.split("\n")
+    lines = [Line(text[number - 1].strip(), after) for _, number, after in run.lines]
     found = []
-    for number, (step, line) in enumerate(zip(steps, run.lines, strict=False)):
+    for number, (step, line) in enumerate(zip(steps, lines, strict=False)):
         if step.code != line.code:
             found.append(f"line {number}: Python executes {line}, the trace {step}")
             break
@@ -136,8 +89,8 @@ def differences(case: Case, task: Task, run: Run) -> list[str]:
                   and not is_so(place, literal, line.after)]
         found += [f"line {number}: {fact.left} does not give {fact.right}" for fact in step.facts
                   if fact.kind == "calc" and repr(eval(fact.left)) != fact.right]
-    if len(steps) != len(run.lines):
-        found.append(f"Python executes {len(run.lines)} lines, the trace has {len(steps)}")
+    if len(steps) != len(lines):
+        found.append(f"Python executes {len(lines)} lines, the trace has {len(steps)}")
     answers = [execution.answer, task.rule.execute(case.inputs), task.rule.execute(case.inputs)]
     if {*map(repr, answers)} != {repr(run.answer)}:
         found.append(f"Python answers {run.answer}, the rule {answers}")
@@ -214,7 +167,7 @@ def faults(rng: Random, case: Case) -> list[str] | None:
     task = Task("random", "rule", "random", "random", "none", (1,), "", f"Given {question}?",
                 case.source, lambda rng, length: copy.deepcopy(case.inputs))
     try:
-        run = Run(case)
+        run = Watched(case.source, "rule", case.inputs, LINES, SIZE)
     except (LookupError, NameError, ValueError, TypeError, ArithmeticError, RuntimeError, TooLong):
         return None  # the rule fails on its inputs
     before = repr(case.inputs)

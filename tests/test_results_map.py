@@ -3,7 +3,8 @@
 import pytest
 
 from metarfft_core import params
-from metarfft_core.analysis import results_map, stored
+from metarfft_core.analysis import stored
+from metarfft_core.claims import results_map
 from metarfft_core.evaluation import general
 from metarfft_core.params import METHODS
 from metarfft_core.system import yaml_files

@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 import random_rules
+from plain_execution import TooLong, Watched
 from random_rules import Case
 
 from metarfft_core import formats, lab, tasks
@@ -24,46 +25,6 @@ RULES = 150
 """The number of random rules; each is stepped through in some milliseconds."""
 LINES = 250
 """The most lines that a random rule may execute here."""
-
-
-class TooLong(Exception):
-    """A random rule that executes too many lines."""
-
-
-class Watched:
-    """A rule executed as plain Python: (frame, line, variables after it) for each line."""
-
-    def __init__(self, source: str, name: str, inputs: dict, longest: int = 10**6):
-        self.lines: list[tuple[object, int, dict[str, str]]] = []
-        self.longest = longest
-        self.running: dict = {}
-        names: dict = {}
-        exec(compile(source, "<plain>", "exec"), names)
-        arguments = [ast.literal_eval(repr(value)) for value in inputs.values()]
-        before = sys.gettrace()
-        sys.settrace(self.called)
-        try:
-            names[name](*arguments)
-        finally:
-            sys.settrace(before)
-
-    def called(self, frame, event, argument):
-        if frame.f_code.co_filename != "<plain>":
-            return None
-        self.running[frame] = frame.f_lineno
-        return self.local
-
-    def local(self, frame, event, argument):
-        if event == "line" and self.running.get(frame) == frame.f_lineno:
-            return self.local  # Python says so of a line within which it jumps
-        if event in ("line", "return") and frame in self.running:
-            after = {name: repr(value) for name, value in frame.f_locals.items()}
-            self.lines.append((frame, self.running.pop(frame), after))
-            if len(self.lines) > self.longest:
-                raise TooLong
-        if event == "line":
-            self.running[frame] = frame.f_lineno
-        return self.local
 
 
 def loops(source: str) -> dict[int, range]:

@@ -1,1 +1,1 @@
-"""Computes numbers and verdicts from stored results; uses no model and draws nothing."""
+"""Computes numbers from stored results; uses no model and draws nothing."""

@@ -11,11 +11,11 @@ _MODULES = {
     "explore": "explorer",
     "errors": "error_viewer",
     "form": "parameter_form",
-    "check": "exercises",
-    "check_tracer": "exercises",
-    "exercise": "exercises",
-    "hint": "exercises",
-    "student": "exercises",
+    "check": "classroom.exercises",
+    "check_tracer": "classroom.exercises",
+    "exercise": "classroom.exercises",
+    "hint": "classroom.exercises",
+    "student": "classroom.exercises",
 }
 """Each public name and the module that holds it."""
 

@@ -1,6 +1,6 @@
 """The page docs/results_map.md: every figure and table of the paper, and the road to it.
 
-    python -m metarfft_core.analysis.results_map
+    python -m metarfft_core.claims.results_map
 
 The page is made from `data/paper_roads.yaml`, `data/paper_results.yaml`, the parameter files, their
 plans, and the results that are kept in outputs/reference.
@@ -22,7 +22,7 @@ from metarfft_core.system.markdown import table
 from metarfft_core.system.places import ROOT
 
 PAGE = ROOT / "docs" / "results_map.md"
-COMMAND = "python -m metarfft_core.analysis.results_map"
+COMMAND = "python -m metarfft_core.claims.results_map"
 ROADS = Path(__file__).parent.parent / "data" / "paper_roads.yaml"
 KEPT = ROOT / "outputs" / "reference"
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from metarfft_core.analysis.deviations import deviations
 from metarfft_core.analysis.stored import (
     METRICS,
     Found,
@@ -24,6 +23,7 @@ from metarfft_core.analysis.stored import (
     other_models,
     paper,
 )
+from metarfft_core.claims.deviations import deviations
 from metarfft_core.evaluation import general
 from metarfft_core.params import Params, written
 from metarfft_core.system import files

@@ -15,9 +15,9 @@ from typing import Any
 
 from metarfft_core import errors, tasks
 from metarfft_core.formats import parse_answer
-from metarfft_core.lab import class_data
-from metarfft_core.lab.class_data import DRAWN, WANTED, Exercise, draw
-from metarfft_core.lab.hints import HINTS
+from metarfft_core.lab.classroom import class_data
+from metarfft_core.lab.classroom.class_data import DRAWN, WANTED, Exercise, draw
+from metarfft_core.lab.classroom.hints import HINTS
 from metarfft_core.scoring import same_answer
 from metarfft_core.tracing.judge import replay
 from metarfft_core.tracing.rule import Rule
