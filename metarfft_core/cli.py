@@ -391,5 +391,5 @@ def _export(options: argparse.Namespace) -> None:
     config = params.load(options.params)
     # Without a folder, the error of the export says what is missing.
     with processes.alone(config.folder) if config.folder.is_dir() else nullcontext():
-        print(export.write(config, options.kind, options.to, options.task, options.method,
-                           options.seed))
+        print(export.write(config, options.kind, options.to, task=options.task,
+                           method=options.method, seed=options.seed))

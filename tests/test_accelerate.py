@@ -311,7 +311,8 @@ def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monk
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "sharded"))
     folder = training.Job(run, "pretrain").folder
 
-    process = psutil.Popen(command("fsdp2", run))
+    sharded = command("fsdp2", run, "--mixed_precision", "no")
+    process = psutil.Popen(sharded)
     while not list((folder / "checkpoints").glob("checkpoint-*/hashes.json")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -321,9 +322,8 @@ def test_sharded_training_gives_the_losses_of_the_whole_one(tiny, tmp_path, monk
     process.wait()
     shutil.copytree(tmp_path / "sharded", tmp_path / "alone")
     expected = training.read_log(whole)
-    alone = command("fsdp2", run)
-    alone = [sys.executable, *alone[alone.index("--num_processes") + 2:]]
-    for outputs, line in (("sharded", command("fsdp2", run)), ("alone", alone)):
+    alone = [sys.executable, *sharded[sharded.index("no") + 1:]]
+    for outputs, line in (("sharded", sharded), ("alone", alone)):
         monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / outputs))
         line[line.index("--params") + 1] = str(run.folder / "params.yaml")
         done = subprocess.run(line, check=True, capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """Runs that train nothing: a base model without a chat template, asked with one exemplar, and
 models behind servers alone."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, evaluation, figures, models, params, runner, training
 from metarfft_core.analysis import verify
+from metarfft_core.bridges import general as bridge
 from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
 from metarfft_core.planning import display, plan
@@ -65,6 +67,37 @@ def test_a_base_model_is_evaluated_without_any_training(values, monkeypatch, cap
     assert "this run trains nothing" in printed
     assert not list(config.folder.glob("pretrain*")) + list(config.folder.glob("adapt*"))
     assert "Total: " in display.show(plan.plan(config))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None,
+                    reason="install lm_eval==0.4.13 to run this")
+def test_a_base_model_is_pretrained_in_the_plain_template(values, monkeypatch, tmp_path):
+    """As Llama in Table 3: RF-pretraining alone, then one exemplar for the base model and for the
+    trained one, and lm-eval on the trained weights. The template is in the manifest of the
+    training, and beside its weights."""
+    values["evaluation"]["in_context"] = ["base_1shot", "meta_1shot"]
+    values["pretraining"] |= {"steps": 2, "evaluate_every": 1, "save_every": 1}
+    config = params.check(values)
+    corpus.build(config)
+    training.launch_all(config)
+    job = training.Job(config, "pretrain")
+    plain = chat_template.FALLBACKS["plain"]
+    assert files.read_json(job.manifest)["chat_template"] == chat_template.about(plain)
+    assert models.load_tokenizer(str(job.folder / "model")).chat_template == plain
+    evaluation.launch(config)
+    assert set(evaluation.read(config).method) == {"base_1shot", "meta_1shot"}
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"id": "1", "question": "What falls?", "answerKey": "A", '
+                    '"choices": {"text": ["Rain", "Light"], "label": ["A", "B"]}}\n')
+    monkeypatch.setattr(bridge, "BENCHMARKS", {"arc_challenge": bridge.BENCHMARKS["arc_challenge"]})
+    monkeypatch.setattr(bridge, "_data", lambda *_: ("a file", {
+        "dataset_path": "json", "dataset_name": None, "training_split": None,
+        "validation_split": None, "fewshot_split": None, "dataset_kwargs": {
+            "data_files": {"test": str(data)}, "cache_dir": str(tmp_path / "data")}}))
+    [result] = bridge.evaluate(config, job)
+    assert result == config.folder / "general" / "pretrain" / "arc_challenge.json"
+    assert files.read_json(result)["model_sha256"] == models.model_hash(job.folder / "model")
 
 
 def test_a_base_model_without_a_named_template_is_refused(values):

@@ -22,6 +22,7 @@ from metarfft_core.evaluation import general
 from metarfft_core.figures import several, tables
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import Job
 
 with_lm_eval = pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None,
@@ -132,6 +133,14 @@ def test_weights_that_are_not_trained_are_refused(run, package):
     """The message names the training that is missing."""
     with pytest.raises(ParamsError, match="pretrain is not finished"):
         bridge.evaluate(run, Job(run, "pretrain"))
+
+
+def test_stored_results_are_left_alone(package):
+    """A folder of stored results, which has no weights, is refused; nothing is written there."""
+    config = params.of_folder(ROOT / "outputs" / "reference" / "laptop")
+    with pytest.raises(ParamsError, match="holds stored results, whose weights are not kept"):
+        bridge.evaluate(config)
+    assert not (config.folder / "general").exists()
 
 
 def test_changed_results_are_refused(run, tiny):

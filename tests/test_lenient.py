@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Text
 
 from metarfft_core import evaluation, params, scoring
-from metarfft_core.analysis import counted, stored
+from metarfft_core.analysis import counted, groups, stored
 from metarfft_core.figures import single, tables
 
 LABELLED = [json.loads(line) for line in (
@@ -175,7 +175,7 @@ def test_a_table_of_the_paper_has_a_line_for_each_score(run):
     """The API model's line is followed by its line by the lenient score, which is higher."""
     _write_texts(run, "QwQ-32B", "So the answer is **1**.")
     spec = stored.paper()["numbers"]["table_2"]
-    frame = tables.numbers(stored.groups(spec, [stored.Stored(run)]), spec)
+    frame = tables.numbers(groups.groups(spec, [stored.Stored(run)]), spec)
     shown = frame[frame["run"].notna()].set_index(["line", "metric"])
     lenient = [line for line, _ in shown.index if line.endswith(tables.LENIENT)]
     assert set(lenient) == {f"QwQ-32B{tables.LENIENT}"}

@@ -11,10 +11,10 @@ import pytest
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, models, params, training
-from metarfft_core.models import memory
+from metarfft_core.models import memory, operations
 from metarfft_core.planning import assumptions, counting, display, overheads, plan
 from metarfft_core.system.places import ROOT
-from metarfft_core.training import batches, operations
+from metarfft_core.training import batches
 
 BENCHMARK = ROOT / "benchmarks" / "plan.py"
 TOLERANCE = 0.15

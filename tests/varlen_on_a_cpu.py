@@ -9,7 +9,7 @@ import itertools
 import torch
 import torch.nn.attention.varlen  # declares the operators
 
-TYPES = set()
+received = set()
 """The data types that the kernel was given; a GPU's takes float16 and bfloat16 alone."""
 
 
@@ -49,7 +49,7 @@ def _backward(grad_out, query, key, value, out, lse, cu_seq_q, cu_seq_k, max_q, 
 def _check(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k):
     """What the GPU's kernel would refuse, or compute wrongly."""
     assert query.dtype == key.dtype == value.dtype
-    TYPES.add(query.dtype)
+    received.add(query.dtype)
     assert query.shape[1] % key.shape[1] == 0
     assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
     assert torch.equal(cu_seq_q, cu_seq_k)

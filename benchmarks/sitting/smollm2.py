@@ -20,7 +20,7 @@ from sitting.runner import ROOT
 
 METHODS = ("vanilla_rfft", "meta_rfft")
 LENGTHS = [3, 5, 8, 10, 12, 15, 20, 25, 30]
-PRETRAINING_SHARE = 0.4  # of the time that is left after the first training
+PRETRAINING_SHARE = 0.35  # of the time that is left after the first training
 RESERVE = 20.0  # seconds at the end, to read and keep what there is
 
 
@@ -152,6 +152,6 @@ def write_parameters(record: Record, folder: Path, model: str, name: str, steps:
             "method": "full", "methods": list(METHODS), "steps": adapted,
             "batch_size": record.pick(32, 2), "micro_batch_size": record.pick(32, 1),
             "evaluate_every": adapted, "save_every": adapted},
-        "evaluation": {"engine": "transformers", "batch_size": 36, "limit_factor": 1.25,
+        "evaluation": {"engine": "transformers", "batch_size": 54, "limit_factor": 1.25,
                        "limit_extra": 64, "confidence": 0.95, "bootstrap_samples": 100}}))
     return file

@@ -41,7 +41,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     import torch
     from transformers import AutoTokenizer
 
-    from metarfft_core.training import acceleration, operations
+    from metarfft_core.models import operations
+    from metarfft_core.training import acceleration
     from metarfft_core.training.trainer import peak_flops
 
     sizes = record.pick(shapes.QWEN_7B, shapes.TOY)
@@ -49,13 +50,13 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     dtype = torch.float32 if setting.rank is None else torch.bfloat16
     model = shapes.random_model(sizes, dtype, names[setting.attention], record.device,
                                 setting.layers)
-    if setting.liger:
-        acceleration.fuse(model, _shape_folder(record, setting))
     if setting.rank:
         from peft import LoraConfig, get_peft_model
 
         model = get_peft_model(model, LoraConfig(r=setting.rank, lora_alpha=setting.rank,
                                                  target_modules="all-linear"))
+    if setting.liger:
+        acceleration.fuse(model, _shape_folder(record, setting))
     micro = [samples[:setting.samples]
              for samples in shapes.micro_batches(record, setting.accumulation)]
     rows = [shapes.row(samples, sizes["vocab_size"], number)

@@ -8,8 +8,8 @@ from metarfft_core.bridges import hub, lm_eval
 from metarfft_core.params import Params
 
 
-def write(config: Params, kind: str, to: Path, task: str | None = None, method: str | None = None,
-          seed: int | None = None) -> Path:
+def write(config: Params, kind: str, to: Path, *, task: str | None = None,
+          method: str | None = None, seed: int | None = None) -> Path:
     """Write one kind of export into the folder `to`.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from metarfft_core import models, training
+from metarfft_core import models, params, training
 from metarfft_core.evaluation import general
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import files, processes, yaml_files
@@ -80,8 +80,12 @@ def weights(config: Params, job: Job | None) -> Iterator[Path]:
     """Yield the folder of the weights that a training made, or of the base model's.
 
     Raises:
-        ParamsError: The training is not finished.
+        ParamsError: The training is not finished, or the run's folder is that of another run or
+            holds stored results, which have no weights.
     """
+    if params.is_archive(params.open_folder(config)):
+        raise ParamsError(f"{config.folder} holds stored results, whose weights are not kept: "
+                          "give the run another name")
     if job is None:
         yield Path(models.resolve(config.model.name))
     elif not training.finished(job):

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core.analysis import diagnoses
+from metarfft_core.analysis.groups import Group, groups
 from metarfft_core.analysis.stored import (
     METRICS,
     Found,
-    Group,
     Line,
     Stored,
     common,
     find_all,
-    groups,
     paper,
     rank,
 )

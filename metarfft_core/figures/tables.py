@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
+from metarfft_core.analysis.groups import Group
 from metarfft_core.analysis.stored import (
     METRICS,
     NOT_RUN,
     Found,
-    Group,
     Stored,
     find_general,
     other_models,

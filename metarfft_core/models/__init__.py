@@ -5,6 +5,7 @@
     chat_template.py     fixes the date that a chat template sees
     packed_attention.py  computes attention over samples that are laid end to end
     memory.py            the GPU memory that a training takes, from the model's shape
+    operations.py        the floating-point operations of trainings and generations
     pissa.py             makes PiSSA starts, adapters and merged weights
     shards.py            writes and reads what a training goes on from, by several processes
     qwen.py              counts Qwen2.5's tokens without its folder

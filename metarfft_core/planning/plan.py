@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from metarfft_core import models, training
 from metarfft_core.models import memory
+from metarfft_core.models.operations import Operations
 from metarfft_core.params import METHODS, Params, ParamsError
 from metarfft_core.planning import (
     assumptions,
@@ -27,7 +28,6 @@ from metarfft_core.planning import (
 from metarfft_core.planning.counting import Counter, Pool, Sample, Validation
 from metarfft_core.system import yaml_files
 from metarfft_core.training import batches
-from metarfft_core.training.operations import Operations
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from metarfft_core.models import memory
+from metarfft_core.models.operations import Operations
 from metarfft_core.params import Params
 from metarfft_core.planning import assumptions
 from metarfft_core.planning.counting import Counter, Sample
-from metarfft_core.training.operations import Operations
 from metarfft_core.training.rl.arms import Arm, arms
 
 PAPER = {"Qwen/Qwen2.5-7B-Instruct": 64.0}
@@ -105,6 +106,6 @@ def _memory(arm: Arm, needs: Needs) -> dict[str, float | bool]:
     engine = share * needs.machine.gpu_memory_gib
     total = 4 * states + engine
     return {"weights": states + engine, "gradients": states, "optimizer": 2 * states,
-            "total": total, "fits": total <= assumptions.USABLE * needs.machine.gpu_memory_gib,
+            "total": total, "fits": total <= memory.USABLE * needs.machine.gpu_memory_gib,
             "host": 4.0 * PROCESSES * needs.parameters / _GB,
             "checkpoints": 3 * 16.0 * needs.parameters / _GB, "kept": 2.0 * needs.parameters / _GB}

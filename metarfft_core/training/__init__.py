@@ -3,7 +3,8 @@
     job.py          what a training is, where its results are, whether it is finished
     batches.py      its samples as token ids, and the micro batches of a step
     trainer.py      its loss and its log
-    operations.py   the floating-point operations that it takes
+    kept_steps.py   the weights of named steps
+    acceleration.py what makes it fast on a GPU, where it is at hand
     checkpoints.py  what a killed training resumes from
     worker.py       the process that runs one training
     series.py       the process that runs many adaptations in turn

@@ -20,11 +20,11 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from metarfft_core import models
-from metarfft_core.models import shards
+from metarfft_core.models import operations, shards
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import naming
-from metarfft_core.training import checkpoints, operations
+from metarfft_core.training import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}
@@ -76,7 +76,7 @@ class Trainer(SFTTrainer):
             raise ParamsError("accelerate was told to shard the model (FSDP), but on a CPU it "
                               "gives every process a whole model: leave FSDP out there")
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+            param_dtype=torch.bfloat16 if self.args.bf16 else None, reduce_dtype=torch.float32)
 
     def check_batches(self, tokenizer, samples, bins: list[list[int]]) -> None:
         """Check the micro batches of the first step as the model receives them.
