@@ -15,7 +15,8 @@ from metarfft_core.system.files import read_json, sha256
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import launcher
 
-MEASURED = ("seconds", "tokens_per_second", "memory_gib", "peak_memory_gib", "launch_seconds")
+MEASURED = ("seconds", "tokens_per_second", "memory_gib", "peak_memory_gib", "launch_seconds",
+            "checkpoint_seconds")
 
 
 @pytest.fixture(scope="module")
