@@ -308,7 +308,7 @@ def test_whatever_is_deleted_of_an_evaluation_is_made_again(evaluated, name):
     """Rows are generated again, their description comes out of the manifest, both with the bytes
     that they had but for the seconds they took; the manifest comes out of the descriptions."""
     def stored():
-        return {path: re.sub(rb'"seconds": [\d.]+', b"", path.read_bytes())
+        return {path: re.sub(rb'seconds": [\d.]+', b"", path.read_bytes())
                 for path in folder.rglob("*.json*")}
 
     folder = evaluated.folder / "evaluation"

@@ -78,7 +78,7 @@ def test_the_resolved_arguments_are_the_papers(qwen, tmp_path, monkeypatch, size
     gpus = PROTOCOL["gpus"][stage][size]
     steps = batches.count_steps(job.settings, samples, "run")
     accumulation = batches.accumulation_steps(job.settings, gpus)
-    resolved = worker._arguments(job, steps, accumulation, 4096)
+    resolved = worker._arguments(job, str(qwen), steps, accumulation, 4096)
 
     assert resolved.max_steps == paper["steps"]
     micro = job.settings.micro_batch_size

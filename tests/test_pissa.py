@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_is_named_and_refused(trained, tmp_path, monkeypatc
     monkeypatch.setenv("METARFFT_OUTPUTS", str(outputs))
     folder = training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)).folder
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        patch.setattr(worker, "_finish", lambda *_, **__: (_ for _ in ()).throw(OSError("killed")))
         with pytest.raises(OSError, match="killed"):
             training.train(training.Job(run, "adapt", Cell("direct", "lc_2544", run.seed)))
     checkpoint = checkpoints.last(folder / "checkpoints")

@@ -19,7 +19,7 @@ from metarfft_core.system.places import ROOT
 
 TASK = "nupa_length"
 METHODS = ["direct", "scratchpad", "vanilla_rfft"]
-COUNTED = ("seconds",)  # of a cell's description, what differs between two runs
+COUNTED = ("seconds", "launch_seconds")  # of a cell's description, what differs between two runs
 
 
 def _model(folder, seed, tied):

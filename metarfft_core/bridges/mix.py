@@ -20,7 +20,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,7 +119,7 @@ def _read(path: Path, source: Source) -> tuple[list[dict], str]:
         text = path.read_text(encoding="utf-8")
     try:
         rows = json.loads(text) if text.lstrip().startswith("[") else [
-            json.loads(line) for line in text.splitlines() if line.strip()]
+            json.loads(line) for line in text.split("\n") if line.strip()]
     except ValueError as error:
         raise ParamsError(f"--from: {path} is neither JSON nor JSONL: {error}") from None
     for number, row in enumerate(rows, start=1):
@@ -204,7 +204,7 @@ def alpaca(config: Params, rows: list[dict]) -> tuple[list[Pair], dict[str, Any]
             for row in rows if row["output"].strip()], {}
 
 
-MAKERS: dict[str, Callable[[Params, list[dict]], tuple[list[Pair], dict[str, Any]]]] = {
+MAKERS = {
     "gsm8k": gsm8k, "arc": arc, "alpaca": alpaca}
 
 

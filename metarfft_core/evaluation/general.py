@@ -91,7 +91,7 @@ def read(config: Params, weights: str, benchmark: str, limit: int | None = None)
     if files.changed(lines, about["sha256"]):
         raise ParamsError(f"{lines} is missing or changed: restore it, or delete {target}")
     scores = [json.loads(line)["score"]
-              for line in lines.read_text(encoding="utf-8").splitlines()]
+              for line in lines.read_text(encoding="utf-8").split("\n") if line]
     return Score(about["score"], *_interval(config, scores), len(scores))
 
 

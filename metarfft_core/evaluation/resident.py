@@ -53,7 +53,7 @@ def evaluate_all(config: Params, cells: list[Cell], tried: Path | None = None,
         adapters: Whether the engine gets adapters; `engines.takes_adapters` decides by default.
 
     Returns:
-        The exit status: 0, 1 if the system failed for a cell, 2 if only users' errors were met.
+        0; 1 if the system failed for a cell; 2 if only users' errors were met.
     """
     living = Resident(config, cells, adapters)
     status, failed = 0, []

@@ -89,8 +89,8 @@ def draw(frame: "DataFrame", runs: Sequence[Params]) -> tuple["Figure", "DataFra
     """Draw Figure 7 from the lines of `collect`.
 
     Returns:
-        The figure, and the accuracies by length of its first panel: after the last evaluation of
-        each training, and of Meta-RFFT.
+        The figure, and the accuracies by length of its first panel, after the last evaluation of
+        each training and of Meta-RFFT.
     """
     from pandas import concat
 

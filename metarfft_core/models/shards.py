@@ -139,8 +139,9 @@ def load_full(base: str | Path, about: Path, trained: Weights):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-    model = AutoModelForCausalLM.from_pretrained(base, config=AutoConfig.from_pretrained(about),
-                                                 dtype=torch.bfloat16, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(about, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(base, config=config, dtype=torch.bfloat16,
+                                                 trust_remote_code=False)
     if (about / "generation_config.json").exists():
         model.generation_config = GenerationConfig.from_pretrained(about)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}

@@ -23,15 +23,11 @@ _DONE = "\x06job done"
 class Order(NamedTuple):
     """A job for a resident process.
 
-    Attributes:
-        name: Its name in messages.
-        values: What the process is told, as JSON.
-        group: A process goes on with jobs of one group if it can, because these share what it keeps
-            in memory.
+    A process goes on with jobs of one group if it can, because these share what it keeps in memory.
     """
 
-    name: str
-    values: dict
+    name: str  # in messages
+    values: dict  # what the process is told, as JSON
     group: str = ""
 
 

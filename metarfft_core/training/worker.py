@@ -128,7 +128,7 @@ def _train(job: Job, accumulation: int) -> None:
     tokens = [data.samples["tokens"][row] for row in data.order]
     bins = batches.micro_batches(tokens, settings.batch_size, settings.micro_batch_size)
     fullest = max(sum(tokens[position] for position in positions) for positions in bins)
-    arguments = _arguments(job, len(data.order) // settings.batch_size, accumulation, fullest)
+    arguments = _arguments(job, base, len(data.order) // settings.batch_size, accumulation, fullest)
     checkpoint = checkpoints.last(job.folder / "checkpoints")
     with arguments.main_process_first():
         start = pissa_start_of(job, base)
@@ -159,7 +159,7 @@ def _fast_bfloat16() -> bool:
         abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
+def _arguments(job: Job, base: str, steps: int, accumulation: int, fullest: int):
     """Return the trainer's arguments; `fullest` is the size of the fullest micro batch in tokens.
 
     A row of the data is a whole micro batch, so the trainer's own batch is one row.
@@ -184,7 +184,7 @@ def _arguments(job: Job, steps: int, accumulation: int, fullest: int):
         warmup_steps=round(settings.warmup_ratio * steps), weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
         bf16=_fast_bfloat16(), gradient_checkpointing=acceleration.recomputes(
-            base_folder(job), settings.rank, fullest, _sharded()),
+            base, settings.rank, fullest, _sharded()),
         eval_strategy="steps", eval_steps=settings.evaluate_every,
         save_strategy="steps", save_steps=settings.save_every,
         metric_for_best_model="eval_loss" if early else None, greater_is_better=False,
