@@ -189,14 +189,18 @@ def run_interrupt_run(page, project, name):
     assert git(project, "status", "--porcelain") == ""
 
 
+PROMPTS = """() => [...document.querySelectorAll(".jp-InputPrompt")].map(
+    prompt => prompt.textContent).join(" ")"""
+
+
 def run_all(page, interrupt):
     """Run all cells, interrupt them on their way if asked for, and wait until nothing runs."""
+    before = page.evaluate(PROMPTS)
     choose(page, "Run", "Run All Cells")
-    page.get_by_text("| Busy").wait_for(timeout=WAIT)
+    page.wait_for_function(f"before => ({PROMPTS})() !== before", arg=before, timeout=WAIT)
     if interrupt:
         choose(page, "Kernel", "Interrupt Kernel")
-    page.wait_for_function("""() => ![...document.querySelectorAll(".jp-InputPrompt")].some(
-        prompt => prompt.textContent.includes("*"))""", timeout=15 * WAIT)  # notebook 2 trains
+    page.wait_for_function(f"() => !({PROMPTS})().includes('*')", timeout=15 * WAIT)  # 2 trains
     page.get_by_text("| Idle").wait_for(timeout=WAIT)
 
 

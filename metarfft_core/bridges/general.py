@@ -37,7 +37,7 @@ class Benchmark:
     folder: str  # of lm-eval's tasks
     metric: str  # as lm-eval names it, with its filter
     requests: str  # the folder in the package
-    changes: dict[str, Any] = field(default_factory=dict)  # to lm-eval's own settings
+    changes: dict = field(default_factory=dict)  # to lm-eval's own settings
 
 
 _ARC = "arc_challenge/test_rc_5shot"
