@@ -17,13 +17,12 @@ from transformers import GenerationConfig, TrainerCallback
 from trl import GRPOTrainer
 
 from metarfft_core import models
-from metarfft_core.system.files import naming, sha256, write_json
+from metarfft_core.system.files import naming, sha256
+from metarfft_core.training import checkpoints
 from metarfft_core.training.rl import answers
 from metarfft_core.training.rl.arms import Arm
 from metarfft_core.training.trainer import Trainer as SupervisedTrainer
 from metarfft_core.training.trainer import _memory
-
-HASHES = "hashes.json"
 
 
 class Rewards:
@@ -166,9 +165,8 @@ class Seal(TrainerCallback):
         args.distributed_state.wait_for_everyone()
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            write_json(folder / HASHES, {str(path.relative_to(folder)): sha256(path)
-                                         for path in sorted(folder.rglob("*"))
-                                         if path.is_file() and path.name != HASHES})
+            checkpoints.seal(folder, {str(path.relative_to(folder)): sha256(path)
+                                      for path in folder.rglob("*") if path.is_file()})
 
 
 class Log(TrainerCallback):

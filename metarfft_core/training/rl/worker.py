@@ -12,17 +12,16 @@ import argparse
 import logging
 import os
 import shutil
-import sys
 import warnings
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
-from metarfft_core import corpus, models, params
+from metarfft_core import corpus, models
 from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
-from metarfft_core.system.files import explain, sha256, write_json
+from metarfft_core.system.files import sha256, write_json
 from metarfft_core.training import checkpoints, record, worker
 from metarfft_core.training.job import read_log
 from metarfft_core.training.rl import prompts
@@ -261,19 +260,5 @@ def main(arguments: list[str] | None = None) -> int:
     for option in ("--params", "--task", "--start", "--reward"):
         parser.add_argument(option, required=True)
     options = parser.parse_args(arguments)
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    try:
-        config = params.load(options.params)
-        params.open_folder(config)
-        train(Arm(config, options.task, options.start, options.reward))
-    except (ParamsError, OSError) as error:
-        user = isinstance(error, ParamsError)
-        print(f"error: {error if user else explain(error)}", file=sys.stderr)
-        return 2 if user else 1
-    finally:
-        if "torch" in sys.modules:
-            from torch import distributed
-
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
-    return 0
+    return worker.status_of(lambda config: train(
+        Arm(config, options.task, options.start, options.reward)), options.params)
