@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file
 from tiny_model import tiny_run, write_tiny
 
@@ -36,6 +37,23 @@ def test_a_cut_start_has_the_bytes_of_a_decomposed_one(starts):
     assert cut["files"] == small["files"]
     assert (cut["rank"], cut["made"]["cut_from_rank"]) == (SMALL, LARGE)
     assert small["made"]["cut_from_rank"] is None
+
+
+def test_inputs_that_autocast_alone_casts_give_the_same_bits(starts):
+    """A training leaves out peft's casts of an adapter's inputs to float32: with autocast, the loss
+    and every gradient are the same with them and without."""
+    model = models.load_pissa(starts[1], torch.bfloat16)
+    tokens = torch.arange(40)[None] * 37 % 4000
+    results = []
+    for left_out in (False, True):
+        model.zero_grad()
+        with disable_input_dtype_casting(model, active=left_out), \
+                torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        results.append([loss] + [value.grad for value in model.parameters() if value.requires_grad])
+    assert len(results[0]) == 1 + 2 * 14
+    assert all(map(torch.equal, *results))
 
 
 def test_a_cut_start_is_the_best_approximation_of_its_rank(starts, tiny):

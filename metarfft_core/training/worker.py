@@ -223,6 +223,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     import logging
 
     import transformers
+    from peft.helpers import disable_input_dtype_casting
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
     from metarfft_core.training.kept_steps import Keep
@@ -257,7 +258,10 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
                              course.steps_per_epoch, samples["tokens"],
                              samples["completion_tokens"], log[-1]["seconds"] if log else 0.0))
     trainer.check_batches(tokenizer, samples, course.bins)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    # Autocast alone casts the inputs of an adapter. peft casts them to float32 first; the bits are
+    # the same either way.
+    with disable_input_dtype_casting(trainer.model, active=arguments.bf16):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.writer.wait()
 
 
