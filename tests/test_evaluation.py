@@ -5,11 +5,11 @@ import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
+import forked
 import made_up_run
 import pytest
 
@@ -170,31 +170,28 @@ def test_recompute_notices_a_changed_text(finished):
     assert evaluation.recompute([row]) == ["right"]
 
 
-def _kill_after(command, path, lines):
-    """Start a command and SIGKILL it, and it alone, once `path` holds so many lines more."""
+def _kill_after(arguments, path, lines):
+    """Start an evaluation and SIGKILL it, and it alone, once `path` has so many lines more."""
     before = path.read_bytes().count(b"\n") if path.exists() else 0
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env=os.environ | {"PYTHONPATH": str(ROOT)})
+    process = forked.start(evaluation.main, arguments)
     deadline = time.monotonic() + 300
     while not path.exists() or path.read_bytes().count(b"\n") < before + lines:
-        assert process.poll() is None, process.stdout.read().decode()
+        assert process.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()  # as it closes for the children of a killed launcher
-    process.wait()
+    process.kill()
+    process.join()
 
 
 def test_a_killed_evaluation_goes_on(finished, prepare, capfd):
     """Killed in its own process and again through its launcher, it ends with the same rows."""
     run = prepare("killed")
     path = evaluation.path(run, Cell("direct", TASK, run.seed))
-    command = [sys.executable, "-m", "metarfft_core.evaluation",
-               "--params", str(run.folder / "params.yaml")]
-    _kill_after([*command, "--method", "direct", "--task", TASK], path, 4)
+    arguments = ["--params", str(run.folder / "params.yaml")]
+    _kill_after([*arguments, "--method", "direct", "--task", TASK], path, 4)
     survived = path.read_bytes()
     assert 4 <= survived.count(b"\n") < 30
-    _kill_after(command, path, 4)
+    _kill_after(arguments, path, 4)
     evaluation.launch(run)
     assert path.read_bytes().startswith(survived[:survived.rfind(b"\n") + 1])
     assert _rows(run) == _rows(finished)
@@ -259,12 +256,10 @@ def test_results_made_with_other_parameters_are_refused(finished, values, output
                                      "evaluation": values["evaluation"] | {"limit_extra": 21}})
     file = outputs / "changed.yaml"
     file.write_text(json.dumps(changed.model_dump()))  # JSON is YAML
-    done = subprocess.run([sys.executable, "-m", "metarfft_core.evaluation",
-                           "--params", str(file)], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = forked.run(evaluation.main, ["--params", str(file)])
     assert done.returncode == 2
-    assert "evaluation.limit_extra" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert "evaluation.limit_extra" in done.output
+    assert done.output.count("\n") == 1
     with pytest.raises(ParamsError, match="was made with other params"):
         evaluation.read(changed)
 
@@ -381,17 +376,15 @@ def test_a_full_disk_ends_in_one_line_and_the_evaluation_goes_on(finished, prepa
     was written before stays, and the same command ends with all rows."""
     run = prepare("full")
     path = evaluation.path(run, Cell("direct", TASK, run.seed))
-    command = [sys.executable, "-m", "metarfft_core.evaluation", "--params",
-               str(run.folder / "params.yaml"), "--method", "direct", "--task", TASK]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    full = subprocess.run(["prlimit", "--fsize=6000", *command], env=environment,
-                          capture_output=True, text=True)
+    arguments = ["--params", str(run.folder / "params.yaml"), "--method", "direct", "--task", TASK]
+    full = forked.run(evaluation.main, arguments, largest=6000)
     assert full.returncode == 1
-    assert full.stderr.splitlines()[-1] == f"error: {path}: File too large"
-    assert "Traceback" not in full.stderr
+    assert full.output.splitlines()[-1] == f"error: {path}: File too large"
+    assert "Traceback" not in full.output
     kept = path.read_bytes()[:path.read_bytes().rfind(b"\n") + 1]
     assert kept
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    done = forked.run(evaluation.main, arguments)
+    assert done.returncode == 0, done.output
     assert path.read_bytes().startswith(kept)
     assert _rows(run) == _rows(finished)
 

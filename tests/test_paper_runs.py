@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_model import VOCABULARY, write_tokenizer
 
-from metarfft_core import corpus, evaluation, figures, models, params, training
+from metarfft_core import corpus, evaluation, figures, params, training
 from metarfft_core.analysis import verify
 from metarfft_core.evaluation import grid
 from metarfft_core.params import Cell
@@ -19,18 +20,17 @@ PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").rea
 
 
 def write_qwen(folder):
-    """A random model of two layers with Qwen2.5's architecture, and SmolLM2's tokenizer."""
+    """A random model of two layers with Qwen2.5's architecture, and the tests' tokenizer."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
-    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    write_tokenizer(folder)
     model = Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=32768,
         tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=2))
     model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -3,11 +3,9 @@
 import ast
 import csv
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
+import forked
 import pyarrow.parquet as pq
 import pytest
 from tiny_model import tiny_run
@@ -269,6 +267,12 @@ def test_the_manifest_names_what_was_made_from_what(done):
         for split in ("rl", "rl_evaluation")}
 
 
+def main_in_float32(arguments):
+    """The process of reinforcement learning, computing as the fixture's training does."""
+    worker.worker._fast_bfloat16 = lambda: False
+    return worker.main(arguments)
+
+
 def test_a_killed_training_resumes_to_the_same_weights(run, done, trained, outputs, tmp_path,
                                                        monkeypatch):
     """Killed after its second step, it goes on from there with the same prompts, draws the same
@@ -276,16 +280,13 @@ def test_a_killed_training_resumes_to_the_same_weights(run, done, trained, outpu
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     params.open_folder(run)
     arm = Arm(run, TASK, "base", "outcome")
-    code = ("import sys; from metarfft_core.training.rl import worker; "
-            "worker.worker._fast_bfloat16 = lambda: False; sys.exit(worker.main(sys.argv[1:]))")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arm.command[1:], "--params",
-         str(run.folder / "params.yaml")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = forked.start(main_in_float32, [*arm.command[1:], "--params",
+                                             str(run.folder / "params.yaml")])
     while not (arm.folder / "checkpoints" / "checkpoint-2" / "hashes.json").exists():
-        assert process.poll() is None, process.stderr.read()[-2000:]
+        assert process.is_alive()
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not arm.manifest.exists()
     monkeypatch.setattr(worker.worker, "_fast_bfloat16", lambda: False)
     worker.train(arm)

@@ -1,18 +1,15 @@
 """Many adaptations in one process: the bytes of one process each, failures, and PiSSA starts."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, training
 from metarfft_core.system.files import read_json, sha256
-from metarfft_core.system.places import ROOT
 from metarfft_core.training import launcher
 
 MEASURED = ("seconds", "tokens_per_second", "memory_gib", "peak_memory_gib", "launch_seconds",
@@ -67,8 +64,8 @@ def results(jobs) -> dict:
 
 def alone(job) -> None:
     """Train in a process of its own, as by hand."""
-    line = [sys.executable, "-m", "metarfft_core.training", *launcher._named(job)]
-    subprocess.run(line, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    ended = forked.run(training.main, launcher._named(job))
+    assert ended.returncode == 0, ended.output
 
 
 def test_a_series_comes_to_the_bytes_of_a_process_each(outputs, capfd):

@@ -1,8 +1,12 @@
-"""A random model of two layers with the embedded model's tokenizer, and a small run on it."""
+"""A random model of two layers with a small tokenizer, and a small run on it."""
 
+import json
 from pathlib import Path
 
 from metarfft_core import models, params
+
+VOCABULARY = 4096
+"""Tokens. With the embedded model's 49,152, most of a tiny training would be its output layer."""
 
 SETTINGS = {
     "method": "pissa", "rank": 4, "learning_rate": 5.0e-3, "batch_size": 4, "micro_batch_size": 2,
@@ -15,19 +19,34 @@ TERMS = 128
 """Of the longest sum in them, but for the scores' sums over longer texts."""
 
 
+def write_tokenizer(folder: Path) -> None:
+    """Write the embedded model's tokenizer, cut to its first tokens, and its chat template.
+
+    The tokens are in the order in which they were merged, so the first ones need no later one.
+    """
+    models.load_tokenizer(models.EMBEDDED).save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    tokens = {text: number for text, number in whole["model"]["vocab"].items()
+              if number < VOCABULARY}
+    whole["model"]["vocab"] = tokens
+    whole["model"]["merges"] = [pair for pair in whole["model"]["merges"]
+                                if "".join(pair) in tokens]
+    path.write_text(json.dumps(whole), encoding="utf-8")
+
+
 def write_tiny(folder: Path) -> Path:
     """Write the model to `folder`, as bfloat16 safetensors with tokenizer and chat template."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    tokenizer = models.load_tokenizer(models.EMBEDDED)
+    write_tokenizer(folder)
     model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=4096,
         tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=2))
     model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 
