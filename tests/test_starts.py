@@ -56,6 +56,20 @@ def test_inputs_that_autocast_alone_casts_give_the_same_bits(starts):
     assert all(map(torch.equal, *results))
 
 
+def test_the_bytes_of_a_start_do_not_depend_on_the_threads(tiny, tmp_path):
+    """With one thread or with two, a start has the same files; afterwards there are as many."""
+    before, files = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            start = models.pissa_start(tiny, SMALL, tmp_path / str(threads))
+            files.append(read_json(start / "manifest.json")["files"])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert files[0] == files[1]
+
+
 def test_a_cut_start_is_the_best_approximation_of_its_rank(starts, tiny):
     """numpy's decomposition in float64 gives the same product of A and B, and with the residual it
     is the model again within bfloat16. The product's error is what float32 turns the space of the

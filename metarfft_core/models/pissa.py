@@ -94,18 +94,37 @@ def _compute_pissa(base: str, rank: int, folder: Path, larger: Path | None) -> N
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
                                              target_modules="all-linear"))
     kept = _tensors(larger / "adapter") if larger else {}
-    for name, layer in model.named_modules():
-        if not isinstance(layer, LoraLayer):
-            continue
-        weight = layer.get_base_layer().weight
-        whole = weight.data.to(device, torch.float32)
-        first, second = _cut(kept, name, rank, device) if larger else _factors(whole, rank)
-        for letter, part in (("lora_A", first), ("lora_B", second)):
-            getattr(layer, letter)["default"].weight.data = part.cpu().contiguous()
-        weight.data = (whole - second @ first).to("cpu", weight.dtype)
+    with _one_thread():
+        for name, layer in model.named_modules():
+            if not isinstance(layer, LoraLayer):
+                continue
+            weight = layer.get_base_layer().weight
+            whole = weight.data.to(device, torch.float32)
+            first, second = _cut(kept, name, rank, device) if larger else _factors(whole, rank)
+            for letter, part in (("lora_A", first), ("lora_B", second)):
+                getattr(layer, letter)["default"].weight.data = part.cpu().contiguous()
+            weight.data = (whole - second @ first).to("cpu", weight.dtype)
     model.save_pretrained(folder / "adapter")
     _sort_modules(folder / "adapter")
     model.unload().save_pretrained(folder / "residual")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """In this block, torch computes with one thread of the CPU.
+
+    A decomposition on a CPU is a long row of small steps, after each of which the threads wait for
+    each other. Other programs then make two threads several times slower than one. With one, its
+    bytes do not depend on the number of threads either.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _factors(whole, rank: int) -> tuple:
