@@ -11,6 +11,7 @@ import made_up_run
 import pytest
 import vllm_on_cpu
 from evaluated_run import TASK, begin, describe, random_model, values
+from scripted_server import serve, settings
 
 from metarfft_core import corpus, evaluation, models, params, training
 from metarfft_core.evaluation import engines, grid
@@ -28,6 +29,7 @@ def outputs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METARFFT_OUTPUTS", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("NO_PROXY", "127.0.0.1")
         yield folder
 
 
@@ -97,6 +99,27 @@ def test_a_failed_cell_stops_no_sibling(prepare, capfd):
     evaluation.launch(config)
     assert f"direct on {TASK}: " not in capfd.readouterr().out
     assert len(evaluation.read(config)) == 12
+
+
+def test_an_api_model_is_asked_though_a_cell_of_ours_fails(outputs):
+    """The cell with a row of another sample is named, and every sample of the API model has the
+    answer of its server."""
+    with serve() as server:
+        config = params.check(made_up_run.change(
+            values([], [1, 4], 2, 1.0, 8), name="api", evaluation={
+                "in_context": ["base_1shot"],
+                "api": [settings(server.address, key_variable=None).model_dump()]}))
+        corpus.build(config)
+        cells = {cell.method: cell for cell in config.cells}
+        begin(config, cells["base_1shot"], b'{"length": 99}\n')
+        with pytest.raises(RuntimeError, match="line 1 is not an answer") as error:
+            evaluation.launch(config)
+        assert str(error.value).splitlines()[-1] == f"1 of 2 cells failed: base_1shot on {TASK}"
+    assert not files.read_json(evaluation.path(config, cells["base_1shot"]).with_suffix(".json"))[
+        "finished"]
+    answered = evaluation.read(config, partial=True)
+    assert answered.text.to_list() == [f"You said {prompt}" for prompt in answered.prompt]
+    assert len(answered) == len(server.requests) == 4
 
 
 def test_the_longest_cells_are_dealt_out_first():
