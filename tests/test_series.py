@@ -54,19 +54,20 @@ def fresh(folder):
 
 @pytest.fixture(scope="module")
 def series(trained):
-    """What a series leaves that is never interrupted, and what a second launch of it prints."""
+    """What a series that is never interrupted leaves and prints, and what a second launch says."""
     folder, config = trained
     with fresh(folder):
         began = time.monotonic()
-        training.launch_adaptations(config)
+        with redirect_stdout(io.StringIO()) as printed:
+            training.launch_adaptations(config)
         took = time.monotonic() - began
         with redirect_stdout(io.StringIO()) as again:
             training.launch_adaptations(config)
         jobs = adaptations(config)
         return SimpleNamespace(
             results=results(jobs), manifests=[read_json(job.manifest) for job in jobs], took=took,
-            printed=(config.folder / "logs" / "training.log").read_text(encoding="utf-8"),
-            checkpoints=list(folder.rglob("checkpoints")), again=again.getvalue())
+            checkpoints=list(folder.rglob("checkpoints")), printed=printed.getvalue(),
+            again=again.getvalue())
 
 
 @pytest.fixture
@@ -116,8 +117,8 @@ def test_a_series_comes_to_the_bytes_of_a_process_each(config, series):
 
 
 def test_a_series_says_what_it_trained_and_trains_it_once(trained, series):
-    """Its log names each training, its manifests share out its seconds, no checkpoint is left, and
-    a second launch trains nothing."""
+    """Its output names each training, its manifests share out its seconds, no checkpoint is left,
+    and a second launch trains nothing."""
     assert {made["pissa_start"]["device"] for made in series.manifests} == {"cpu"}
     assert 0 < sum(made["launch_seconds"] for made in series.manifests) <= series.took + 1
     assert series.checkpoints == []
