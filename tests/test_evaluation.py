@@ -10,16 +10,14 @@ import sys
 import time
 
 import forked
-import made_up_run
 import pytest
+from evaluated_run import TASK, begin, describe, random_model, values
 
 from metarfft_core import corpus, evaluation, models, params, tasks, training
 from metarfft_core.models import chat_template
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
-
-TASK = "nupa_length"
 
 
 @pytest.mark.parametrize(("answer", "gold", "same"), [
@@ -56,55 +54,28 @@ def outputs(tmp_path_factory):
         yield folder
 
 
-@pytest.fixture(scope="module")
-def values():
-    """The parameters of the test run, its evaluation with many batches of short outputs."""
-    values = made_up_run.plain()
-    values["adaptation"]["methods"] = ["direct"]
-    values["corpus"]["adaptation"]["tasks"] = [TASK]
-    values["corpus"]["evaluation"] = {"lengths": [1, 4, 9], "samples_per_length": 10}
-    values["evaluation"] |= {"batch_size": 2, "limit_factor": 1.5, "limit_extra": 20}
-    return values
+VALUES = values(["direct"], [1, 4, 9], 10, 1.5, 20)
 
 
-def _train(run):
-    """Stand in for a training: a tiny random model where the training leaves its own."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=49152, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
-        bos_token_id=1, eos_token_id=2, pad_token_id=2, initializer_range=0.3))
-    model.lm_head.weight.data[2] *= 2.5  # so that some outputs end before their limit
-    folder = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder
-    models.save(model.to(torch.bfloat16), models.EMBEDDED, folder / "model")
-    _describe(run)
-
-
-def _describe(run):
-    """Write the manifest of that training, as of this run."""
-    folder = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder
-    name = "model/model.safetensors"
-    files.write_json(folder / "manifest.json", {
-        "params_digest": run.digest, "weights": {name: files.sha256(folder / name)}})
+def _job(run):
+    return training.Job(run, "adapt", Cell("direct", TASK, run.seed))
 
 
 @pytest.fixture(scope="module")
-def prepare(outputs, values):
+def prepare(outputs):
     """A function that gives a run of its own, its corpus and model the same as every other's."""
     def prepare(name):
-        run = params.check(values | {"name": name})
+        run = params.check(VALUES | {"name": name})
         if not (outputs / "original").exists():
-            original = params.check(values | {"name": "original"})
+            original = params.check(VALUES | {"name": "original"})
             corpus.build(original)
-            _train(original)
+            random_model(_job(original).folder / "model", 0, ending=2.5)
+            describe(_job(original))
         if name != "original":
             shutil.copytree(outputs / "original", run.folder)
             shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
             (run.folder / "params.yaml").unlink()
-            _describe(run)
+            describe(_job(run))
             params.open_folder(run)
         return run
     return prepare
@@ -118,9 +89,13 @@ def finished(prepare):
     return run
 
 
+def _lines(run):
+    results = evaluation.path(run, Cell("direct", TASK, run.seed))
+    return results.read_bytes().splitlines(keepends=True)
+
+
 def _rows(run):
-    lines = evaluation.path(run, Cell("direct", TASK, run.seed)).read_bytes().split(b"\n")[:-1]
-    return sorted(map(json.loads, lines), key=lambda row: (row["length"], row["index"]))
+    return sorted(map(json.loads, _lines(run)), key=lambda row: (row["length"], row["index"]))
 
 
 def test_the_grid_is_the_evaluation_split(finished):
@@ -207,13 +182,9 @@ def test_the_seconds_of_a_whole_evaluation_are_kept(finished):
 def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):
     """Half a row at the end, cut within a character, is reported and generated again."""
     run = prepare("cut")
-    path = evaluation.path(run, Cell("direct", TASK, run.seed))
-    original = evaluation.path(finished, Cell("direct", TASK, finished.seed)).read_bytes()
-    lines = original.splitlines(keepends=True)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(lines[:20]) + '{"method": "direct", "prompt": "é'.encode()[:-1])
-    files.write_json(path.with_suffix(".json"),
-                     evaluation.header(run, Cell("direct", TASK, run.seed)) | {"finished": False})
+    lines = _lines(finished)
+    path = begin(run, Cell("direct", TASK, run.seed),
+                 b"".join(lines[:20]) + '{"method": "direct", "prompt": "é'.encode()[:-1])
     evaluation.evaluate(run, Cell("direct", TASK, run.seed))
     printed = capsys.readouterr().out
     assert "the last line was cut off; removed its 33 bytes" in printed
@@ -226,13 +197,43 @@ def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):
 def test_a_damaged_line_stops_the_evaluation(prepare):
     """A whole line that is not JSON does not come from a kill: the error names file and line."""
     run = prepare("damaged")
-    path = evaluation.path(run, Cell("direct", TASK, run.seed))
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b'{"length": 1\n')
-    files.write_json(path.with_suffix(".json"),
-                     evaluation.header(run, Cell("direct", TASK, run.seed)) | {"finished": False})
+    begin(run, Cell("direct", TASK, run.seed), b'{"length": 1\n')
     with pytest.raises(RuntimeError, match=rf"{TASK}\.jsonl: line 1 is not JSON"):
         evaluation.evaluate(run, Cell("direct", TASK, run.seed))
+
+
+def test_a_changed_text_of_an_unfinished_file_is_refused(finished, prepare, capsys):
+    """A text that was changed within its outcome is named by file and line. Without that line and
+    another one, the evaluation generates both again; the rows are the same, no hashes are left."""
+    run = prepare("changed")
+    cell = Cell("direct", TASK, run.seed)
+    lines = _lines(finished)[:20]
+    path = begin(run, cell, b"".join(lines))
+    row = json.loads(lines[3])
+    lines[3] = json.dumps(row | {"text": "x" + row["text"]}, ensure_ascii=False).encode() + b"\n"
+    assert evaluation.recompute([json.loads(lines[3])]) == [row["outcome"]]
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(ParamsError, match=f"{path}: line 4 is not as it was written: delete that"):
+        evaluation.evaluate(run, cell)
+    assert path.read_bytes() == b"".join(lines)
+    del lines[3], lines[7]
+    path.write_bytes(b"".join(lines))
+    evaluation.evaluate(run, cell)
+    assert "12 of 30 samples to generate" in capsys.readouterr().out
+    assert _rows(run) == _rows(finished)
+    assert sorted(one.name for one in path.parent.iterdir() if one.is_file()) == [
+        f"{TASK}.json", f"{TASK}.jsonl"]
+
+
+def test_an_unfinished_file_without_hashes_is_generated_again(finished, prepare, capsys):
+    """Nothing says whether its texts are what a model wrote, as in a file of an earlier version."""
+    run = prepare("unhashed")
+    path = begin(run, Cell("direct", TASK, run.seed), b"".join(_lines(finished)[:20]))
+    path.with_suffix(".hashes").unlink()
+    evaluation.evaluate(run, Cell("direct", TASK, run.seed))
+    printed = capsys.readouterr().out
+    assert f"{path}: there is no record of what made it" in printed
+    assert "30 of 30 samples to generate" in printed
 
 
 def test_what_is_finished_is_skipped_without_torch(finished):
@@ -250,10 +251,10 @@ def test_what_is_finished_is_skipped_without_torch(finished):
     assert path.stat().st_mtime_ns == before
 
 
-def test_results_made_with_other_parameters_are_refused(finished, values, outputs):
+def test_results_made_with_other_parameters_are_refused(finished, outputs):
     """The same name with another decoding limit is one clear line and exit code 2."""
-    changed = params.check(values | {"name": "original",
-                                     "evaluation": values["evaluation"] | {"limit_extra": 21}})
+    changed = params.check(VALUES | {"name": "original",
+                                     "evaluation": VALUES["evaluation"] | {"limit_extra": 21}})
     file = outputs / "changed.yaml"
     file.write_text(json.dumps(changed.model_dump()))  # JSON is YAML
     done = forked.run(evaluation.main, ["--params", str(file)])
@@ -272,13 +273,13 @@ def test_results_of_another_training_are_refused(finished, prepare):
     files.write_json(path.with_suffix(".json"), files.read_json(path.with_suffix(".json"))
                      | evaluation.header(run, Cell("direct", TASK, run.seed)))
     assert evaluation.is_finished(run, Cell("direct", TASK, run.seed))
-    manifest = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder / "manifest.json"
+    manifest = _job(run).manifest
     files.write_json(manifest, files.read_json(manifest) | {"seconds": 3})
     # It was trained again, to the same weights.
     assert evaluation.is_finished(run, Cell("direct", TASK, run.seed))
     weights = manifest.parent / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    _describe(run)
+    describe(_job(run))
     with pytest.raises(ParamsError, match="was made with other training"):
         evaluation.launch(run)
 
@@ -351,7 +352,7 @@ def test_changed_rows_are_named_with_the_remedy(evaluated):
 def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
     """One line names the file and the command that makes it again, before an engine starts."""
     run = prepare("weightless")
-    job = training.Job(run, "adapt", Cell("direct", TASK, run.seed))
+    job = _job(run)
     weights = job.folder / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ParamsError, match=f"{weights} is missing or changed; `metarfft train"):
@@ -361,7 +362,7 @@ def test_a_model_that_lost_its_weights_is_not_evaluated(prepare):
 def test_another_chat_template_than_in_training_is_refused(prepare):
     """A prompt is never asked in another template than the model has learnt."""
     run = prepare("template")
-    manifest = training.Job(run, "adapt", Cell("direct", TASK, run.seed)).folder / "manifest.json"
+    manifest = _job(run).manifest
     own = chat_template.about(models.load_tokenizer(run.model.name).get_chat_template())
     files.write_json(manifest, files.read_json(manifest) | {
         "chat_template": own | {"sha256": "another"}})

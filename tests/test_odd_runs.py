@@ -1,8 +1,11 @@
 """The notebooks run for every parameter file that the schema accepts, however odd it is."""
 
+import shutil
+
 import made_up_run
 import nbformat
 import pytest
+from matplotlib.backends.backend_pdf import PdfFile
 
 from metarfft_core import evaluation, runner, training
 from metarfft_core.corpus import builder
@@ -76,6 +79,12 @@ def _execute(notebook):
             exec(compile(cell.source, f"{notebook.name}, cell {number}", "exec"), space)
 
 
+@pytest.fixture(autouse=True)
+def _no_fonts_in_pdf_files(monkeypatch):
+    """Fonts in PDF files take half of the time, and are the same for all parameters."""
+    monkeypatch.setattr(PdfFile, "writeFonts", lambda file: file.writeObject(file.fontObject, {}))
+
+
 def _run_all(monkeypatch, tmp_path, changes, numbers):
     _made(changes, monkeypatch, tmp_path)
     for number in numbers:
@@ -83,19 +92,37 @@ def _run_all(monkeypatch, tmp_path, changes, numbers):
         _execute(notebook)
 
 
-@pytest.mark.parametrize("name", [
-    name if name in ("one method", "rules alone", "no training at all")
-    else pytest.param(name, marks=pytest.mark.slow) for name in ODD])
+def _some(*names):
+    """The odd runs; all but the named ones are slow."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in ODD]
+
+
+@pytest.mark.parametrize("name", _some("one method", "rules alone", "no training at all"))
 def test_the_notebooks_run(monkeypatch, tmp_path, name):
-    """Notebooks 4 to 7 run to their ends on a run of these parameters."""
-    _run_all(monkeypatch, tmp_path, ODD[name], (4, 5, 6, 7))
+    """Notebooks 3 to 7 run to their ends on a run of these parameters."""
+    _run_all(monkeypatch, tmp_path, ODD[name], (3, 4, 5, 6, 7))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", _some("one method", "API models alone", "no training at all"))
 def test_the_papers_figures_are_drawn(monkeypatch, tmp_path, name):
     """Notebook 8 runs to its end on a run of these parameters."""
     _run_all(monkeypatch, tmp_path, ODD[name], (8,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["no training at all", "API models alone", "words alone",
+                                  "RF-pretraining alone", "lengths that were trained alone"])
+def test_the_notebooks_of_a_corpus_run(monkeypatch, tmp_path, name):
+    """Notebooks 1 and 2 run to their ends with a corpus that is built, where these parameters leave
+    out RF-pretraining, adaptations or both."""
+    build = builder.build
+    config = _made(ODD[name], monkeypatch, tmp_path)
+    shutil.rmtree(config.folder / "corpus")
+    monkeypatch.setattr(builder, "build", build)
+    monkeypatch.setattr(training, "launch", lambda job: job.folder)
+    for number in (1, 2):
+        [notebook] = runner.NOTEBOOKS.glob(f"0{number}*.ipynb")
+        _execute(notebook)
 
 
 def test_every_method_is_in_an_odd_run():

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import numpy
 import pandas
 import pytest
 
@@ -39,6 +40,47 @@ def test_the_kept_figures_are_those_of_the_rows(folder):
         cell = line.method, line.task, line.length
         assert (counted[*cell, True], counted[*cell, False]) == (
             line.right, line.total - line.right)
+
+
+@every_result
+def test_the_kept_averages_are_those_of_the_rows(folder):
+    """The numbers of Table 2, computed again with pandas and numpy alone. The ends of the intervals
+    are those of other draws, up to four standard deviations of the share of draws below them."""
+    draws, kept = 8000, run_folder.open_run(folder)
+    config = params.load(folder / "params.yaml")
+    noise = 4 * (0.025 * 0.975 * (1 / draws + 1 / config.evaluation.bootstrap_samples)) ** 0.5
+    table = pandas.read_csv(folder / "figures" / "table_2.csv").set_index("method")
+    longest = f"ACC_Len{max(config.corpus.evaluation.lengths)}"
+    for method, line in table.iterrows():
+        rows = pandas.DataFrame(kept.rows[method])
+        rows = rows[rows.task.isin(config.corpus.adaptation.tasks)]
+        found = zip([longest, "Max_Len_90%", "Max_Len_90%_any"],
+                    averages(rows), averages(rows, draws), strict=True)
+        for name, [value], drawn in found:
+            assert line[name] == pytest.approx(value, abs=1e-12)
+            for level, end in ((0.025, line[f"{name}_low"]), (0.975, line[f"{name}_high"])):
+                least, most = numpy.quantile(drawn, [level - noise, level + noise])
+                assert least - 1e-12 <= end <= most + 1e-12
+
+
+def averages(rows, draws=None):
+    """ACC at the longest length and both readings of Max_Len_90%, averaged over tasks: as the rows
+    are, or in so many draws of the seeds of each task and of the samples that they share."""
+    generator, parts = numpy.random.default_rng(1), []
+    lengths = numpy.array(sorted(rows.length.unique()))
+    for _, asked in rows.sort_values(["seed", "length", "index"]).groupby("task"):
+        seeds = asked.seed.nunique()
+        right = (asked.outcome == "right").to_numpy().reshape(seeds, len(lengths), -1)
+        if draws:
+            seed = generator.integers(seeds, size=(draws, seeds, 1, 1))
+            sample = generator.integers(right.shape[2], size=(draws, 1, *right.shape[1:]))
+            right = right[seed, numpy.arange(len(lengths))[:, None], sample]
+        share = right.mean(axis=(-3, -1)).reshape(-1, len(lengths))
+        reached = share >= 0.9
+        parts.append([share[:, -1],
+                      (lengths * numpy.logical_and.accumulate(reached, axis=1)).max(axis=1),
+                      (lengths * reached).max(axis=1)])
+    return numpy.mean(parts, axis=0)
 
 
 @every_result

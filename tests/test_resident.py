@@ -10,6 +10,8 @@ from dataclasses import replace
 import made_up_run
 import pytest
 import vllm_on_cpu
+from evaluated_run import TASK, begin, describe, random_model, values
+from scripted_server import serve, settings
 
 from metarfft_core import corpus, evaluation, models, params, training
 from metarfft_core.evaluation import engines, grid
@@ -17,24 +19,8 @@ from metarfft_core.params import Cell
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
 
-TASK = "nupa_length"
 METHODS = ["direct", "scratchpad", "vanilla_rfft"]
 COUNTED = ("seconds", "launch_seconds")  # of a cell's description, what differs between two runs
-
-
-def _model(folder, seed, tied):
-    """Write a random model, some of whose outputs end before their limit."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=49152, hidden_size=64, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=2048,
-        tie_word_embeddings=tied, bos_token_id=1, eos_token_id=2, pad_token_id=2,
-        initializer_range=0.3))
-    models.save(model.to(torch.bfloat16), models.EMBEDDED, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +29,7 @@ def outputs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METARFFT_OUTPUTS", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("NO_PROXY", "127.0.0.1")
         yield folder
 
 
@@ -50,19 +37,12 @@ def outputs(tmp_path_factory):
 def prepare(outputs):
     """A function that makes a run of three cells, each with a random model of its own."""
     def prepare(name):
-        values = made_up_run.plain()
-        values["adaptation"]["methods"] = METHODS
-        values["corpus"]["adaptation"]["tasks"] = [TASK]
-        values["corpus"]["evaluation"] = {"lengths": [1, 4], "samples_per_length": 2}
-        values["evaluation"] |= {"batch_size": 2, "limit_factor": 1.0, "limit_extra": 8}
-        config = params.check(values | {"name": name})
+        config = params.check(values(METHODS, [1, 4], 2, 1.0, 8) | {"name": name})
         corpus.build(config)
         for seed, cell in enumerate(config.cells):
             job = training.Job(config, "adapt", cell)
-            weights = _model(job.folder / "model", seed, False) / "model.safetensors"
-            files.write_json(job.manifest, {
-                "params_digest": config.digest,
-                "weights": {"model/model.safetensors": files.sha256(weights)}})
+            random_model(job.folder / "model", seed)
+            describe(job)
         return config
     return prepare
 
@@ -105,11 +85,7 @@ def test_a_failed_cell_stops_no_sibling(prepare, capfd):
     config = prepare("failing")
     cells = {cell.method: cell for cell in config.cells}
     for method, line in (("vanilla_rfft", b'{"length": 1\n'), ("scratchpad", b'{"length": 99}\n')):
-        results = evaluation.path(config, cells[method])
-        results.parent.mkdir(parents=True)
-        results.write_bytes(line)
-        files.write_json(results.with_suffix(".json"),
-                         evaluation.header(config, cells[method]) | {"finished": False})
+        begin(config, cells[method], line)
     with pytest.raises(RuntimeError) as error:
         evaluation.launch(config)
     assert str(error.value).splitlines()[-1] == (
@@ -123,6 +99,27 @@ def test_a_failed_cell_stops_no_sibling(prepare, capfd):
     evaluation.launch(config)
     assert f"direct on {TASK}: " not in capfd.readouterr().out
     assert len(evaluation.read(config)) == 12
+
+
+def test_an_api_model_is_asked_though_a_cell_of_ours_fails(outputs):
+    """The cell with a row of another sample is named, and every sample of the API model has the
+    answer of its server."""
+    with serve() as server:
+        config = params.check(made_up_run.change(
+            values([], [1, 4], 2, 1.0, 8), name="api", evaluation={
+                "in_context": ["base_1shot"],
+                "api": [settings(server.address, key_variable=None).model_dump()]}))
+        corpus.build(config)
+        cells = {cell.method: cell for cell in config.cells}
+        begin(config, cells["base_1shot"], b'{"length": 99}\n')
+        with pytest.raises(RuntimeError, match="line 1 is not an answer") as error:
+            evaluation.launch(config)
+        assert str(error.value).splitlines()[-1] == f"1 of 2 cells failed: base_1shot on {TASK}"
+    assert not files.read_json(evaluation.path(config, cells["base_1shot"]).with_suffix(".json"))[
+        "finished"]
+    answered = evaluation.read(config, partial=True)
+    assert answered.text.to_list() == [f"You said {prompt}" for prompt in answered.prompt]
+    assert len(answered) == len(server.requests) == 4
 
 
 def test_the_longest_cells_are_dealt_out_first():
@@ -226,7 +223,7 @@ def _prompts():
 
 def test_transformers_answers_with_each_weights_as_if_started_with_them(tmp_path):
     """A living engine whose weights change gives the tokens of engines that started with them."""
-    folders = [str(_model(tmp_path / str(seed), seed, True)) for seed in (0, 1)]
+    folders = [str(random_model(tmp_path / str(seed), seed, True)) for seed in (0, 1)]
     first, second, again, *fresh = _tokens(PROGRAM, *folders, "transformers", _prompts())
     assert [first, second] == fresh
     assert first == again != second
@@ -248,7 +245,7 @@ print("TOKENS" + json.dumps([found[position] for position in range(len(prompts))
 @pytest.mark.parametrize("tied", [True, False])
 def test_vllm_answers_with_each_weights_as_if_started_with_them(tmp_path, tied):
     """The same of vLLM, for models whose output layer shares the embedding and for others."""
-    folders = [str(_model(tmp_path / str(seed), seed, tied)) for seed in (0, 1)]
+    folders = [str(random_model(tmp_path / str(seed), seed, tied)) for seed in (0, 1)]
     first, second, again = _tokens(PROGRAM, *folders, "vllm", _prompts())
     assert [first, second] == [_tokens(FRESH, folder, "vllm", _prompts()) for folder in folders]
     assert first == again != second
@@ -267,14 +264,10 @@ sys.exit(resident.evaluate_all(config, config.cells, adapters=True))
 def test_each_cell_is_answered_with_its_own_adapter(outputs, tmp_path):
     """vLLM on one base model writes the planned rows of two cells. By float32, most texts begin
     with a token that is likely with the cell's adapter merged in, and few with one of the base."""
-    base = _model(tmp_path / "base", 0, False)
-    values = made_up_run.plain()
-    values["model"] |= {"name": str(base), "context": 1024}
-    values["adaptation"] |= {"methods": METHODS[:2], "rank": 4}
-    values["corpus"]["adaptation"]["tasks"] = [TASK]
-    values["corpus"]["evaluation"] = {"lengths": [1, 4], "samples_per_length": 2}
-    values["evaluation"] |= {"engine": "vllm", "limit_factor": 1.0, "limit_extra": 8}
-    config = params.check(values | {"name": "adapted"})
+    base = random_model(tmp_path / "base", 0)
+    config = params.check(made_up_run.change(
+        values(METHODS[:2], [1, 4], 2, 1.0, 8), name="adapted", adaptation__rank=4,
+        model={"name": str(base), "context": 1024}, evaluation={"engine": "vllm"}))
     corpus.build(config)
     for seed, cell in enumerate(config.cells):
         _adapt(training.Job(config, "adapt", cell), base, seed)

@@ -108,10 +108,16 @@ def test_an_answer_that_holds_the_key_is_stored_without_it(server, echo):
     "So the answer is [1, 2, 3]", "100% of 20%25", "a &amp; b &#955; \\u03bb \\n x**2 ... --",
     "So the answer is 'sk-sec'", "0123456789"])
 def test_any_other_answer_stays_as_it_is(text):
-    """Escapes, percents and a few characters of the key change nothing in an answer; nor does a
-    short key, which is no secret."""
+    """Escapes, percents and a few characters of the key change nothing in an answer."""
     assert redaction.answer(text, KEY) == text
-    assert redaction.answer(text, "answer") == text
+
+
+def test_the_shortest_key_is_taken_out_of_an_answer(server, monkeypatch):
+    """A key of eight characters, the shortest that is accepted, is not stored."""
+    monkeypatch.setenv("METARFFT_API_KEY", "data-key")
+    server.replies = {"one": [say("The data, my data-key.\nSo the answer is 4")]}
+    [answer] = ask(settings(server.address), ["one"]).values()
+    assert answer.text == f"The data, my {redaction.INSTEAD}.\nSo the answer is 4"
 
 
 def test_long_messages_are_read_in_no_time():

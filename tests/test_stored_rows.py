@@ -174,6 +174,57 @@ def test_a_foreign_row_in_an_unfinished_file_is_refused(tmp_path, change):
         cells.check_begun(path, begun, planned)
 
 
+@pytest.fixture
+def begun(tmp_path):
+    """Unfinished results of two lines with their hashes."""
+    path = tmp_path / "x.jsonl"
+    lines = [json.dumps(row).encode() for row in _rows()[1]]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    cells.hashes(path).write_text("".join(f"{cells.line_hash(line)}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("change", [
+    {"text": "Well. So the answer is 2"}, {"method": "scratchpad"}, {"finish_reason": "length"},
+    {"completion_tokens": 3}])
+def test_an_edited_line_of_an_unfinished_file_is_refused(begun, change):
+    """Whatever of a line was edited, the message names the file and the line."""
+    first, second = begun.read_bytes().splitlines()
+    begun.write_bytes(first + b"\n" + json.dumps(json.loads(second) | change).encode() + b"\n")
+    with pytest.raises(ParamsError, match=f"{begun}: line 2 is not as it was written"):
+        cells.check_lines(begun)
+
+
+def test_the_hash_of_a_removed_line_is_dropped(begun):
+    """Its sample is asked again, so the line that was removed does not come back unnoticed."""
+    first, second = begun.read_bytes().splitlines(keepends=True)
+    begun.write_bytes(second)
+    cells.check_lines(begun)
+    begun.write_bytes(first + second)
+    with pytest.raises(ParamsError, match="line 1 is not as it was written"):
+        cells.check_lines(begun)
+
+
+def test_a_hash_that_was_cut_off_does_no_harm(begun):
+    """A disk that is full within a hash leaves a part of it, and none of its row."""
+    with open(cells.hashes(begun), "a") as file:
+        file.write("0123")
+    cells.check_lines(begun)
+    assert cells.hashes(begun).read_text().count("\n") == 2
+    assert "0123\n" not in cells.hashes(begun).read_text()
+    cells.check_lines(begun)
+
+
+def test_paid_answers_without_hashes_are_taken_as_they_are(begun, capsys):
+    """Those of an earlier version are kept, which is said, and have hashes from then on."""
+    expected = cells.hashes(begun).read_text()
+    cells.hashes(begun).unlink()
+    cells.check_lines(begun)
+    assert f"{begun}: an earlier version wrote no hashes, so its 2 answers are taken as they are" \
+        in capsys.readouterr().out
+    assert cells.hashes(begun).read_text() == expected
+
+
 # ----------------------------------------------------------------------- an unfinished corpus
 
 

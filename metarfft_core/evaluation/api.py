@@ -97,15 +97,17 @@ def read_key(settings: Api) -> str | None:
     The key is never written to a file, log or message of the kit.
 
     Raises:
-        ParamsError: If the key is missing.
+        ParamsError: If the key is missing, or too short to be taken out of what the server says.
     """
     if settings.key_variable is None:
         return None
     key = os.environ.get(settings.key_variable, "").strip()
-    if not re.fullmatch("[!-~]+", key):  # a header cannot contain other characters
+    least = redaction.SHORTEST_KEY
+    if not re.fullmatch(f"[!-~]{{{least},}}", key):  # a header cannot contain other characters
         raise ParamsError(f"evaluation.api {settings.name}: the environment variable "
-                          f"{settings.key_variable} holds no key for {settings.base_url} (for a "
-                          "server without keys: key_variable: null)")
+                          f"{settings.key_variable} holds no key for {settings.base_url}, of "
+                          f"{least} or more ASCII characters without a space (for a server without "
+                          "keys: key_variable: null)")
     return key
 
 

@@ -192,10 +192,40 @@ def finished_rows(results: Path, about: Mapping, own_seed: int) -> list[dict]:
     return [row[-1] for row in sorted(rows, key=lambda row: row[0])]
 
 
-def check_begun(results: Path, begun: Iterable[Mapping], rows: Iterable[Mapping]) -> None:
-    """Check the rows of an unfinished file, which has no hash yet.
+def hashes(results: Path) -> Path:
+    """Return the file beside unfinished results with a line for each of theirs, its hash."""
+    return results.with_suffix(".hashes")
 
-    The texts alone cannot be checked: nothing else says what a model wrote.
+
+def line_hash(line: bytes) -> str:
+    """Return the SHA-256 of a line of results, as hex; `line` has no end of line."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def check_lines(results: Path) -> None:
+    """Check the lines of unfinished results against their hashes, and write these anew.
+
+    Hashes of lines that are not there are dropped: their samples are generated again. An earlier
+    version wrote no hashes; its lines are taken as they are.
+
+    Raises:
+        ParamsError: A line has no hash.
+    """
+    found = [line_hash(line) for line in results.read_bytes().split(b"\n")[:-1]]
+    if hashes(results).exists():
+        written = set(hashes(results).read_text(encoding="utf-8").split("\n"))
+        for number, line in enumerate(found, start=1):
+            if line not in written:
+                raise ParamsError(f"{results}: line {number} is not as it was written: delete that "
+                                  "line, and its sample is generated again")
+    elif found:
+        print(f"{results}: an earlier version wrote no hashes, so its {len(found)} answers are "
+              "taken as they are", flush=True)
+    files.write_whole(hashes(results), "".join(f"{line}\n" for line in found))
+
+
+def check_begun(results: Path, begun: Iterable[Mapping], rows: Iterable[Mapping]) -> None:
+    """Check that the rows of unfinished results are answers to samples of their cell.
 
     Args:
         results: The JSONL file.

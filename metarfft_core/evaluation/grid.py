@@ -24,6 +24,7 @@ from metarfft_core.evaluation.cells import (
     check_model,
     description,
     finished_rows,
+    hashes,
     header,
     is_finished,
     path,
@@ -91,6 +92,7 @@ def launch(config: Params) -> Path:
         results = path(config, cell)
         manifest.setdefault(cell.method, {})[results.stem] = \
             files.read_json(results.with_suffix(".json"))
+        hashes(results).unlink(missing_ok=True)  # of an evaluation that was killed at its end
         _say_flaws(results)
     files.write_json(folder / "manifest.json", manifest)
     for one in params.kept_runs(config):

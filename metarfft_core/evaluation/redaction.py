@@ -15,7 +15,7 @@ SHORTEST_PIECE = 6
 SHORTEST_IN_ANSWER = 12
 """The same for an answer, which is a result: a model may write a few of them by chance."""
 SHORTEST_KEY = 8
-"""A shorter key is no secret (such as EMPTY, for a server without keys), so answers keep it."""
+"""A shorter key is refused: taken out of answers, it could take ordinary words with it."""
 LONGEST_MESSAGE = 300
 """The characters that are kept of a server's message."""
 
@@ -32,15 +32,13 @@ def message(text: str, key: str | None) -> str:
     """Return a server's message in one short line, without the key."""
     text = text[:_READ]
     if key:
-        text = _masked(key).sub(INSTEAD, _without(text, key, min(SHORTEST_PIECE, len(key))))
+        text = _masked(key).sub(INSTEAD, _without(text, key, SHORTEST_PIECE))
     return " ".join(text.split())[:LONGEST_MESSAGE]
 
 
 def answer(text: str, key: str | None) -> str:
     """Return a model's answer without the key; any other answer stays as it is."""
-    if not key or len(key) < SHORTEST_KEY:
-        return text
-    return _without(text, key, min(SHORTEST_IN_ANSWER, len(key)))
+    return _without(text, key, min(SHORTEST_IN_ANSWER, len(key))) if key else text
 
 
 def _masked(key: str) -> re.Pattern[str]:

@@ -21,11 +21,14 @@ from metarfft_core.evaluation.cells import (
     api_settings,
     base_of,
     check_begun,
+    check_lines,
     check_model,
     description,
+    hashes,
     header,
     is_finished,
     job_of,
+    line_hash,
     path,
     plan,
     sample_key,
@@ -98,13 +101,15 @@ def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Pa
             print(f"{cell.method} on {results.stem}: finished meanwhile", flush=True)
             return results
         # The answers of an API model are paid for, so they are kept.
-        if cell.method in METHODS and results.exists() and not description(config, cell):
+        if cell.method in METHODS and results.exists() and not (
+                description(config, cell) and hashes(results).exists()):
             print(f"{results}: there is no record of what made it, so it is generated again",
                   flush=True)
             results.unlink()
         with files.naming(results), open(results, "a+b") as file:
             files.write_json(results.with_suffix(".json"), {**about, "finished": False})
             stored = stored_rows(file)
+            check_lines(results)
             check_begun(results, stored, rows)
             done = {sample_key(row) for row in stored}
             missing = [row for row in rows if sample_key(row) not in done]
@@ -120,6 +125,7 @@ def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Pa
             # is not known
             "seconds": None if stored else round(time.monotonic() - began, 2),
             "launch_seconds": None if stored else elapsed.lap()})
+        hashes(results).unlink()
     return results
 
 
@@ -256,27 +262,34 @@ def _generate(cell: Cell, rows: list[dict], file: BinaryIO, living: Resident,
               answered: bool) -> None:
     """Generate and append the rows; each batch is on the disk before the next one starts.
 
+    The hashes of a batch are written before its rows, so no kill leaves a row without a hash.
     `answered` says whether the model has already answered other rows.
     """
     living.progress.expect(cell, rows)
     if not rows:
         return
-    with closing(living.answer(cell, rows, answered)) as generations:
+    with (open(hashes(Path(file.name)), "ab") as hashed,
+          closing(living.answer(cell, rows, answered)) as generations):
         for finished in generations:
             if not finished:
                 living.progress.start()
                 continue
-            lines = [json.dumps(_scored(rows[position], generated), ensure_ascii=False) + "\n"
+            lines = [json.dumps(_scored(rows[position], generated), ensure_ascii=False).encode()
                      for position, generated in finished]
-            file.write("".join(lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
+            _append(hashed, "".join(f"{line_hash(line)}\n" for line in lines).encode())
+            _append(file, b"".join(line + b"\n" for line in lines))
             for position, generated in finished:
                 if generated.finish_reason == "refused":
                     print("  length {length}, index {index}: refused by the server, ".format(
                         **rows[position]) + generated.refusal, flush=True)
             living.progress.report(
                 cell, [(rows[position], generated) for position, generated in finished])
+
+
+def _append(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _check_template(job: training.Job | None, template: str) -> None:
