@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, training
 from metarfft_core.system.files import read_json, sha256
+from metarfft_core.system.places import ROOT
 from metarfft_core.training import launcher
 
 MEASURED = ("seconds", "tokens_per_second", "memory_gib", "peak_memory_gib", "launch_seconds",
