@@ -46,7 +46,8 @@ def load(size, **model):
 
 
 def shrunk(size, model):
-    """The file's values: every stage, method and batch as it says, fewer samples and steps."""
+    """The file's values: every stage, method and batch as it says, fewer samples and steps, and
+    micro batches of one sample, which are three times as fast on a CPU."""
     values = load(size, name=str(model))
     corpus_values, adaptation = values["corpus"], values["adaptation"]
     corpus_values["workers"] = 2
@@ -55,9 +56,10 @@ def shrunk(size, model):
     corpus_values["validation"] = {"lengths": [4], "samples_per_length": 1}
     corpus_values["adaptation"] |= {"tasks": ["lc_258"], "samples_per_length": 8}
     corpus_values["adaptation_validation"]["samples_per_length"] = 1
-    corpus_values["evaluation"] = {"lengths": [1, 3], "samples_per_length": 1}
-    values["pretraining"] |= {"steps": 1, "evaluate_every": 1, "save_every": 1}
-    adaptation |= {"steps": 1, "evaluate_every": 1, "save_every": 1, "learning_rate": 1.0e-3}
+    corpus_values["evaluation"] = {"lengths": [1, 2], "samples_per_length": 1}
+    once = {"steps": 1, "evaluate_every": 1, "save_every": 1, "micro_batch_size": 1}
+    values["pretraining"] |= once
+    adaptation |= once | {"learning_rate": 1.0e-3}
     adaptation["further"] = [
         {"methods": ["meta_rfft"], "tasks": ["lc_258"], "seeds": [1]}, adaptation["further"][1]]
     values["evaluation"] |= {"engine": "transformers", "limit_factor": 1.0, "limit_extra": 1}
