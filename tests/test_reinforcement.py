@@ -2,6 +2,8 @@
 
 import ast
 import csv
+import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,10 +18,10 @@ from metarfft_core import cli, corpus, formats, models, params, tasks, training
 from metarfft_core.figures import reinforcement
 from metarfft_core.params import ParamsError
 from metarfft_core.planning import plan
-from metarfft_core.system.files import read_json, sha256
+from metarfft_core.system.files import read_json, sha256, write_json, write_whole
 from metarfft_core.system.places import ROOT
 from metarfft_core.tracing.judge.replay import judge
-from metarfft_core.training.rl import prompts, rewards, worker
+from metarfft_core.training.rl import answers, check, prompts, rewards, worker
 from metarfft_core.training.rl.arms import Arm
 
 TASK = "nupa_get_digit"
@@ -297,6 +299,64 @@ def test_a_killed_training_resumes_to_the_same_weights(run, done, trained, outpu
     assert read_json(arm.manifest)["weights"] == read_json(whole / "manifest.json")["weights"]
     for path in sorted((whole / "answers").iterdir()):
         assert pq.read_table(arm.folder / "answers" / path.name) == pq.read_table(path)
+
+
+def changed_log(arm, change):
+    """Write another log as if the training had: each line as `change` returns it, or none."""
+    lines = [line for line in map(change, training.read_log(arm.folder)) if line]
+    write_whole(arm.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    manifest = read_json(arm.manifest)
+    manifest["files"]["log.jsonl"] = sha256(arm.folder / "log.jsonl")
+    write_json(arm.manifest, manifest)
+
+
+def wrong_texts(arm):
+    """Exchange the texts of a step with right answers for wrong ones; the outcomes stay."""
+    step = next(line["step"] for line in training.read_log(arm.folder) if line.get("outcome"))
+    path = answers.path(arm.folder, "step", step)
+    answers.write(path, [row | {"text": "So the answer is 'x'"} for row in answers.read(path)])
+
+
+def shorter(arm):
+    path = answers.path(arm.folder, "evaluation", 2)
+    first, *others = answers.read(path)
+    answers.write(path, [first | {"tokens": 1}, *others])
+
+
+def a_line(step, **changes):
+    return lambda line: line | (changes if line["step"] == step and "reward" in line else {})
+
+
+def evaluated(line):
+    return line | {"evaluation": {length: counts | {"right": counts["right"] + 1} for length, counts
+                                  in line["evaluation"].items()}} if "evaluation" in line else line
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (wrong_texts, r"step \d: the log says outcome 0\.\d+, the answers 0\.0"),
+    (shorter, r"evaluation at step 2, length 1: the log says tokens \d+\.0, the answers 1\.0"),
+    (lambda arm: answers.path(arm.folder, "step", 4).unlink(),
+     "step 4: 0 answers are kept, expected 6"),
+    (lambda arm: answers.path(arm.folder, "evaluation", 0).unlink(),
+     "evaluation at step 0: the log has the lengths 1, 3, the kept answers none"),
+    (lambda arm: changed_log(arm, a_line(1, process=0.99)), "step 1: the log says process 0.99"),
+    (lambda arm: changed_log(arm, a_line(3, reward=0.99)), "step 3: the log says reward 0.99"),
+    (lambda arm: changed_log(arm, evaluated), "evaluation at step 4, length 3: the log says right"),
+    (lambda arm: changed_log(arm, lambda line: line if line["step"] < 4 else None),
+     "the log has the reward of 3 steps, expected the 4 from 1 to 4"),
+    (lambda arm: write_json(arm.manifest, read_json(arm.manifest) | {"relative_change": 0.0}),
+     "the weights did not change")])
+def test_the_check_after_a_run_reads_the_answers_again(done, tmp_path, monkeypatch, spoil, said):
+    """It finds nothing in what a training wrote, and names each value of a log that the kept
+    answers do not give, each missing step, and weights that learnt nothing. A stored outcome
+    itself counts for nothing."""
+    arm = Arm(done, TASK, "base", "outcome")
+    assert check.problems(arm) == []
+    shutil.copytree(done.folder.parent, tmp_path / "outputs")
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
+    spoil(arm)
+    found = check.problems(arm)
+    assert any(re.match(said, one) for one in found), found
 
 
 TIMES = {"seconds", "tokens_per_second", "memory_gib"}
