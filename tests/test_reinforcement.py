@@ -17,7 +17,7 @@ from tiny_model import tiny_run
 from metarfft_core import cli, corpus, formats, models, params, tasks, training
 from metarfft_core.figures import reinforcement
 from metarfft_core.params import ParamsError
-from metarfft_core.planning import plan
+from metarfft_core.planning import measured, plan
 from metarfft_core.system.files import read_json, sha256, write_json, write_whole
 from metarfft_core.system.places import ROOT
 from metarfft_core.tracing.judge.replay import judge
@@ -269,6 +269,21 @@ def test_the_manifest_names_what_was_made_from_what(done):
         f"corpus/{split}/rfft/{TASK}.parquet": sha256(
             done.folder / "corpus" / split / "rfft" / f"{TASK}.parquet")
         for split in ("rl", "rl_evaluation")}
+
+
+def test_what_it_took_is_what_its_answers_are(done):
+    """The measured tokens are those of the answers that were learnt from and of their prompts."""
+    found = measured.compare(done.folder)
+    for reward in ("outcome", "process"):
+        [row] = found[found.method == f"base {reward}"].to_dict("records")
+        rows = [one for step in kept(Arm(done, TASK, "base", reward), "step").values()
+                for one in step]
+        assert row["took_trained"] == pytest.approx(sum(one["tokens"] for one in rows) / 1e3)
+        tokenizer = models.load_tokenizer(done.model.name)
+        asked = sum(len(models.encode_prompt(tokenizer, one["prompt"])) for one in rows)
+        assert row["took_tokens"] == pytest.approx(row["took_trained"] + asked / 1e3)
+        assert row["took_hours"] > 0
+        assert row["hours"] > 0
 
 
 def test_a_killed_training_resumes_to_the_same_weights(run, done, trained, outputs, tmp_path,

@@ -33,7 +33,7 @@ def test_an_accuracy_that_the_texts_do_not_give_is_named():
 
 
 def test_an_outcome_that_the_text_does_not_give_is_named():
-    """A row that is stored as right, with a text of another answer, is found; the others are not."""
+    """A row that is stored as right, with a text of another answer, is found, and no other one."""
     rows = [row | {"index": place, "outcome": "right" if row["text"].endswith("1") else "wrong"}
             for place, row in enumerate(ROWS)]
     assert verify.outcome_problems(rows) == []
@@ -44,7 +44,8 @@ def test_an_outcome_that_the_text_does_not_give_is_named():
 
 def test_kept_weights_of_another_step_or_without_change_are_named():
     """The weights after three steps have a log of three steps; a held-out loss is not asked for."""
-    log = [{"step": 0, "validation_loss": 2.0}, *({"step": step, "loss": 1.0} for step in (1, 2, 3))]
+    log = [{"step": 0, "validation_loss": 2.0}, {"step": 1, "loss": 1.0}, {"step": 2, "loss": 1.0},
+           {"step": 3, "loss": 1.0}]
     made = {"relative_change": 0.1, "steps": 3}
     assert verify.kept_problems("a", 3, made, log) == []
     assert verify.kept_problems("a", 3, made, log[:-1]) == [
