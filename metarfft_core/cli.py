@@ -328,8 +328,8 @@ def _run(options: argparse.Namespace) -> None:
     problems = verify.verify(config)
     if problems:
         raise RuntimeError("the check after the run failed: " + "; ".join(problems))
-    print("\nChecked: every held-out loss fell, all weights changed that had something to learn, and "
-          "every accuracy and reward follows from the stored texts.")
+    print("\nChecked: every held-out loss fell, all weights changed that had something to learn, "
+          "and every accuracy and reward follows from the stored texts.")
     print(f"The results are in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")
