@@ -227,22 +227,13 @@ def test_the_rewards_follow_from_the_kept_answers(done, reward):
 def test_an_evaluation_is_greedy_and_counted_by_length(done):
     """The answers at step 0 are those that the untrained model gives to each prompt alone, and the
     log counts them by length."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     arm = Arm(done, TASK, "base", "outcome")
     logged = {line["step"]: line["evaluation"] for line in training.read_log(arm.folder)
               if "evaluation" in line}
     answers = kept(arm, "evaluation")
     assert list(logged) == list(answers) == [0, 2, 4]
-    tokenizer = models.load_tokenizer(done.model.name)
-    model = AutoModelForCausalLM.from_pretrained(done.model.name, dtype=torch.float32)
     for row in answers[0]:
-        ids = torch.tensor([models.encode_prompt(tokenizer, row["prompt"])])
-        made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False,
-                              max_new_tokens=row["tokens"], pad_token_id=tokenizer.eos_token_id)
-        text = tokenizer.decode(made[0, ids.shape[1]:]).removesuffix(tokenizer.eos_token)
-        assert text == row["text"]
+        assert greedy(done.model.name, row) == row["text"]
     for step, rows in answers.items():
         assert [row["length"] for row in rows] == [1, 3]
         for row in rows:
@@ -488,6 +479,56 @@ def test_the_pretrained_model_is_one_start(run):
     values["adaptation"]["methods"] = ["direct"]
     with pytest.raises(ParamsError, match=r"rl\.starts: pretrained is the RF-pretrained model"):
         params.check(values)
+
+
+def test_the_pretrained_start_is_walked_to_its_end(outputs, tmp_path, monkeypatch):
+    """From the RF-pretrained model of the run: its first answers are that model's own and not the
+    base model's, Figure 7 has its line, and other pre-trained weights are refused afterwards."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(worker.worker, "_fast_bfloat16", lambda: False)
+    run = rl_run(outputs / "model", starts=["pretrained"], rewards=["process"], steps=2)
+    corpus.build(run)
+    pretraining = training.Job(run, "pretrain")
+    training.train(pretraining)
+    [arm] = training.arms(run)
+    worker.train(arm)
+    assert check.problems(arm) == []
+    made = read_json(arm.manifest)
+    assert made["base_model"]["sha256"] == models.weights_hash(training.model_folder(run))
+    for row in kept(arm, "evaluation")[0]:
+        assert row["text"] == greedy(training.model_folder(run), row)
+        assert row["text"] != greedy(run.model.name, row)
+    _, lines = reinforcement.draw(reinforcement.collect([run]), [run])
+    assert set(lines["line"]) == {"RL from the RF-pretrained model, process"}
+    manifest = read_json(pretraining.manifest)
+    weights = training.model_folder(run) / "model.safetensors"
+    write_changed(weights)
+    manifest["weights"]["model/model.safetensors"] = sha256(weights)
+    write_json(pretraining.manifest, manifest)
+    with pytest.raises(ParamsError, match="was trained from other weights"):
+        worker.train(arm)
+
+
+def greedy(folder, row):
+    """The answer of a model to the prompt of a row, generated alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = models.load_tokenizer(str(folder))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = torch.tensor([models.encode_prompt(tokenizer, row["prompt"])])
+    made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False,
+                          max_new_tokens=row["tokens"], pad_token_id=tokenizer.eos_token_id)
+    return tokenizer.decode(made[0, ids.shape[1]:]).removesuffix(tokenizer.eos_token)
+
+
+def write_changed(path):
+    """Write safetensors with one tensor changed."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    first = next(iter(tensors))
+    save_file(tensors | {first: tensors[first] + 1}, path, {"format": "pt"})
 
 
 def test_the_figure_and_the_table_are_drawn_from_the_logs(done, tmp_path):

@@ -42,9 +42,9 @@ and what is missing. `{COMMAND}` makes this page; do not edit it.
 - **state**: *{RUN}* and *{IN_SMALL}* are about the results that are kept in `outputs/reference/`,
   with the paper's model or with a small one. *{IN_PART}*: some lines of the result. *{NOT_RUN}*:
   there is a road, and no result at its end is kept. *{NO_ROAD}*: no parameter file leads there.
-- **walked in small by**: the tests in `tests/` that walk the road with a small or random model, from
-  its parameter file through the real libraries (`pytest -m ""` also runs the slow ones). What they
-  make says nothing about the methods. `make smoke` walks all notebooks of a run with SmolLM2.
+- **walked in small by**: the tests in `tests/` that walk the road with a small or random model,
+  through the real libraries (`pytest -m ""` also runs the slow ones). What they make says nothing
+  about the methods. `make smoke` walks all notebooks of a run with SmolLM2.
 
 """
 
