@@ -25,7 +25,7 @@ WALKS = {
     "7b_arc_mix": ("table_12", "Meta-RFFT, ARC mixed in"),
     "7b_alpaca_mix": ("table_12", "Meta-RFFT, Alpaca mixed in"),
     "7b_paper_wording": ("figure_3", "Meta-RFFT"),
-    "7b_no_exemplars": ("figure_5", "Meta-RFFT, 1-shot")}
+    "7b_no_exemplars": ("figure_5", "RF-pretrained, 1-shot")}
 """The figure or table that each arm leads to, and its line there."""
 
 
