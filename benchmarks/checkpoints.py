@@ -9,7 +9,7 @@ printed.
 gathered: what transformers and accelerate do with FULL_STATE_DICT, and the kit did before: the
     first process gathers the weights twice and the optimizer's state once, writes them,
     and hashes the files one after another. The training waits for all of it.
-shards: `training.trainer.Writer`. The training waits for the copy alone.
+shards: `training.process.trainer.Writer`. The training waits for the copy alone.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from torch.distributed.fsdp import fully_shard
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from metarfft_core.system import files
-from metarfft_core.training import checkpoints
-from metarfft_core.training.trainer import Trainer, Writer
+from metarfft_core.training.process import checkpoints
+from metarfft_core.training.process.trainer import Trainer, Writer
 
 REPEATS, PROCESSES = 3, 2
 

@@ -106,7 +106,7 @@ def step(kind: str, model, tokenizer, data) -> float:
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
-    from metarfft_core.training.trainer import Trainer
+    from metarfft_core.training.process.trainer import Trainer
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_, **__):

@@ -75,7 +75,7 @@ def train(kind: str, compute: str, sizes: tuple[int, int, int], tokens: int,
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig
 
-    from metarfft_core.training.trainer import Trainer
+    from metarfft_core.training.process.trainer import Trainer
 
     logging.getLogger("trl").setLevel(logging.ERROR)
     half, given = tokens // 2, (tokens - completion) // 2

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     if "ACCELERATE_USE_FSDP" in os.environ:
         pretend()
     from metarfft_core import training
-    from metarfft_core.training import worker
+    from metarfft_core.training.process import worker
 
     if sys.argv[1] == "--float32":
         del sys.argv[1]

@@ -14,7 +14,7 @@ from metarfft_core.models import memory, packed_attention
 from metarfft_core.params import ParamsError
 from metarfft_core.planning import plan
 from metarfft_core.system.files import read_json
-from metarfft_core.training import acceleration
+from metarfft_core.training.process import acceleration
 
 RANK = 4
 CASES = [("full", 1), ("full", 8), ("pissa", 8)]

@@ -13,7 +13,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from metarfft_core import corpus, models
 from metarfft_core.params import Cell, Mix, ParamsError
 from metarfft_core.training import batches
-from metarfft_core.training.trainer import _summed_loss
+from metarfft_core.training.process.trainer import _summed_loss
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from metarfft_core.system.files import read_json
 from metarfft_core.system.places import ROOT
 
 PROGRAM = ("import sys; from metarfft_core import training\n"
-           "from metarfft_core.training import worker\n"
+           "from metarfft_core.training.process import worker\n"
            "worker._fast_bfloat16 = lambda: False\n"  # the same sums on any machine
            "sys.exit(training.main(sys.argv[1:]))")
 SETTINGS = {"steps": 20, "epochs": 8, "batch_size": 8, "micro_batch_size": 2,

@@ -170,7 +170,7 @@ def test_a_killed_training_keeps_the_step_that_it_resumes_from(keeps, tmp_path, 
     monkeypatch.setenv("METARFFT_OUTPUTS", str(outputs))
     params.open_folder(keeps)
     job = training.Job(keeps, "pretrain")
-    from metarfft_core.training import kept_steps
+    from metarfft_core.training.process import kept_steps
 
     def die(self, checkpoint):
         raise KeyboardInterrupt

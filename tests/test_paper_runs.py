@@ -12,7 +12,8 @@ from metarfft_core.evaluation import grid
 from metarfft_core.params import Cell
 from metarfft_core.system.files import read_json
 from metarfft_core.system.places import ROOT
-from metarfft_core.training import batches, worker
+from metarfft_core.training import batches
+from metarfft_core.training.process import worker
 
 PROTOCOL = yaml.safe_load((Path(__file__).parent / "data" / "protocol.yaml").read_text())
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from metarfft_core import corpus, models, training
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.places import ROOT
-from metarfft_core.training import checkpoints, worker
+from metarfft_core.training.process import checkpoints, worker
 
 LINEAR_LAYERS = 2 * 7  # the tiny model's: four of attention and three of the MLP, twice
 RANK = 4

@@ -312,7 +312,7 @@ def test_operations_are_those_that_torch_counts(tmp_path):
 def test_the_share_of_the_peak_in_the_log(tmp_path):
     """The log's MFU is the operations of a step's samples over its seconds and the GPUs' peak; it
     is null without a GPU."""
-    from metarfft_core.training import trainer
+    from metarfft_core.training.process import trainer
 
     log = trainer.Log(tmp_path / "log.jsonl", 2, 1.0, [10, 30], [4, 5], 0.0)
     log.took, log.peak = [2.0], None

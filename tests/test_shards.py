@@ -15,8 +15,8 @@ from metarfft_core import models
 from metarfft_core.models import shards
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import sha256
-from metarfft_core.training import checkpoints
-from metarfft_core.training.trainer import Trainer, Writer
+from metarfft_core.training.process import checkpoints
+from metarfft_core.training.process.trainer import Trainer, Writer
 
 TOKENS = torch.arange(40).reshape(2, 20) % 32
 

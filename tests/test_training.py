@@ -27,8 +27,9 @@ from metarfft_core.models import shards
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.places import ROOT
-from metarfft_core.training import batches, checkpoints, launcher, worker
-from metarfft_core.training.trainer import Trainer
+from metarfft_core.training import batches, launcher
+from metarfft_core.training.process import checkpoints, worker
+from metarfft_core.training.process.trainer import Trainer
 
 STEPS = SETTINGS["steps"]
 
@@ -246,7 +247,7 @@ def test_a_finished_training_is_skipped_without_torch(done):
     before = path.stat().st_mtime_ns
     params.open_folder(done)
     code = ("import sys; from metarfft_core import training\n"
-               "from metarfft_core.training import worker\n"
+               "from metarfft_core.training.process import worker\n"
             "assert training.main(['--params', sys.argv[1], '--stage', 'pretrain']) == 0\n"
             "assert 'torch' not in sys.modules")
     subprocess.run([sys.executable, "-c", code, str(done.folder / "params.yaml")], check=True)
@@ -287,7 +288,7 @@ def test_killed_training_goes_on_from_its_checkpoint(run, pretrained, reordered)
     folder = training.Job(run, "pretrain").folder
     params.open_folder(run)
     program = ("import sys; from metarfft_core import training\n"
-               "from metarfft_core.training import worker\n"
+               "from metarfft_core.training.process import worker\n"
                "worker._fast_bfloat16 = lambda: False\n"  # as the training that it is compared to
                "sys.exit(training.main(sys.argv[1:]))")
     command = [sys.executable, "-c", program, "--params", str(run.folder / "params.yaml"),

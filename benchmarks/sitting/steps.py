@@ -42,8 +42,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     from transformers import AutoTokenizer
 
     from metarfft_core.models import operations
-    from metarfft_core.training import acceleration
-    from metarfft_core.training.trainer import peak_flops
+    from metarfft_core.training.process import acceleration
+    from metarfft_core.training.process.trainer import peak_flops
 
     sizes = record.pick(shapes.QWEN_7B, shapes.TOY)
     names = attentions.usable(record)
@@ -112,7 +112,7 @@ def _train(record: Record, setting: Setting, model, rows: list[dict], steps: int
     from transformers.trainer_callback import PrinterCallback
     from trl import SFTConfig
 
-    from metarfft_core.training.trainer import Trainer
+    from metarfft_core.training.process.trainer import Trainer
 
     transformers.logging.set_verbosity_error()
     logging.getLogger("trl").setLevel(logging.ERROR)  # it takes our rows for single samples

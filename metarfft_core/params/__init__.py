@@ -1,11 +1,6 @@
 """The parameter files: one YAML file is one run, checked before anything starts.
 
-    cell.py       one method on one task
-    methods.py    the compared ways to answer a task
-    kinds.py      the kinds of values: counts, lengths, tasks, optional keys
-    sections.py   the keys of each section, their types and their bounds
-    reinforcement.py  the keys of the section for reinforcement learning
-    schema.py     a whole parameter file, and what holds across its sections
+    schema/       what a parameter file may say: keys, types, bounds, methods
     loading.py    reads parameters from a file, a mapping, or a notebook's variables
     folder.py     the folder of a run
     kept_steps.py the runs that evaluate the kept steps of a training
@@ -14,7 +9,6 @@
     reference.py  makes the page docs/parameters.md from the schema
 """
 
-from metarfft_core.params.cell import Cell
 from metarfft_core.params.folder import is_archive, of_folder, open_folder, written
 from metarfft_core.params.kept_steps import kept_runs, with_kept
 from metarfft_core.params.loading import (
@@ -26,9 +20,18 @@ from metarfft_core.params.loading import (
     load,
     read,
 )
-from metarfft_core.params.methods import LABELS, METHODS, judged_twice
 from metarfft_core.params.schema import WITHOUT_EFFECT, Params
-from metarfft_core.params.sections import Api, Evaluation, Held, Kept, Mix, Samples, Training
+from metarfft_core.params.schema.cell import Cell
+from metarfft_core.params.schema.methods import LABELS, METHODS, judged_twice
+from metarfft_core.params.schema.sections import (
+    Api,
+    Evaluation,
+    Held,
+    Kept,
+    Mix,
+    Samples,
+    Training,
+)
 from metarfft_core.system.places import ParamsError
 
 __all__ = ["DEFAULT_FILE", "ENVIRONMENT_VARIABLE", "LABELS", "METHODS", "WITHOUT_EFFECT", "Api",

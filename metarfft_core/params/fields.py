@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from metarfft_core.params.kinds import Section
 from metarfft_core.params.reference import meanings, type_of
 from metarfft_core.params.schema import Params
+from metarfft_core.params.schema.kinds import Section
 from metarfft_core.system import yaml_files
 
 

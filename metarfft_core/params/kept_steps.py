@@ -10,8 +10,8 @@ rate is that of the whole training, so it differs from a training of only so man
 from collections.abc import Iterable
 
 from metarfft_core.params.loading import check, merge
-from metarfft_core.params.methods import METHODS
 from metarfft_core.params.schema import Params
+from metarfft_core.params.schema.methods import METHODS
 
 STAGES = ("pretraining", "adaptation")
 

@@ -19,9 +19,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from metarfft_core.params import kinds
-from metarfft_core.params.kinds import Section
-from metarfft_core.params.schema import WITHOUT_EFFECT, Params
+from metarfft_core.params.schema import WITHOUT_EFFECT, Params, kinds
+from metarfft_core.params.schema.kinds import Section
 from metarfft_core.system.files import write_whole
 from metarfft_core.system.places import ROOT
 

@@ -10,7 +10,7 @@ from metarfft_core import training
 from metarfft_core.models import memory
 from metarfft_core.params import METHODS, Cell, Params
 from metarfft_core.planning import assumptions
-from metarfft_core.training import checkpoints
+from metarfft_core.training.process import checkpoints
 
 _GB = 1e9
 

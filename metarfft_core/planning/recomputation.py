@@ -1,7 +1,7 @@
 """Whether a training recomputes activations, as the training itself decides it, and what it gains.
 
-A training recomputes them only where a GPU cannot hold them (`training.acceleration`). The plan
-takes for granted that liger-kernel is installed, as the GPU environment has it.
+A training recomputes them only where a GPU cannot hold them (`training.process.acceleration`). The
+plan takes for granted that liger-kernel is installed, as the GPU environment has it.
 """
 
 from dataclasses import replace

@@ -1,18 +1,12 @@
 """One fine-tuning procedure for RF-pretraining, adaptation and every baseline, and GRPO.
 
-    job.py          what a training is, where its results are, whether it is finished
-    batches.py      its samples as token ids, and the micro batches of a step
-    trainer.py      its loss and its log
-    kept_steps.py   the weights of named steps
-    acceleration.py what makes it fast on a GPU, where it is at hand
-    checkpoints.py  what a killed training resumes from
-    worker.py       the process that runs one training
-    series.py       the process that runs many adaptations in turn
-    record.py       what a finished training records of itself
-    launcher.py     starts these processes under accelerate
-    merging.py      the weights that a method answers with
-    preview.py      which tokens of a sample are trained on
-    rl/             reinforcement learning
+    job.py       what a training is, where its results are, whether it is finished
+    batches.py   its samples as token ids, and the micro batches of a step
+    preview.py   which tokens of a sample are trained on
+    launcher.py  starts the processes of trainings under accelerate
+    process/     what runs inside such a process: the loss, the checkpoints, the log
+    merging.py   the weights that a method answers with
+    rl/          reinforcement learning
 """
 
 from metarfft_core.training.batches import check_mix
@@ -35,8 +29,8 @@ from metarfft_core.training.launcher import (
     launch_variable,
 )
 from metarfft_core.training.merging import Source, clean, export, source, weights
+from metarfft_core.training.process.worker import main, train
 from metarfft_core.training.rl.arms import Arm, arms, check_engine, chosen
-from metarfft_core.training.worker import main, train
 
 __all__ = ["STAGES", "Arm", "Job", "Source", "arms", "check_engine", "check_mix", "chosen", "clean",
            "export", "finished", "jobs", "launch", "launch_adaptations", "launch_all",

@@ -2,7 +2,7 @@
 
 import sys
 
-from metarfft_core.training.worker import main
+from metarfft_core.training.process.worker import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -105,7 +105,7 @@ def _launch_missing(every: list[Job]) -> None:
     line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m"]
     if len(left) > 1 and _in_series(left[0], size):
         workers.follow_all(
-            [*line, "metarfft_core.training.series", "--params", _file(left[0])],
+            [*line, "metarfft_core.training.process.series", "--params", _file(left[0])],
             [_order(job) for job in left], at)
     else:
         processes.follow_all([processes.Command([*line, "metarfft_core.training", *_named(job)],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metarfft_core import models, tasks
 from metarfft_core.params import Params, ParamsError
-from metarfft_core.params.reinforcement import Reinforcement
+from metarfft_core.params.schema.reinforcement import Reinforcement
 from metarfft_core.system.files import changed, read_json
 from metarfft_core.system.processes import gpus
 from metarfft_core.training import job

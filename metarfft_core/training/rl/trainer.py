@@ -18,11 +18,11 @@ from trl import GRPOTrainer
 
 from metarfft_core import models
 from metarfft_core.system.files import naming, sha256
-from metarfft_core.training import checkpoints
+from metarfft_core.training.process import checkpoints
+from metarfft_core.training.process.trainer import Trainer as SupervisedTrainer
+from metarfft_core.training.process.trainer import _memory
 from metarfft_core.training.rl import answers
 from metarfft_core.training.rl.arms import Arm
-from metarfft_core.training.trainer import Trainer as SupervisedTrainer
-from metarfft_core.training.trainer import _memory
 
 
 class Rewards:
@@ -158,7 +158,7 @@ class Trainer(GRPOTrainer):
 class Seal(TrainerCallback):
     """Marks every checkpoint as whole once all processes have written their parts.
 
-    The mark is the SHA-256 of every file, written last; `training.checkpoints` reads it.
+    The mark is the SHA-256 of every file, written last; `training.process.checkpoints` reads it.
     """
 
     def on_save(self, args, state, control, **_):

@@ -22,8 +22,8 @@ from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
 from metarfft_core.system import elapsed, processes
 from metarfft_core.system.files import sha256, write_json
-from metarfft_core.training import checkpoints, record, worker
 from metarfft_core.training.job import read_log
+from metarfft_core.training.process import checkpoints, record, worker
 from metarfft_core.training.rl import prompts
 from metarfft_core.training.rl.arms import Arm, base_folder, check_engine, finished
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from metarfft_core.authoring import task_files
-from metarfft_core.params.kinds import Count, Lengths, Section, Seed, TaskIds, optional
-from metarfft_core.params.methods import METHODS
+from metarfft_core.params.schema.kinds import Count, Lengths, Section, Seed, TaskIds, optional
+from metarfft_core.params.schema.methods import METHODS
 from metarfft_core.system import places
 
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16})*$")]

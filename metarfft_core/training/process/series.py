@@ -1,4 +1,4 @@
-"""`python -m metarfft_core.training.series`: the process that runs many adaptations in turn.
+"""`python -m metarfft_core.training.process.series` runs many adaptations in turn.
 
 The launcher says which (see `system.workers`). What the process keeps from one to the next is what
 does not change: the imported libraries, the frozen weights of the newest PiSSA start, and the
@@ -15,7 +15,7 @@ from metarfft_core import models
 from metarfft_core.params import Cell, Params
 from metarfft_core.system import elapsed, workers
 from metarfft_core.training.job import Job
-from metarfft_core.training.worker import status_of, train
+from metarfft_core.training.process.worker import status_of, train
 
 
 def _run(config: Params) -> None:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 for an error of the system, 2 for a user's error.
     """
-    parser = argparse.ArgumentParser(prog="python -m metarfft_core.training.series",
+    parser = argparse.ArgumentParser(prog="python -m metarfft_core.training.process.series",
                                      description="Many adaptations of a run, in turn.")
     elapsed.begin()
     parser.add_argument("--params", required=True, metavar="FILE")

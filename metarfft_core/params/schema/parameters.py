@@ -16,11 +16,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from metarfft_core import tasks
-from metarfft_core.params.cell import Cell
-from metarfft_core.params.kinds import Section, Seed, optional
-from metarfft_core.params.methods import METHODS
-from metarfft_core.params.reinforcement import Reinforcement
-from metarfft_core.params.sections import (
+from metarfft_core.params.schema.cell import Cell
+from metarfft_core.params.schema.kinds import Section, Seed, optional
+from metarfft_core.params.schema.methods import METHODS
+from metarfft_core.params.schema.reinforcement import Reinforcement
+from metarfft_core.params.schema.sections import (
     Adaptation,
     Corpus,
     Evaluation,

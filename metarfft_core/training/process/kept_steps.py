@@ -14,9 +14,9 @@ import torch
 from transformers import TrainerCallback
 
 from metarfft_core.params import ParamsError
-from metarfft_core.training import checkpoints
 from metarfft_core.training.job import Job
-from metarfft_core.training.trainer import Writer
+from metarfft_core.training.process import checkpoints
+from metarfft_core.training.process.trainer import Writer
 
 
 @dataclass

@@ -24,7 +24,7 @@ from metarfft_core.models import operations, shards
 from metarfft_core.params import ParamsError
 from metarfft_core.system import processes
 from metarfft_core.system.files import naming
-from metarfft_core.training import checkpoints
+from metarfft_core.training.process import checkpoints
 
 PEAK_TFLOPS = {"H100": 989, "H200": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312,
                "B200": 2250, "L40S": 362}

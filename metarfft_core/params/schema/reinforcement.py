@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from metarfft_core.params.kinds import Count, TaskIds, optional
-from metarfft_core.params.sections import Held
+from metarfft_core.params.schema.kinds import Count, TaskIds, optional
+from metarfft_core.params.schema.sections import Held
 
 
 class Reinforcement(Held):

@@ -28,7 +28,7 @@ from metarfft_core import models, params
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import elapsed, processes
 from metarfft_core.system.files import all_sha256, explain, write_json, write_whole
-from metarfft_core.training import acceleration, batches, checkpoints, record
+from metarfft_core.training import batches
 from metarfft_core.training.job import (
     PRODUCTS,
     STAGES,
@@ -39,6 +39,7 @@ from metarfft_core.training.job import (
     read_log,
 )
 from metarfft_core.training.merging import pissa_start_of
+from metarfft_core.training.process import acceleration, checkpoints, record
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -225,8 +226,8 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     import transformers
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
-    from metarfft_core.training.kept_steps import Keep
-    from metarfft_core.training.trainer import Log, Trainer, Writer
+    from metarfft_core.training.process.kept_steps import Keep
+    from metarfft_core.training.process.trainer import Log, Trainer, Writer
 
     samples = course.samples
     keep = Keep(kept_jobs(job), lambda one, source: _finish(
