@@ -346,6 +346,7 @@ def evaluated(line):
     (lambda arm: answers.path(arm.folder, "evaluation", 0).unlink(),
      "evaluation at step 0: the log has the lengths 1, 3, the kept answers none"),
     (lambda arm: changed_log(arm, a_line(1, process=0.99)), "step 1: the log says process 0.99"),
+    (lambda arm: changed_log(arm, a_line(2, process=0.99)), "step 2: the log says process 0.99"),
     (lambda arm: changed_log(arm, a_line(3, reward=0.99)), "step 3: the log says reward 0.99"),
     (lambda arm: changed_log(arm, evaluated), "evaluation at step 4, length 3: the log says right"),
     (lambda arm: changed_log(arm, lambda line: line if line["step"] < 4 else None),

@@ -15,10 +15,10 @@ from metarfft_core.training.rl.arms import Arm
 def problems(arm: Arm) -> list[str]:
     """List what is wrong with a finished training: its weights, its log, its answers.
 
-    The log has to be whole, and every outcome is scored again. To judge the process of an answer
-    takes milliseconds, so of the steps only the first and the last one are judged again, and of
-    the evaluations all. Weights that did not change are wrong unless nothing could be learnt: the
-    answers of each group earned the same.
+    The log has to be whole and to say what the kept answers say; every outcome is scored again. To
+    judge the process of an answer takes milliseconds, so of the steps only the first and the last
+    one are judged again, and of the evaluations all. Weights that did not change are wrong unless
+    nothing could be learnt: the answers of each group earned the same.
 
     Raises:
         ParamsError: The log is not the one that the training wrote.
@@ -60,11 +60,9 @@ def _of_step(arm: Arm, step: int, line: Mapping, gold: Mapping | None) -> Iterat
     told = answers.summary(rows)
     values = {"outcome": told["right"] / len(rows), "cut": told["cut"] / len(rows),
               "answer_tokens": told["tokens"]}
-    if gold and told["traces"] is not None:
+    if arm.format == "rfft":
         values |= {"process": told["process"], "traces": told["traces"] / len(rows)}
-    if arm.reward in values:
-        values["reward"] = values[arm.reward]
-    yield from _differing(f"step {step}", values, line)
+    yield from _differing(f"step {step}", values | {"reward": values[arm.reward]}, line)
 
 
 def _of_evaluation(arm: Arm, step: int, by_length: Mapping, gold: Mapping) -> Iterator[str]:
