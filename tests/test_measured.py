@@ -1,6 +1,7 @@
 """The plan of a run beside what it took."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -164,6 +165,10 @@ def test_reinforcement_learning_stands_beside_its_plan(tmp_path, monkeypatch):
     assert one.tokens == pytest.approx(planned.tokens / 1e3)
     assert (one.paper_low, one.least) == (64.0, False)
     assert row(made, "rl", "base process").paper_low != 64.0
+    path = config.folder / "rl" / "nupa_length" / "base_process" / "manifest.json"
+    early = {name: value for name, value in ABOUT.items() if name != "completion_tokens"}
+    path.write_text(json.dumps(early))  # of an earlier version of the kit
+    assert math.isnan(row(measured.compare(config.folder), "rl", "base process").took_trained)
     line = next(line for line in measured.show(made).splitlines() if line.endswith(" 64"))
     assert line.split()[:8] == ["rl", "base", "outcome", "1", "8", "x", "H100", "8"]
 

@@ -174,7 +174,7 @@ def _trainings(run: _Run, stages: "pd.DataFrame") -> list[dict]:
             "tokens": planned.tokens.sum() / 1e3,
             "took_tokens": sum(one["tokens"] for one in took) / 1e3,
             "trained": planned.trained_tokens.sum() / 1e3,
-            "took_trained": sum(one["completion_tokens"] for one in took) / 1e3,
+            "took_trained": sum(one.get("completion_tokens", _NONE) for one in took) / 1e3,
             "hours": _hours(planned, on_gpu),
             "took_hours": sum(one["seconds"] * one["processes"] for one in took) / 3600,
             "memory": planned.total.max() if on_gpu else _NONE,
