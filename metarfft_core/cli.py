@@ -185,7 +185,7 @@ def _plan(options: argparse.Namespace) -> None:
     from metarfft_core.planning import display, measured, plan
 
     if options.measured:
-        print(measured.show(measured.compare(options.params)))
+        print(measured.report(options.params))
         return
     problems, counted = 0, {}
     for config in params.with_kept([params.load(options.params)]):
@@ -328,8 +328,8 @@ def _run(options: argparse.Namespace) -> None:
     problems = verify.verify(config)
     if problems:
         raise RuntimeError("the check after the run failed: " + "; ".join(problems))
-    print("\nChecked: every held-out loss fell, all weights changed, and every accuracy follows "
-          "from the stored texts.")
+    print("\nChecked: every held-out loss fell, all weights changed that had something to learn, "
+          "and every accuracy and reward follows from the stored texts.")
     print(f"The results are in {figures.parent}:")
     for path in sorted(figures.glob("*")):
         print(f"  {path}")

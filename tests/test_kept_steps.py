@@ -1,18 +1,21 @@
 """`keep_steps`: the weights of named steps of a training, each evaluated as a run of its own."""
 
+import json
 import os
 import shutil
 
+import made_up_run
 import pytest
 from safetensors.torch import load_file
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import corpus, evaluation, params, training
+from metarfft_core import corpus, evaluation, figures, params, training
+from metarfft_core.analysis import verify
 from metarfft_core.analysis.stored import Stored
 from metarfft_core.figures import several
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.params.loading import merge
-from metarfft_core.system.files import read_json, sha256
+from metarfft_core.system.files import read_json, sha256, write_json
 
 TASK = "lc_2544"
 PLAIN = {"scheduler": "constant", "warmup_ratio": 0.0, "save_every": 4, "evaluate_every": 4}
@@ -122,6 +125,30 @@ def test_the_figures_over_steps_have_a_point_for_each_kept_step(keeps, figure, s
     known = [Stored(one) for one in params.with_kept([keeps])]
     _, frame = several.draw(figure, known)
     assert {line: part.steps.to_list() for line, part in frame.groupby("line")} == steps
+
+
+def test_the_check_after_a_run_reads_the_kept_steps(keeps, tmp_path, monkeypatch):
+    """It finds nothing in the runs of the kept steps; weights of a kept step that did not change,
+    and an answer of its run that is not what its text gives, are named with their run."""
+    shutil.copytree(keeps.folder.parent, tmp_path / "outputs")
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
+    figures.accuracy_figure(keeps)
+
+    def problems():  # two layers of random weights hardly learn in so few steps
+        return [one for one in verify.verify(keeps) if "held-out" not in one]
+
+    assert problems() == []
+    early, short = params.kept_runs(keeps)
+    manifest = training.Job(early, "pretrain").manifest
+    write_json(manifest, read_json(manifest) | {"relative_change": 0.0})
+    path = evaluation.path(short, short.cells[0])
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps(row | {"outcome": "right"}) + "\n")
+    made_up_run.sign(path)
+    assert problems() == [
+        "pretrain, kept step 3: the weights did not change",
+        f"run keeps-adaptation-5: vanilla_rfft on {TASK}, length 1, sample 0: stored as right, "
+        f"the text is {row['outcome']}"]
 
 
 def test_a_kept_step_cannot_be_trained_alone(keeps, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """The plan of a run beside what it took."""
 
 import json
+import math
 import shutil
 
 import pytest
 
 from metarfft_core import cli, params
+from metarfft_core.params.loading import merge
 from metarfft_core.planning import measured, plan
 from metarfft_core.system.places import ROOT
 
@@ -125,3 +127,66 @@ def test_hours_stand_beside_the_plan_s_and_the_paper_s(tmp_path):
         line.split() for line in told]
     assert any("at least 1.5" in line and line.endswith("4.8 to 8.8") for line in told)
     assert max(map(len, told)) <= 100
+
+
+ABOUT = {"device": "cuda", "gpu": "H100", "processes": 8, "tokens": 4000, "completion_tokens": 3000,
+         "peak_memory_gib": {"gpu": 7.5}, "seconds": 1800.0, "launch_seconds": 3600.0}
+
+
+def small(file, **changes):
+    """A small run of the project, for the model and with the parts of a large one."""
+    values = params.read(ROOT / "params" / "rl_test.yaml")
+    values["model"]["name"] = params.read(ROOT / "params" / f"{file}.yaml")["model"]["name"]
+    return params.check(merge(values, {"name": file, **changes}))
+
+
+def write(config, *trainings):
+    """Write the folder of a run, with the manifests of some trainings."""
+    params.open_folder(config)
+    for name in trainings:
+        (config.folder / name).mkdir(parents=True)
+        (config.folder / name / "manifest.json").write_text(json.dumps(ABOUT))
+
+
+def test_reinforcement_learning_stands_beside_its_plan(tmp_path, monkeypatch):
+    """Each start and reward that is finished has a row, with the hours of all GPUs; the one with
+    the paper's reward has the paper's 64 hours beside it."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    config = small("7b_rl")
+    write(config, "rl/nupa_length/base_outcome", "rl/nupa_length/base_process")
+    made = measured.compare(config.folder)
+    assert made.method.to_list() == ["base outcome", "base process"]
+    planned = plan.plan(config).stages
+    planned = planned[(planned.stage == "rl") & (planned.method == "base outcome")].iloc[0]
+    one = row(made, "rl", "base outcome")
+    assert (one.parts, one.took_tokens, one.took_trained) == (1, 4.0, 3.0)
+    assert (one.took_hours, one.whole_hours, one.took_memory) == (4.0, 8.0, 7.5)
+    assert one.hours == pytest.approx(planned.gpu_hours)
+    assert one.tokens == pytest.approx(planned.tokens / 1e3)
+    assert (one.paper_low, one.least) == (64.0, False)
+    assert row(made, "rl", "base process").paper_low != 64.0
+    path = config.folder / "rl" / "nupa_length" / "base_process" / "manifest.json"
+    early = {name: value for name, value in ABOUT.items() if name != "completion_tokens"}
+    path.write_text(json.dumps(early))  # of an earlier version of the kit
+    assert math.isnan(row(measured.compare(config.folder), "rl", "base process").took_trained)
+    line = next(line for line in measured.show(made).splitlines() if line.endswith(" 64"))
+    assert line.split()[:8] == ["rl", "base", "outcome", "1", "8", "x", "H100", "8"]
+
+
+def test_kept_steps_follow_the_run_that_keeps_them(tmp_path, monkeypatch, capsys):
+    """The command also prints the table of each kept step's run that has finished parts; the folder
+    of the run leads to those beside it."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "first"))
+    config = small("7b_steps", rl=None, pretraining={"steps": 4, "keep_steps": [1, 2, 3]})
+    [one, two, three] = params.kept_runs(config)
+    write(config, "pretrain")
+    write(one, "adapt/nupa_length/meta_rfft")
+    write(two)
+    assert not three.folder.exists()
+    moved = shutil.move(tmp_path / "first", tmp_path / "second") / config.folder.name
+    assert cli.main(["plan", "--params", str(moved), "--measured"]) == 0
+    main, kept = capsys.readouterr().out.split(f"Of the kept step, run {one.name}\n")
+    assert "pretrain" in main
+    assert "adapt" not in main
+    assert "adapt meta_rfft" in kept
+    assert two.name not in kept

@@ -2,6 +2,8 @@
 
 import ast
 import csv
+import json
+import re
 import shutil
 import time
 
@@ -13,11 +15,11 @@ from tiny_model import tiny_run
 from metarfft_core import cli, corpus, formats, models, params, tasks, training
 from metarfft_core.figures import reinforcement
 from metarfft_core.params import ParamsError
-from metarfft_core.planning import plan
-from metarfft_core.system.files import read_json, sha256
+from metarfft_core.planning import measured, plan
+from metarfft_core.system.files import read_json, sha256, write_json, write_whole
 from metarfft_core.system.places import ROOT
 from metarfft_core.tracing.judge.replay import judge
-from metarfft_core.training.rl import prompts, rewards, worker
+from metarfft_core.training.rl import answers, check, prompts, rewards, worker
 from metarfft_core.training.rl.arms import Arm
 
 TASK = "nupa_get_digit"
@@ -223,22 +225,13 @@ def test_the_rewards_follow_from_the_kept_answers(done, reward):
 def test_an_evaluation_is_greedy_and_counted_by_length(done):
     """The answers at step 0 are those that the untrained model gives to each prompt alone, and the
     log counts them by length."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     arm = Arm(done, TASK, "base", "outcome")
     logged = {line["step"]: line["evaluation"] for line in training.read_log(arm.folder)
               if "evaluation" in line}
     answers = kept(arm, "evaluation")
     assert list(logged) == list(answers) == [0, 2, 4]
-    tokenizer = models.load_tokenizer(done.model.name)
-    model = AutoModelForCausalLM.from_pretrained(done.model.name, dtype=torch.float32)
     for row in answers[0]:
-        ids = torch.tensor([models.encode_prompt(tokenizer, row["prompt"])])
-        made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False,
-                              max_new_tokens=row["tokens"], pad_token_id=tokenizer.eos_token_id)
-        text = tokenizer.decode(made[0, ids.shape[1]:]).removesuffix(tokenizer.eos_token)
-        assert text == row["text"]
+        assert greedy(done.model.name, row) == row["text"]
     for step, rows in answers.items():
         assert [row["length"] for row in rows] == [1, 3]
         for row in rows:
@@ -265,6 +258,21 @@ def test_the_manifest_names_what_was_made_from_what(done):
         f"corpus/{split}/rfft/{TASK}.parquet": sha256(
             done.folder / "corpus" / split / "rfft" / f"{TASK}.parquet")
         for split in ("rl", "rl_evaluation")}
+
+
+def test_what_it_took_is_what_its_answers_are(done):
+    """The measured tokens are those of the answers that were learnt from and of their prompts."""
+    found = measured.compare(done.folder)
+    for reward in ("outcome", "process"):
+        [row] = found[found.method == f"base {reward}"].to_dict("records")
+        rows = [one for step in kept(Arm(done, TASK, "base", reward), "step").values()
+                for one in step]
+        assert row["took_trained"] == pytest.approx(sum(one["tokens"] for one in rows) / 1e3)
+        tokenizer = models.load_tokenizer(done.model.name)
+        asked = sum(len(models.encode_prompt(tokenizer, one["prompt"])) for one in rows)
+        assert row["took_tokens"] == pytest.approx(row["took_trained"] + asked / 1e3)
+        assert row["took_hours"] > 0
+        assert row["hours"] > 0
 
 
 def main_in_float32(arguments):
@@ -298,6 +306,65 @@ def test_a_killed_training_resumes_to_the_same_weights(run, done, trained, outpu
     assert read_json(arm.manifest)["weights"] == read_json(whole / "manifest.json")["weights"]
     for path in sorted((whole / "answers").iterdir()):
         assert pq.read_table(arm.folder / "answers" / path.name) == pq.read_table(path)
+
+
+def changed_log(arm, change):
+    """Write another log as if the training had: each line as `change` returns it, or none."""
+    lines = [line for line in map(change, training.read_log(arm.folder)) if line]
+    write_whole(arm.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    manifest = read_json(arm.manifest)
+    manifest["files"]["log.jsonl"] = sha256(arm.folder / "log.jsonl")
+    write_json(arm.manifest, manifest)
+
+
+def wrong_texts(arm):
+    """Exchange the texts of a step with right answers for wrong ones; the outcomes stay."""
+    step = next(line["step"] for line in training.read_log(arm.folder) if line.get("outcome"))
+    path = answers.path(arm.folder, "step", step)
+    answers.write(path, [row | {"text": "So the answer is 'x'"} for row in answers.read(path)])
+
+
+def shorter(arm):
+    path = answers.path(arm.folder, "evaluation", 2)
+    first, *others = answers.read(path)
+    answers.write(path, [first | {"tokens": 1}, *others])
+
+
+def a_line(step, **changes):
+    return lambda line: line | (changes if line["step"] == step and "reward" in line else {})
+
+
+def evaluated(line):
+    return line | {"evaluation": {length: counts | {"right": counts["right"] + 1} for length, counts
+                                  in line["evaluation"].items()}} if "evaluation" in line else line
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (wrong_texts, r"step \d: the log says outcome 0\.\d+, the answers 0\.0"),
+    (shorter, r"evaluation at step 2, length 1: the log says tokens \d+\.0, the answers 1\.0"),
+    (lambda arm: answers.path(arm.folder, "step", 4).unlink(),
+     "step 4: 0 answers are kept, expected 6"),
+    (lambda arm: answers.path(arm.folder, "evaluation", 0).unlink(),
+     "evaluation at step 0: the log has the lengths 1, 3, the kept answers none"),
+    (lambda arm: changed_log(arm, a_line(1, process=0.99)), "step 1: the log says process 0.99"),
+    (lambda arm: changed_log(arm, a_line(2, process=0.99)), "step 2: the log says process 0.99"),
+    (lambda arm: changed_log(arm, a_line(3, reward=0.99)), "step 3: the log says reward 0.99"),
+    (lambda arm: changed_log(arm, evaluated), "evaluation at step 4, length 3: the log says right"),
+    (lambda arm: changed_log(arm, lambda line: line if line["step"] < 4 else None),
+     "the log has the reward of 3 steps, expected the 4 from 1 to 4"),
+    (lambda arm: write_json(arm.manifest, read_json(arm.manifest) | {"relative_change": 0.0}),
+     "the weights did not change")])
+def test_the_check_after_a_run_reads_the_answers_again(done, tmp_path, monkeypatch, spoil, said):
+    """It finds nothing in what a training wrote, and names each value of a log that the kept
+    answers do not give, each missing step, and weights that learnt nothing. A stored outcome
+    itself counts for nothing."""
+    arm = Arm(done, TASK, "base", "outcome")
+    assert check.problems(arm) == []
+    shutil.copytree(done.folder.parent, tmp_path / "outputs")
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
+    spoil(arm)
+    found = check.problems(arm)
+    assert any(re.match(said, one) for one in found), found
 
 
 TIMES = {"seconds", "tokens_per_second", "memory_gib"}
@@ -414,6 +481,56 @@ def test_the_pretrained_model_is_one_start(run):
     values["adaptation"]["methods"] = ["direct"]
     with pytest.raises(ParamsError, match=r"rl\.starts: pretrained is the RF-pretrained model"):
         params.check(values)
+
+
+def test_the_pretrained_start_is_walked_to_its_end(outputs, tmp_path, monkeypatch):
+    """From the RF-pretrained model of the run: its first answers are that model's own and not the
+    base model's, Figure 7 has its line, and other pre-trained weights are refused afterwards."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(worker.worker, "_fast_bfloat16", lambda: False)
+    run = rl_run(outputs / "model", starts=["pretrained"], rewards=["process"], steps=2)
+    corpus.build(run)
+    pretraining = training.Job(run, "pretrain")
+    training.train(pretraining)
+    [arm] = training.arms(run)
+    worker.train(arm)
+    assert check.problems(arm) == []
+    made = read_json(arm.manifest)
+    assert made["base_model"]["sha256"] == models.weights_hash(training.model_folder(run))
+    for row in kept(arm, "evaluation")[0]:
+        assert row["text"] == greedy(training.model_folder(run), row)
+        assert row["text"] != greedy(run.model.name, row)
+    _, lines = reinforcement.draw(reinforcement.collect([run]), [run])
+    assert set(lines["line"]) == {"RL from the RF-pretrained model, process"}
+    manifest = read_json(pretraining.manifest)
+    weights = training.model_folder(run) / "model.safetensors"
+    write_changed(weights)
+    manifest["weights"]["model/model.safetensors"] = sha256(weights)
+    write_json(pretraining.manifest, manifest)
+    with pytest.raises(ParamsError, match="was trained from other weights"):
+        worker.train(arm)
+
+
+def greedy(folder, row):
+    """The answer of a model to the prompt of a row, generated alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = models.load_tokenizer(str(folder))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = torch.tensor([models.encode_prompt(tokenizer, row["prompt"])])
+    made = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False,
+                          max_new_tokens=row["tokens"], pad_token_id=tokenizer.eos_token_id)
+    return tokenizer.decode(made[0, ids.shape[1]:]).removesuffix(tokenizer.eos_token)
+
+
+def write_changed(path):
+    """Write safetensors with one tensor changed."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    first = next(iter(tensors))
+    save_file(tensors | {first: tensors[first] + 1}, path, {"format": "pt"})
 
 
 def test_the_figure_and_the_table_are_drawn_from_the_logs(done, tmp_path):

@@ -12,7 +12,7 @@ import yaml
 
 from metarfft_core import corpus, evaluation, params, training
 from metarfft_core.analysis import archive, compare, report, run_folder
-from metarfft_core.evaluation import metrics
+from metarfft_core.evaluation import general, metrics
 from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system import files
 
@@ -462,6 +462,57 @@ def test_kept_results_are_compared_as_the_run_itself(tmp_path):
         assert len(rows) == SAMPLES * len(LENGTHS)
         assert [row["length"] for row in rows if "text" in row] == [1, 1, 2, 2, 4, 4]
         assert all(("prompt" in row) == ("text" in row) for row in rows)
+
+
+def write_general(run, weights, limit):
+    """A result of general ability, with texts."""
+    model = run.folder.parent / "model"
+    files.write_whole(model / "model.safetensors", "")
+    return general.write(run, weights, "gsm8k", [
+        {"question": number, "score": number % 2, "written": "many words", "read": "1"}
+        for number in range(limit or 9)], model, limit, {"data": {"source": "the Hub"}})
+
+
+def test_general_ability_is_kept_with_few_texts(tmp_path):
+    """The kept results give the same scores and intervals as the run's, and are refused if changed
+    there; of two questions the texts are kept, of the others the scores."""
+    run = parameters("one")
+    write_all(run, SHARES)
+    whole = {name: general.read(run, name, "gsm8k", limit) for name, limit in (
+        ("base", None), ("pretrain", 4)) if write_general(run, name, limit)}
+    kept = params.of_folder(archive.write(run, tmp_path / "kept" / "one"))
+    assert {name: general.read(kept, name, "gsm8k", limit) for name, limit in (
+        ("base", None), ("pretrain", 4))} == whole
+    assert whole["base"].questions == 9
+    target = general.path(kept, "base", "gsm8k")
+    rows = [json.loads(line) for line in target.with_suffix(".jsonl").read_text().splitlines()]
+    assert ["written" in row for row in rows] == [True] * 2 + [False] * 7
+    about = files.read_json(target)
+    assert about["data"] == {"source": "the Hub"}
+    original = general.path(run, "base", "gsm8k")
+    assert about["whole_sha256"] == files.sha256(original.with_suffix(".jsonl"))
+    with open(target.with_suffix(".jsonl"), "a") as file:
+        file.write('{"question": 9, "score": 1}\n')
+    with pytest.raises(ParamsError, match=r"gsm8k\.jsonl is missing or changed"):
+        general.read(kept, "base", "gsm8k")
+
+
+def test_changed_general_ability_is_not_kept(tmp_path):
+    """Lines that are not those of the result, or a result of another run, stop the export, and
+    nothing is written."""
+    run = parameters("one")
+    write_all(run, SHARES)
+    target = write_general(run, "base", None)
+    about = files.read_json(target)
+    files.write_json(target, about | {"params": "another"})
+    with pytest.raises(ParamsError, match="was made with other parameters"):
+        archive.write(run, tmp_path / "kept")
+    files.write_json(target, about)
+    with open(target.with_suffix(".jsonl"), "a") as file:
+        file.write('{"question": 9, "score": 1}\n')
+    with pytest.raises(ParamsError, match=r"gsm8k\.jsonl is missing or changed"):
+        archive.write(run, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
 
 
 def test_only_finished_results_are_kept_and_nothing_is_overwritten(tmp_path):

@@ -1,5 +1,7 @@
 """The page docs/results_map.md: fresh, whole, and true of the parameter files that it names."""
 
+import ast
+
 import pytest
 
 from metarfft_core import params
@@ -64,6 +66,22 @@ def test_a_road_says_how_or_what_is_missing(road):
     assert road.commands or road.missing
     assert bool(road.kept) == (road.state in (results_map.IN_SMALL, results_map.IN_PART)) or (
         road.state == results_map.RUN)
+
+
+@pytest.mark.parametrize("road", ROADS, ids=lambda road: road.name)
+def test_a_road_names_the_tests_that_walk_it(road):
+    """There is a walk for each of its files, and each names a test that exists, with its case."""
+    assert road.walks
+    text = results_map.PAGE.read_text(encoding="utf-8")
+    for walk in road.walks:
+        file, _, name = walk.partition("::")
+        name, _, case = name.rstrip("]").partition("[")
+        code = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        functions = [node.name for node in ast.parse(code).body
+                     if isinstance(node, ast.FunctionDef)]
+        assert name in functions, walk
+        assert f'"{case}"' in code or not case, walk
+        assert f"`{walk}`" in text
 
 
 @pytest.mark.parametrize("road", [road for road in ROADS if road.name in SPECS and road.params],

@@ -12,12 +12,14 @@ from collections import Counter
 from pathlib import Path
 
 from metarfft_core import evaluation
+from metarfft_core.evaluation import general
 from metarfft_core.evaluation.kept import prompt_hash
 from metarfft_core.params import Params, ParamsError, is_archive
 from metarfft_core.system import files
 
 WITH_TEXT = 2
-"""How many samples of each length in every evaluated cell keep their prompt and generation."""
+"""How many samples of each length in every evaluated cell keep their prompt and generation, and how
+many questions of each result of general ability keep what was written."""
 
 _COPIED = ("params.yaml", "corpus/manifest.json", "corpus/README.md", "pretrain/manifest.json",
            "pretrain/log.jsonl", "adapt/*/*/manifest.json", "adapt/*/*/log.jsonl",
@@ -29,11 +31,11 @@ def write(config: Params, folder: Path) -> Path:
     """Write the manifests, logs, figures with their numbers, and outcomes of a finished run.
 
     From the third sample of a length on, a row of the evaluation has no text, and a hash replaces
-    its prompt.
+    its prompt. From the third question on, a result of general ability has the score alone.
 
     Raises:
-        ParamsError: If a cell is not evaluated, `folder` exists, or the run's folder is an archive
-            itself.
+        ParamsError: If a cell is not evaluated, a result of general ability was changed or is of
+            another run, `folder` exists, or the run's folder is an archive itself.
     """
     folder = Path(folder)
     if folder.exists():
@@ -50,6 +52,8 @@ def write(config: Params, folder: Path) -> Path:
         for cell in config.cells:
             path = evaluation.path(config, cell)
             _copy_cell(path, made / path.relative_to(config.folder), config.seed)
+        for path in sorted((config.folder / "general").glob("*/*.json")):
+            _copy_general(config, path, made / path.relative_to(config.folder))
     return folder
 
 
@@ -78,3 +82,16 @@ def _copy_cell(path: Path, target: Path, seed: int) -> None:
     files.write_whole(target, "".join(lines))
     files.write_json(target.with_suffix(".json"), about | {
         "sha256": files.sha256(target), "whole_sha256": about["sha256"]})
+
+
+def _copy_general(config: Params, path: Path, target: Path) -> None:
+    """Copy a result of general ability; of most questions the score alone."""
+    about = files.read_json(path)
+    general.read(config, path.parent.name, path.stem, about["limit"])  # refuses what was changed
+    lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    kept = [*lines[:WITH_TEXT], *(json.dumps({name: row[name] for name in ("question", "score")})
+                                  for row in map(json.loads, lines[WITH_TEXT:]))]
+    rows = target.with_suffix(".jsonl")
+    files.write_whole(rows, "".join(line + "\n" for line in kept))
+    files.write_json(target, about | {"sha256": files.sha256(rows),
+                                      "whole_sha256": about["sha256"]})

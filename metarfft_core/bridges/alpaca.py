@@ -8,8 +8,7 @@ The prompts are a file of yours, because the kit has no copy of them: AlpacaEval
 
 Each pair is judged twice, the second time in the other order. A question scores 1 if the model wins
 both, 0 if it loses both, and otherwise 0.5. The question is the kit's own, and so the wins are not
-those of AlpacaEval's leaderboard. Its length-controlled wins need its regression over many models;
-they are not computed.
+those of AlpacaEval's leaderboard. Its length-controlled wins are not computed (docs/general.md).
 """
 
 import hashlib

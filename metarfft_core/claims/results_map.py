@@ -42,6 +42,9 @@ and what is missing. `{COMMAND}` makes this page; do not edit it.
 - **state**: *{RUN}* and *{IN_SMALL}* are about the results that are kept in `outputs/reference/`,
   with the paper's model or with a small one. *{IN_PART}*: some lines of the result. *{NOT_RUN}*:
   there is a road, and no result at its end is kept. *{NO_ROAD}*: no parameter file leads there.
+- **walked in small by**: the tests in `tests/` that walk the road with a small or random model,
+  through the real libraries (`pytest -m ""` also runs the slow ones). What they make says nothing
+  about the methods. `make smoke` walks all notebooks of a run with SmolLM2.
 
 """
 
@@ -57,29 +60,33 @@ class Road:
     missing: str
     state: str
     kept: tuple[str, ...]  # names of kept results that speak to it
+    walks: tuple[str, ...]  # the tests that walk it in small
 
 
 def roads() -> list[Road]:
     """Return the road to each figure and table, in the order of the paper's file.
 
     Raises:
-        KeyError: `data/paper_roads.yaml` lacks an entry of `data/paper_results.yaml`.
+        KeyError: `data/paper_roads.yaml` lacks an entry of `data/paper_results.yaml`, or the walk
+            of a parameter file.
     """
     told = yaml_files.read(ROADS)
     specs = [(name, spec, told[part][name]) for part in ("numbers", "figures")
              for name, spec in stored.paper()[part].items()]
     specs += [(name, {"title": entry["title"], "lines": []}, entry)
               for name, entry in told["others"].items()]
-    return [_road(name, spec, entry) for name, spec, entry in specs]
+    return [_road(name, spec, entry, told["walks"]) for name, spec, entry in specs]
 
 
-def _road(name: str, spec: dict, entry: dict[str, Any]) -> Road:
+def _road(name: str, spec: dict, entry: dict[str, Any], walks: dict[str, str]) -> Road:
     files = tuple(entry["params"])
     runs = [f"metarfft run --params params/{file}.yaml" for file in files]
     commands = (entry["command"],) if entry.get("command") else (
         *entry.get("before", ()), *runs, *entry.get("after", ()))
     state, kept = _state(spec) if files else (RUN if commands else NO_ROAD, ())
-    return Road(name, spec["title"], files, commands, entry.get("missing", ""), state, kept)
+    walked = dict.fromkeys([*(walks[file] for file in files), *entry.get("walks", ())])
+    return Road(name, spec["title"], files, commands, entry.get("missing", ""), state, kept,
+                tuple(walked))
 
 
 def _state(spec: dict) -> tuple[str, tuple[str, ...]]:
@@ -139,12 +146,14 @@ def page() -> str:
     counts = ", ".join(f"{sum(road.state == state for road in found)} {state}"
                        for state in (RUN, IN_SMALL, IN_PART, NOT_RUN, NO_ROAD))
     rows = [[road.title, ", ".join(f"`{one}`" for one in road.commands) or "none", _cost(road),
-             road.state + (f" ({', '.join(road.kept)})" if road.kept else ""), road.missing]
+             road.state + (f" ({', '.join(road.kept)})" if road.kept else ""), road.missing,
+             ", ".join(f"`{one}`" for one in road.walks)]
             for road in found]
     files = list(dict.fromkeys(file for road in found for file in road.params))
     return "\n".join([
         f"{_HEAD}{len(found)} results: {counts}.\n",
-        table(["result", "road", "GPU hours", "state", "what is missing"], rows, aligned=False),
+        table(["result", "road", "GPU hours", "state", "what is missing", "walked in small by"],
+              rows, aligned=False),
         "## What a parameter file costs\n",
         table(["file", "model", *("GPU hours, " + stage for stage in
                                   ("RF-pretraining", "adaptations", "reinforcement learning",

@@ -27,22 +27,45 @@ class _Run:
 
     folder: Path
     config: params.Params
-    manifests: dict[str, dict]  # of trainings, by "pretrain", "adapt/<task>/<method>"
+    # of trainings, by "pretrain", "adapt/<task>/<method>", "rl/<task>/<start>_<reward>"
+    manifests: dict[str, dict]
     cells: dict[str, dict]  # by "<method>/<file's stem>"; some are not finished
+
+    @property
+    def begun(self) -> bool:
+        """Whether any part is finished."""
+        return bool(self.manifests) or any(cell["finished"] for cell in self.cells.values())
 
 
 def _open(source: str | os.PathLike) -> _Run:
     path = places.absolute(source)
     folder = path if path.is_dir() else params.load(source).folder
-    if not (folder / "params.yaml").exists():
-        raise params.ParamsError(f"{folder}: expected the folder of a run, but there is no "
-                                 "params.yaml")
-    found = [folder / "pretrain" / "manifest.json", *sorted(folder.glob("adapt/*/*/manifest.json"))]
+    config = params.of_folder(folder)
+    found = [folder / "pretrain" / "manifest.json",
+             *sorted(folder.glob("adapt/*/*/manifest.json")),
+             *sorted(folder.glob("rl/*/*/manifest.json"))]
     manifests = {path.parent.relative_to(folder).as_posix(): files.read_json(path)
                  for path in found if path.exists()}
     cells = {f"{path.parent.name}/{path.stem}": files.read_json(path)
              for path in sorted((folder / "evaluation").glob("*/*.json"))}
-    return _Run(folder, params.load(folder / "params.yaml"), manifests, cells)
+    return _Run(folder, config, manifests, cells)
+
+
+def report(source: str | os.PathLike) -> str:
+    """Format the plan and what the run took, followed by the same of each kept step that began.
+
+    Args:
+        source: The parameter file or the folder of a run.
+
+    Raises:
+        ParamsError: As `compare` does.
+    """
+    run = _open(source)
+    texts = [show(compare(run.folder))]
+    for kept in params.kept_runs(run.config):
+        if (kept.folder / "params.yaml").exists() and _open(kept.folder).begun:
+            texts.append(f"Of the kept step, run {kept.name}\n\n{show(compare(kept.folder))}")
+    return "\n\n".join(texts)
 
 
 def compare(source: str | os.PathLike) -> "pd.DataFrame":
@@ -151,7 +174,7 @@ def _trainings(run: _Run, stages: "pd.DataFrame") -> list[dict]:
             "tokens": planned.tokens.sum() / 1e3,
             "took_tokens": sum(one["tokens"] for one in took) / 1e3,
             "trained": planned.trained_tokens.sum() / 1e3,
-            "took_trained": sum(one["completion_tokens"] for one in took) / 1e3,
+            "took_trained": sum(one.get("completion_tokens", _NONE) for one in took) / 1e3,
             "hours": _hours(planned, on_gpu),
             "took_hours": sum(one["seconds"] * one["processes"] for one in took) / 3600,
             "memory": planned.total.max() if on_gpu else _NONE,
@@ -164,6 +187,8 @@ def _trainings(run: _Run, stages: "pd.DataFrame") -> list[dict]:
 
 def _name(run: _Run, row) -> str:
     """Return the name of a planned training among the manifests."""
+    if row.stage == "rl":
+        return f"rl/{row.task}/{row.method.replace(' ', '_')}"
     if row.stage != "adapt":
         return row.stage
     seed = "" if row.seed == run.config.seed else f"-seed{row.seed}"

@@ -38,18 +38,27 @@ def answer(arm: Arm, tokenizer, end: int, asked: dict[str, Any], ids: list[int])
     stopped = bool(ids) and ids[-1] == end
     text = tokenizer.decode(ids[:-1] if stopped else ids, skip_special_tokens=False,
                             clean_up_tokenization_spaces=False)
-    reason = "stop" if stopped else "length"
-    prompt, wording = asked["prompt"][0]["content"], arm.config.corpus.wording
     found = {"task": asked["task"], "length": asked["length"], "index": asked["index"],
-             "prompt": prompt, "gold_answer": asked["gold_answer"], "text": text,
-             "finish_reason": reason, "tokens": len(ids),
-             "outcome": scoring.score(text, reason, asked["gold_answer"])[1],
-             "process": None, "trace": None}
-    if arm.format == "rfft":
-        template = tasks.get(asked["task"]).question
-        found["process"] = process(prompt, text, asked["gold"], template, wording)
-        found["trace"] = has_trace(prompt, text, wording)
-    return found
+             "prompt": asked["prompt"][0]["content"], "gold_answer": asked["gold_answer"],
+             "text": text, "finish_reason": "stop" if stopped else "length", "tokens": len(ids)}
+    return found | judged(arm, found, asked["gold"])
+
+
+def judged(arm: Arm, row: dict[str, Any], gold: str) -> dict[str, Any]:
+    """Return the outcome, the process and the trace of an answer, from its text alone.
+
+    Args:
+        arm: The training.
+        row: The answer, with what was asked.
+        gold: The right completion.
+    """
+    prompt, text, wording = row["prompt"], row["text"], arm.config.corpus.wording
+    outcome = scoring.score(text, row["finish_reason"], row["gold_answer"])[1]
+    if arm.format != "rfft":
+        return {"outcome": outcome, "process": None, "trace": None}
+    template = tasks.get(row["task"]).question
+    return {"outcome": outcome, "process": process(prompt, text, gold, template, wording),
+            "trace": has_trace(prompt, text, wording)}
 
 
 def path(folder: Path, kind: str, step: int) -> Path:
@@ -61,6 +70,11 @@ def write(file: Path, rows: list[dict[str, Any]]) -> None:
     """Write answers to a file, all or nothing."""
     with whole(file) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), temporary, compression="zstd")
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """Read the answers of a step or an evaluation."""
+    return pq.read_table(file).to_pylist()
 
 
 def summary(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from metarfft_core import corpus, models
 from metarfft_core.models import chat_template
 from metarfft_core.params import ParamsError
-from metarfft_core.system import processes
+from metarfft_core.system import elapsed, processes
 from metarfft_core.system.files import sha256, write_json
 from metarfft_core.training.job import read_log
 from metarfft_core.training.process import checkpoints, record, worker
@@ -104,7 +104,7 @@ def _train(arm: Arm, accumulation: int) -> None:
     if checkpoint is None or not checkpoints.stopped(checkpoint):
         _fit(arm, arguments, checkpoint, base, tokenizer, data)
     if worker._is_main():
-        _finish(arm, Path(base), tokenizer, arguments)
+        _finish(arm, Path(base), tokenizer, arguments, resumed=checkpoint is not None)
 
 
 def _arguments(arm: Arm, accumulation: int):
@@ -193,7 +193,7 @@ def _remove_answers(folder: Path, checkpoint: Path | None) -> None:
                 path.unlink()
 
 
-def _finish(arm: Arm, base: Path, tokenizer, arguments) -> None:
+def _finish(arm: Arm, base: Path, tokenizer, arguments, resumed: bool) -> None:
     """Write the trained weights and, last of all, the manifest."""
     checkpoint = checkpoints.last(arm.folder / "checkpoints")
     change = _write_weights(arm, base, checkpoint)
@@ -208,10 +208,15 @@ def _finish(arm: Arm, base: Path, tokenizer, arguments) -> None:
                        "model_sha256": models.model_hash(base)},
         "algorithm": "GRPO", "steps": steps, "answers": steps * arm.settings.completions,
         "tokens": sum(line.get("tokens", 0) for line in log),
+        "completion_tokens": round(arm.settings.completions * sum(
+            line.get("answer_tokens", 0) for line in log)),
         "seconds": log[-1]["seconds"], "gpu_hours": log[-1]["gpu_hours"],
         "engine": arm.settings.engine, "processes": arguments.world_size,
-        "device": arguments.device.type, "compute": "bfloat16" if arguments.bf16 else "float32",
-        **made, "relative_change": change, "peak_memory_gib": record.peak_memory()})
+        "device": arguments.device.type, "gpu": processes.gpu_name(),
+        "compute": "bfloat16" if arguments.bf16 else "float32", **made,
+        "relative_change": change, "peak_memory_gib": record.peak_memory(),
+        # with the launch; what interrupted processes took is not known
+        "launch_seconds": None if resumed else elapsed.lap()})
     print(f"{arm.name}: {steps} steps, finished, in {arm.folder}", flush=True)
 
 
@@ -255,6 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, 1 for an error of the system, 2 for a user's error.
     """
+    elapsed.begin()
     parser = argparse.ArgumentParser(prog="python -m metarfft_core.training.rl",
                                      description="One reinforcement learning of a run.")
     for option in ("--params", "--task", "--start", "--reward"):
