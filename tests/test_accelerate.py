@@ -180,6 +180,7 @@ from accelerate import Accelerator
 state = Accelerator(cpu=True)
 line = f"{state.distributed_type.value} {state.num_processes} {state.process_index}\\n"
 print(line, end="", flush=True)  # in one piece, for both write to the same pipe
+state.wait_for_everyone()  # the end of one process ends the other
 state.end_training()
 """
 
