@@ -24,6 +24,7 @@ WALKS = {
     "7b_gsm8k_mix": ("table_4", "Meta-RFFT, GSM8K mixed in"),
     "7b_arc_mix": ("table_12", "Meta-RFFT, ARC mixed in"),
     "7b_alpaca_mix": ("table_12", "Meta-RFFT, Alpaca mixed in"),
+    "7b_airline": ("figure_8", "Meta-RFFT"),
     "7b_paper_wording": ("figure_3", "Meta-RFFT"),
     "7b_no_exemplars": ("figure_5", "RF-pretrained, 1-shot")}
 """The figure or table that each arm leads to, and its line there."""
@@ -47,7 +48,9 @@ def small(name, model, folder):
     part.get("in_context", {})["synthetic_samples"] = 0
     part |= {"workers": 1, "validation": {"lengths": [3], "samples_per_length": 1},
              "evaluation": {"lengths": [1, 2], "samples_per_length": 1}}
-    part["adaptation"] |= {"tasks": ["lc_125"], "samples_per_length": 1}
+    named = part["adaptation"]["tasks"]
+    part["adaptation"] |= {"tasks": named if len(named) == 1 else ["lc_125"], "lengths": [1, 2],
+                           "samples_per_length": 2}
     part["adaptation_validation"]["samples_per_length"] = 1
     values["pretraining"] |= TINY
     adaptation |= TINY | {"methods": ["meta_rfft"], "further": []}
