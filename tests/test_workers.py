@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
-from metarfft_core.system import workers
+from metarfft_core.system import progress, workers
 from metarfft_core.system.places import ROOT
 from metarfft_core.system.workers import Order
 
@@ -55,6 +56,21 @@ def test_two_places_share_the_jobs_and_name_their_lines(tmp_path, capfd):
     assert sorted(place for _, place in found) == ["a", "b"]
     printed = capfd.readouterr().out.splitlines()
     assert all(f"[job {name}] did {tmp_path / str(name)}" in printed for name in range(6))
+
+
+def test_lines_of_several_threads_stay_whole(capfd):
+    """Jobs that report at the same time do not write into each other's lines."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda number: progress.report("x" * 50, prefix=f"[job {number}] "),
+                          range(4000)))
+    finally:
+        sys.setswitchinterval(before)
+    printed = capfd.readouterr().out.split("\n")
+    assert sorted(printed) == sorted(["", *(f"[job {number}] " + "x" * 50
+                                            for number in range(4000))])
 
 
 @pytest.mark.parametrize(("bad", "said"), [

@@ -123,7 +123,7 @@ def report(line: str, job: str = "", prefix: str = "") -> None:
     if _shown:
         _shown.add(line, job, prefix)
     else:
-        print(prefix + line, flush=True)
+        print(f"{prefix}{line}\n", end="", flush=True)  # in one piece: other threads print, too
 
 
 def enter(job: str, state: str) -> None:
