@@ -1,7 +1,9 @@
 """A process of a training or an evaluation that starts at once.
 
 It is forked from a server that has imported torch and the trainer, which takes ten seconds in a
-process of its own. It gets this process's environment, and can be killed like any other.
+process of its own. It gets this process's environment, and can be killed like any other. It computes
+with the threads that the environment names. The server may have read another number when it
+imported torch, and sums that are divided over threads round differently.
 """
 
 import multiprocessing
@@ -10,6 +12,10 @@ import resource
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
+
+from metarfft_core.system import processes
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["metarfft_core.training.process.trainer",
@@ -60,4 +66,5 @@ def _work(main, arguments, environment, output, largest):
     os.dup2(stream, 2)
     if largest:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    torch.set_num_threads(int(processes.threads(1)))
     sys.exit(main(arguments))
