@@ -1,9 +1,9 @@
 """A process of a training or an evaluation that starts at once.
 
 It is forked from a server that has imported torch and the trainer, which takes ten seconds in a
-process of its own. It gets this process's environment, and can be killed like any other. It computes
-with the threads that the environment names. The server may have read another number when it
-imported torch, and sums that are divided over threads round differently.
+process of its own. It gets this process's environment, and can be killed like any other. It
+computes with the threads that the environment names. The server may have read another number when
+it imported torch, and sums that are divided over threads round differently.
 """
 
 import multiprocessing

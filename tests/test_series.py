@@ -15,7 +15,7 @@ import forked
 import pytest
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import corpus, training
+from metarfft_core import corpus, params, training
 from metarfft_core.system.files import read_json, sha256
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import launcher
@@ -127,6 +127,29 @@ def test_a_series_says_what_it_trained_and_trains_it_once(trained, series):
         assert f"{job.name}: 7 steps, finished, in " in series.printed
     assert "min left" in series.printed
     assert series.again.count(": finished, in") == 3
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_workers_begin_with_the_longest_samples(config, monkeypatch, number):
+    """Two workers take the adaptations by the length of their samples, as the corpus has them; a
+    single one keeps the run's order."""
+    taken = []
+    monkeypatch.setattr(launcher, "launch_starts", lambda *_: None)
+    monkeypatch.setattr(launcher.workers, "follow_all",
+                        lambda line, waiting, places: taken.extend(one.name for one in waiting))
+    values = config.model_dump()
+    values["adaptation"]["workers"] = number
+    training.launch_adaptations(params.check(values))
+
+    def characters(job):
+        return sum(len(row["prompt"]) + len(row["completion"]) for row in corpus.read(
+            config, "adaptation", job.format, job.task))
+
+    jobs = adaptations(config)
+    if number == 2:
+        jobs.sort(key=characters, reverse=True)
+        assert jobs[-1].method == "direct"
+    assert taken == [f"training {job.name}" for job in jobs]
 
 
 LAUNCH = """

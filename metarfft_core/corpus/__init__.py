@@ -10,7 +10,7 @@
 from metarfft_core.corpus.builder import TRIES, build
 from metarfft_core.corpus.manifest import provenance
 from metarfft_core.corpus.meter import check_context
-from metarfft_core.corpus.splits import SCHEMA, SYNTHETIC, files, home, read
+from metarfft_core.corpus.splits import SCHEMA, SYNTHETIC, files, home, mean_characters, read
 
 __all__ = ["SCHEMA", "SYNTHETIC", "TRIES", "build", "check_context", "files", "home",
-           "provenance", "read"]
+           "mean_characters", "provenance", "read"]

@@ -152,6 +152,18 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
     return paths
 
 
+def mean_characters(config: Params, split: str, format: str, task: str) -> float:
+    """The mean characters of a sample of a task, prompt and completion together.
+
+    Raises:
+        ParamsError: As `files` does.
+    """
+    [path] = files(config, split, format, task)
+    folder = home(config) / "corpus"
+    shards = read_json(folder / "manifest.json")["shards"]
+    return shards[path.relative_to(folder).as_posix()]["characters"]["mean"]
+
+
 def _require(key: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ParamsError(f"{key}: this corpus holds {', '.join(allowed)}; got {value!r}")

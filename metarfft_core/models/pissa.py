@@ -7,6 +7,7 @@ model and a rank, kept with hashes, and shared by all trainings.
 import copy
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,9 @@ from metarfft_core.system.files import (
     write_json,
 )
 from metarfft_core.system.processes import alone
+
+AT_ONCE = 8
+"""The most layers that are decomposed at once on a CPU; each takes a few copies of its weights."""
 
 
 def pissa_start(base: str | Path, rank: int, folder: Path, larger: Path | None = None) -> Path:
@@ -94,35 +98,41 @@ def _compute_pissa(base: str, rank: int, folder: Path, larger: Path | None) -> N
     model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0,
                                              target_modules="all-linear"))
     kept = _tensors(larger / "adapter") if larger else {}
-    with _one_thread():
-        for name, layer in model.named_modules():
-            if not isinstance(layer, LoraLayer):
-                continue
-            weight = layer.get_base_layer().weight
-            whole = weight.data.to(device, torch.float32)
-            first, second = _cut(kept, name, rank, device) if larger else _factors(whole, rank)
-            for letter, part in (("lora_A", first), ("lora_B", second)):
-                getattr(layer, letter)["default"].weight.data = part.cpu().contiguous()
-            weight.data = (whole - second @ first).to("cpu", weight.dtype)
+
+    def split(named: tuple) -> None:
+        name, layer = named
+        weight = layer.get_base_layer().weight
+        whole = weight.data.to(device, torch.float32)
+        first, second = _cut(kept, name, rank, device) if larger else _factors(whole, rank)
+        for letter, part in (("lora_A", first), ("lora_B", second)):
+            getattr(layer, letter)["default"].weight.data = part.cpu().contiguous()
+        weight.data = (whole - second @ first).to("cpu", weight.dtype)
+
+    with _single_threads(1 if device == "cuda" else AT_ONCE) as pool:
+        list(pool.map(split, ((name, layer) for name, layer in model.named_modules()
+                              if isinstance(layer, LoraLayer))))
     model.save_pretrained(folder / "adapter")
     _sort_modules(folder / "adapter")
     model.unload().save_pretrained(folder / "residual")
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """In this block, torch computes with one thread of the CPU.
+def _single_threads(most: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of at most `most` threads; torch computes with one thread in each.
 
-    A decomposition on a CPU is a long row of small steps, after each of which the threads wait for
-    each other. Other programs then make two threads several times slower than one. With one, its
-    bytes do not depend on the number of threads either.
+    A decomposition on a CPU is a long row of small steps, after each of which its threads wait for
+    each other. Other programs then make two threads several times slower than one. So several
+    layers are decomposed at once, each by one thread, and the bytes do not depend on the number of
+    threads.
     """
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with ThreadPoolExecutor(min(threads, most), initializer=torch.set_num_threads,
+                                initargs=(1,)) as pool:
+            yield pool
     finally:
         torch.set_num_threads(threads)
 

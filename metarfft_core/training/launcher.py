@@ -8,7 +8,7 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from metarfft_core import models, params
+from metarfft_core import corpus, models, params
 from metarfft_core.params import Params, ParamsError
 from metarfft_core.system import places, processes, progress, workers, yaml_files
 from metarfft_core.training.job import (
@@ -102,6 +102,8 @@ def _launch_missing(every: list[Job]) -> None:
     at = processes.places(size, _workers(left[0]))
     if size > 1 or min(len(at), len(left)) > 1:  # a process that trains alone makes its own
         launch_starts(left, at)
+    if min(len(at), len(left)) > 1:
+        left = _longest_first(left)
     line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m"]
     if len(left) > 1 and _in_series(left[0], size):
         workers.follow_all(
@@ -110,6 +112,12 @@ def _launch_missing(every: list[Job]) -> None:
     else:
         processes.follow_all([processes.Command([*line, "metarfft_core.training", *_named(job)],
                                                 f"training {job.name}") for job in left], at)
+
+
+def _longest_first(every: list[Job]) -> list[Job]:
+    """Sort adaptations by the length of their samples, so that no long one runs last and alone."""
+    return sorted(every, reverse=True, key=lambda job: corpus.mean_characters(
+        job.config, job.splits[0], job.format, job.task))
 
 
 def _in_series(job: Job, size: int) -> bool:
