@@ -23,17 +23,24 @@ env: $(STAMP)
 smoke: env
 	$(VENV)/bin/metarfft run --params params/smoke.yaml
 
-# The tests of a file run in one process, so their shared data is made only once. The notebooks build
-# on each other. The variable has an absolute path, because nbval cannot inject parameters and runs
-# each notebook in the notebook's own folder. The notebooks also run if a test failed; Ctrl-C stops
-# both.
+# Tests and notebooks run side by side, because both often wait; the second report is kept until the
+# first has ended. The tests of a file run in one process, so their shared data is made only once.
+# The notebooks build on each other. The variable has an absolute path, because nbval cannot inject
+# parameters and runs each notebook in the notebook's own folder.
 test: env
-	@trap 'exit 130' INT; tests=passed; notebooks=passed; \
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile || tests=failed; \
-	METARFFT_PARAMS="$(CURDIR)/params/test.yaml" $(VENV)/bin/python -m pytest $(NBVAL) notebooks \
-	    || notebooks=failed; \
-	echo "tests: $$tests"; echo "notebooks: $$notebooks"; \
-	[ $$tests = passed ] && [ $$notebooks = passed ]
+	@results=$$(mktemp -d); trap 'rm -rf "$$results"' EXIT; trap 'exit 130' INT; \
+	$(MAKE) --no-print-directory --jobs=2 RESULTS="$$results" "$$results/tests" \
+	    "$$results/notebooks" && \
+	cat "$$results/report" "$$results/tests" "$$results/notebooks" && \
+	! grep -q failed "$$results/tests" "$$results/notebooks"
+
+$(RESULTS)/tests:
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile && result=passed || \
+	    result=failed; echo "tests: $$result" > $@
+
+$(RESULTS)/notebooks:
+	@METARFFT_PARAMS="$(CURDIR)/params/test.yaml" $(VENV)/bin/python -m pytest $(NBVAL) notebooks \
+	    > $(RESULTS)/report 2>&1 && result=passed || result=failed; echo "notebooks: $$result" > $@
 
 lab: env
 	$(VENV)/bin/python -m metarfft_core.lab.start

@@ -19,11 +19,6 @@ LONGEST = 31
 """The validation length, the longest that training sees."""
 
 
-def is_spine(task: Task) -> bool:
-    """Is it one of the 20 tasks that are tested most: downstream, BBH and symbolic?"""
-    return task.split == "downstream" or task.source in ("bbh", "symbolic")
-
-
 def draw(task: Task, count: int) -> Iterator[Instance]:
     """`count` instances of each length from 1 to LONGEST that the task allows."""
     for length in task.lengths:

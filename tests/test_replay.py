@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from samples import draw, is_spine
+from samples import draw
 
 from metarfft_core import formats, tasks
 from metarfft_core.formats import Example
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence:Deprecat
 @every_task
 def test_no_false_line(task, count):
     """The replay of the text alone finds nothing false in any trace or scratchpad."""
-    for instance in draw(task, count or (20 if is_spine(task) else 5)):
+    for instance in draw(task, count or 5):
         assert replay.judge(*formats.render(task, instance, "rfft")) == [], instance
     for instance in draw(task, (count or 10) // 10):
         scratchpad = formats.render(task, instance, "scratchpad").completion

@@ -47,6 +47,17 @@ def test_page_is_fresh():
         f"docs/results_map.md is stale: run `{results_map.COMMAND}`"
 
 
+def test_every_file_beside_the_main_ones_leads_to_a_result():
+    """Each is on the page, with its cost; the paper's wording costs more than the kit's in every
+    stage."""
+    beside = {path.stem for size in ("7b", "32b") for path in (ROOT / "params").glob(f"{size}_*")}
+    assert len(beside) > 10
+    assert beside <= {file for road in ROADS for file in road.params}
+    for size in ("7b", "32b"):
+        ours, kit = results_map.costs(f"{size}_paper_wording"), results_map.costs(size)
+        assert all(ours[stage] > kit[stage] for stage in kit)
+
+
 def test_every_figure_and_table_has_an_entry():
     """Each number and figure of the paper's file has a road of its own, and so have the tables that
     hold no number to compare; no road is of something else."""
