@@ -1,11 +1,22 @@
 """What holds for all tests, and the fixtures that several files use."""
 
 import csv
+import sys
 
 import pytest
 
 # Before torch is loaded: the package sets how waiting threads behave.
+from metarfft_core.system import processes
 from metarfft_core.system.places import ROOT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads():
+    """Leave torch with its own number of threads, whatever the tests of a file set; another number
+    would change the last bits of what the next file computes."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(processes.threads(1)))
 
 
 @pytest.fixture(scope="session")
