@@ -12,7 +12,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1200
 
 #: make env      build the environment in .venv from a lock file (LOCK=gpu on a GPU node)
 #: make smoke    run every stage with a small model, from the corpus to the figures
-#: make test     run the tests, then compare the notebooks with their stored outputs
+#: make test     run the tests, and compare the notebooks with their stored outputs
 #: make lab      open JupyterLab on copies of the notebooks, in work/
 #: make lint     check the style of the code
 #: make docs     build the documentation site into docs/_build/html
