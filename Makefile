@@ -25,8 +25,9 @@ smoke: env
 
 # Tests and notebooks run side by side, because both often wait; the second report is kept until the
 # first has ended. The tests of a file run in one process, so their shared data is made only once.
-# The notebooks build on each other. The variable has an absolute path, because nbval cannot inject
-# parameters and runs each notebook in the notebook's own folder.
+# The notebooks build on each other, in an outputs folder of their own, so that nothing of an earlier
+# time counts as finished. Their parameters are a variable with an absolute path, because nbval cannot
+# inject any and runs each notebook in the notebook's own folder.
 test: env
 	@results=$$(mktemp -d); trap 'rm -rf "$$results"' EXIT; trap 'exit 130' INT; \
 	$(MAKE) --no-print-directory --jobs=2 RESULTS="$$results" "$$results/tests" \
@@ -39,8 +40,9 @@ $(RESULTS)/tests:
 	    result=failed; echo "tests: $$result" > $@
 
 $(RESULTS)/notebooks:
-	@METARFFT_PARAMS="$(CURDIR)/params/test.yaml" $(VENV)/bin/python -m pytest $(NBVAL) notebooks \
-	    > $(RESULTS)/report 2>&1 && result=passed || result=failed; echo "notebooks: $$result" > $@
+	@METARFFT_PARAMS="$(CURDIR)/params/test.yaml" METARFFT_OUTPUTS="$(RESULTS)/outputs" \
+	    $(VENV)/bin/python -m pytest $(NBVAL) notebooks > $(RESULTS)/report 2>&1 \
+	    && result=passed || result=failed; echo "notebooks: $$result" > $@
 
 lab: env
 	$(VENV)/bin/python -m metarfft_core.lab.start
