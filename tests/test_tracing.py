@@ -327,7 +327,7 @@ def test_refused_rules(body, line, reason):
     ("", 1, "ends with the function"),
     ("def f(\n    a,\n    b,\n):\n    return a\n", 1, "a header takes one line"),
     ("def f(a\n      ):\n    return a\n", 1, "a header takes one line"),
-    ("T = {1: 2}\ndef f(a, \\\n      b):\n    return a\n", 2, "takes one line, without a backslash"),
+    ("T = {1: 2}\ndef f(a, \\\n      b):\n    return a\n", 2, "without a backslash"),
     ("T: dict = {1: 2}\ndef f(n):\n    return n\n", 1, "only tables"),
     ("A, B = 1, 2\ndef f(n):\n    return n\n", 1, "only tables"),
     ("x = 1\n", 1, "ends with the function"),

@@ -21,8 +21,8 @@ LONGEST_MESSAGE = 300
 
 _READ = 4000  # of a longer message only this many characters are looked at
 _LARGE = 1 << 20  # an answer of more characters than this is left out whole if it has the key
-_ENCODED = re.compile(r"%(?:25)*[0-9a-fA-F]{2}|\\+u[0-9a-fA-F]{4}|\\+x[0-9a-fA-F]{2}"
-                      r"|&#?[0-9a-zA-Z]{1,8};|\\+(?=[/\"'])")
+_ENCODED = re.compile(r"%(?:25)*[0-9a-fA-F]{2}|&#?[0-9a-zA-Z]{1,8};"
+                      r"|(?<!\\)\\+(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|(?=[/\"']))")
 """A character that is percent-encoded, also twice; an escape of JSON or Python; or an entity."""
 _UNIT = re.compile(f"{_ENCODED.pattern}|.", re.DOTALL)
 _MASK = r"[*.#xX_\u2022\u2026-]{2,}"
