@@ -10,7 +10,7 @@ import made_up_run
 import pytest
 from matplotlib.text import Text
 
-from metarfft_core import evaluation, params, scoring, tasks
+from metarfft_core import evaluation, formats, params, scoring, tasks
 from metarfft_core.analysis import counted, groups, stored
 from metarfft_core.figures import single, tables
 
@@ -45,6 +45,17 @@ def test_right_answers_are_accepted():
     right = [one for one in LABELLED if one["label"] == "right"]
     missed = [one for one in right if not scoring.same_answer_lenient(one["text"], one["gold"])]
     assert len(missed) <= 0.01 * len(right), missed
+
+
+def test_the_part_behind_the_announcement_is_read_as_the_whole_text():
+    """What `formats.parse_answer` returns of a labelled text is never right where the whole is
+    wrong, and right where the whole is in at least 95%: an equation alone may be a step."""
+    parts = [(formats.parse_answer(one["text"]), one) for one in LABELLED]
+    found = [(scoring.same_answer_lenient(part, one["gold"]), one) for part, one in parts if part]
+    assert [one for right, one in found if right and one["label"] == "wrong"] == []
+    right = [is_right for is_right, one in found if one["label"] == "right"]
+    assert len(right) > 200
+    assert sum(right) >= 0.95 * len(right)
 
 
 def test_the_strict_score_misses_many_of_them():

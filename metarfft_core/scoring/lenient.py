@@ -44,11 +44,13 @@ def _says(answer: str, value: object, gold: str) -> bool:
     if start is None or len(patterns.BOX.findall(text)) > _MOST_BOXES:
         return False
     region = text[start:]
+    claimed = claimed or region.startswith(":")  # the part of a text behind "the answer is"
     if any(re.search(r"\d!", inner) for inner in _boxes(region)):  # a factorial
         return False
     if region.strip() and same_answer(region, gold):
         return True
-    rest = _after(region[patterns.LEAD.match(region).end():], value) if claimed else None
+    begins = patterns.LEAD.match(region).end() if claimed or region[:1].islower() else 0
+    rest = _after(region[begins:], value)
     if rest is None:
         rest = _after(region, value)
     if rest is None and claimed:
@@ -228,7 +230,7 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     rest = re.sub(r"^[*_`$}]+(?![\w*])|```|[*_`$]+\s*$|\\[)\]]|\*\*", "", rest).rstrip()
     if re.match(r"\s*\.\.", rest):
         return False
-    if not rest.strip(" \n.!)∎■✓✅") or (explains and claimed):
+    if not rest.strip(" \n.!)∎■✓✅") or explains:
         return True
     if re.match(r"[^\s.,;:!)(]|[.,;:!)]+[^\s.)*_]", rest):
         return False
@@ -240,7 +242,7 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     if patterns.CHANGES.search(found["clause"]) or len(found["clause"].split()) > units:
         return False
     end, tail = found["end"].strip().lower(), found["tail"].strip(" \n*_`$#>-")
-    if not tail or (end in {"", ";", ":", "(", "="} and _sums_up(tail, value)):
+    if not tail or (end in {"", ".", ";", ":", "(", "="} and _sums_up(tail, value)):
         return True
     if end == "=" or re.fullmatch(patterns.REASON, end, re.IGNORECASE):
         return True

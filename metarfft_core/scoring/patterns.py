@@ -52,7 +52,7 @@ LEFT_SIDE = re.compile(r"[a-z_]\w*|\\?[a-z_]\w*\([^=]*\)|"
                        r"(?!.*\b(?:or|and)\b)[\w\s.*/()+'\"-]*[+*/-][\w\s.*/()+'\"-]*",
                        re.IGNORECASE)
 """What may stand before the = of a statement of the answer."""
-SPOILS = re.compile(r"(?:\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
+SPOILS = re.compile(r"(?:\d$|\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
                     re.IGNORECASE)
 """What may not stand before a box."""
 
@@ -94,8 +94,8 @@ TAKES_BACK = re.compile(r"\b(?:wait|actually|correction|oops|sorry|mistake|hmm|i
                         r"hold on|scratch that|i meant?|should be|let me|recheck|double[- ]check|"
                         r"final)\b", re.IGNORECASE)
 """What takes an answer back even in its explanation."""
-SUM = re.compile(r"\(?\s*(?:=\s*)?(?P<sum>[-+]?\d+(?:\s*[-+]\s*\d+)+)"
-                 r"(?:\s*=\s*(?P<total>-?\d+))?[\s.)]*")
+SUM = re.compile(r"(?:[a-z]{1,15}:\s*)?\(?\s*(?:=\s*)?(?P<sum>[-+]?\d+(?:\s*[-+]\s*\d+)+)"
+                 r"(?:\s*=\s*(?P<total>-?\d+))?[\s.)✓]*", re.IGNORECASE)
 TURNED = re.compile(r"(?:reversed|sorted|swapped|in (?:lower|upper|reverse|desc)\w*)\b[^.\n]*:",
                     re.IGNORECASE)
 """How a further value begins that is made of the answer."""
