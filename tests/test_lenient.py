@@ -125,14 +125,18 @@ def test_what_the_strict_score_accepts_is_accepted():
 
 
 @pytest.mark.parametrize("text", [
-    "9" * 60_000, "\\boxed{" * 3_000 + "7", "So the answer is " + "[" * 5_000, "*" * 20_000 + "7",
+    "9" * 49_000, "\\boxed{" * 3_000 + "7", "So the answer is " + "[" * 5_000, "*" * 20_000 + "7",
     "a " * 30_000 + "answer is 7", "So the answer is " + "a+" * 20_000 + "=7", "```\n" * 5_000,
-    "So the answer is 7 " + "[1](" * 9_999, "\\boxed{7}" * 3_000, "<answer>7" * 9_999,
-    "So the answer is 7" + "\n" * 60_000 + "x", "So the answer is 7" + ".\n*" * 20_000 + "x",
-    "So the answer is 7\n(" + " " * 60_000 + "x", "So the answer is 7" + "</s>" * 20_000 + "x",
-    "So the answer is 7" + "<|end|>" * 9_999, "``7" * 20_000, "> " * 30_000 + "7",
-    "7" + " is the answer" * 5_000, "So the answer is [" + "7, " * 20_000 + "]",
-    "So the answer is [" + "\\text{a}, " * 9_999 + "]"], ids=lambda text: text[:12])
+    "So the answer is 7 " + "[1](" * 9_999, "\\boxed{7}" * 3_000, "<answer>7" * 5_000,
+    "So the answer is 7" + "\n" * 49_000 + "x", "So the answer is 7" + ".\n*" * 16_000 + "x",
+    "So the answer is 7\n(" + " " * 49_000 + "x", "So the answer is 7" + "</s>" * 12_000 + "x",
+    "So the answer is 7" + "<|end|>" * 7_000, "``7" * 16_000, "> " * 24_000 + "7",
+    "7" + " is the answer" * 3_000, "So the answer is [" + "7, " * 20_000 + "]",
+    "So the answer is [" + "\\text{a}, " * 4_000 + "]",
+    "So the answer is \\boxed{" + "\\'" * 24_000, "So the answer is [1, 2]" + "\\text{" * 8_000,
+    "." + " " * 49_000, "```\n" + " " * 49_000, "7." + "\n" * 49_000 + "x", "a" * 10**7,
+    "So the answer is 7" + "_" * 49_000 + "x", "*" * 49_000 + "x \\boxed{7}"],
+    ids=lambda text: text[:30])
 def test_a_text_that_repeats_itself_is_judged_at_once(text):
     """Whatever a model repeats until its limit is judged within a second, and raises nothing."""
     start = time.process_time()

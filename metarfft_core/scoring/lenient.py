@@ -16,7 +16,8 @@ def same_answer_lenient(answer: str, gold: str) -> bool:
     Accepts what `same_answer` accepts, and the same value behind "the answer is", in quotes, in
     Markdown, in LaTeX's \\boxed, in a code fence, with thousands separators, with a unit, a full
     stop or an explanation after it. The type must be the answer's, but for quotes. A text that
-    takes its answer back or offers two is not the answer. docs/metrics.md has the table.
+    takes its answer back or offers two is not the answer, nor is one beyond TEXT_LIMIT.
+    docs/metrics.md has the table.
 
     Args:
         answer: What a model wrote: a whole text, or the part that `formats.parse_answer` returns.
@@ -33,7 +34,7 @@ def same_answer_lenient(answer: str, gold: str) -> bool:
 def _says(answer: str, value: object, gold: str) -> bool:
     """Whether a text states `value`, whose repr is `gold`."""
     text = answer.rpartition("</think>")[2].translate(patterns.PLAIN)
-    if "<think>" in text:  # what it thinks is no answer yet
+    if "<think>" in text or len(text) > patterns.TEXT_LIMIT:  # a thought is no answer yet
         return False
     for mark, plain in patterns.MARKS:
         text = re.sub(mark, plain, text)
@@ -178,11 +179,15 @@ def _number(text: str) -> bool:
 def _closing(text: str, start: int) -> int | None:
     """The position behind the bracket that closes the one at `start`; None if there is none."""
     pairs, open_, position = {"[": "]", "(": ")", "{": "}"}, [], start
+    unclosed = {"'": 0, '"': 0}  # up to here no quote of this kind begins a quoted text
     while position < len(text):
-        if quoted := open_ and patterns.QUOTED.match(text, position):
-            position = quoted.end()
-            continue
         sign = text[position]
+        if open_ and position >= unclosed.get(sign, len(text)):
+            if quoted := patterns.QUOTED.match(text, position):
+                position = quoted.end()
+                continue
+            end = text.find("\n", position)
+            unclosed[sign] = end if end >= 0 else len(text)
         if sign in pairs:
             open_.append(pairs[sign])
         elif open_ and sign == open_[-1]:
@@ -226,8 +231,9 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
         return False
     if boxes:
         rest = rest[:patterns.BOX.search(rest).start()]
-    rest = re.sub(r"\\text\s*\{([^}]*)\}", r"\1", rest)
-    rest = re.sub(r"^[*_`$}]+(?![\w*])|```|[*_`$]+\s*$|\\[)\]]|\*\*", "", rest).rstrip()
+    rest = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", rest)
+    rest = re.sub(r"^[*_`$}]+(?![\w*])|```|\\[)\]]|\*\*", "", rest)
+    rest = rest.rstrip().rstrip("*_`$").rstrip()
     if re.match(r"\s*\.\.", rest):
         return False
     if not rest.strip(" \n.!)∎■✓✅") or explains:
@@ -299,7 +305,7 @@ def _in_a_box(text: str, value: object, claimed: bool) -> bool:
         return False
     before = text[:boxes[-1].start()]
     line = before.rpartition("\n")[2]
-    if patterns.SPOILS.search(before) or (
+    if patterns.SPOILS.search(before[-200:]) or (
             claimed and re.search(r"[\d'\"\[]|\b(?:true|false)\b", before, re.IGNORECASE)):
         return False
     inners = _boxes(line + text[boxes[-1].start():])

@@ -2,6 +2,9 @@
 
 import re
 
+TEXT_LIMIT = 50_000
+"""The most characters, behind a model's thinking, that are read."""
+
 # How a value is written.
 PLAIN = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'",
                        "\u2212": "-", "\u2013": "-", "\u2014": " - ", "\u00d7": "*",
@@ -15,7 +18,7 @@ MARKS = ((r"</s>|<\|\w+\|>|</answer>", "\n"), (r"\\(?:left|right)(?![a-z])", "")
 NUMBER = re.compile(r"[-+]?(?:[1-9]\d{0,2}(?:(?:,|\{,\}|\\,|[\u00a0\u2009\u202f])\d{3})+(?!\d)"
                     r"|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
-FENCE = re.compile(r"```[a-z]*[ \t]*\n(.*?)\n?[ \t]*```|(`+)(?!`)(.+?)(?<!`)\2(?!`)",
+FENCE = re.compile(r"```[a-z]*[ \t]*\n(.*?)```|(`{1,9})(?!`)(.+?)(?<!`)\2(?!`)",
                    re.DOTALL | re.IGNORECASE)
 EMPHASIS = re.compile(r"(\*{1,3}|_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)|\\\((.+?)\\\)|\\\[(.+?)\\\]"
                       r"|\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
@@ -38,9 +41,9 @@ GOVERNED = re.compile(
     r"(?:not|un|in)[ -]?(?:true|correct)|false that|wrong that|not the case)\b"
     r"(?:(?!\bbut\b)[^.!?\n])*$", re.IGNORECASE)
 """What stands before a claim that the model does not make, or not yet."""
-RESULT = re.compile(r"(?:^|[.!]\s+|\n)[*_# ]*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?"
-                    r"(?:final\s+)?(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?",
-                    re.IGNORECASE)
+RESULT = re.compile(r"(?:^[*_# ]*|[.!]\s[\s*_#]*|\n[*_# ]*)"
+                    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?"
+                    r"(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?", re.IGNORECASE)
 BEHIND = re.compile(r"(?:^|[.!:\n]\s*)(?:(?:so|thus|hence|therefore),?\s+)?"
                     r"(?P<value>(?!(?:this|that|it|which)\b)\S[^\n]{0,500}?)\s+is\s+"
                     r"(?:the|my|our)\s+(?:final\s+|correct\s+)?answer[.!*_]*\s*$", re.IGNORECASE)
@@ -99,4 +102,5 @@ SUM = re.compile(r"(?:[a-z]{1,15}:\s*)?\(?\s*(?:=\s*)?(?P<sum>[-+]?\d+(?:\s*[-+]
 TURNED = re.compile(r"(?:reversed|sorted|swapped|in (?:lower|upper|reverse|desc)\w*)\b[^.\n]*:",
                     re.IGNORECASE)
 """How a further value begins that is made of the answer."""
-LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n\s*\d+[.)]\s", re.IGNORECASE)
+LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n[^\S\n]*\d+[.)]\s",
+                    re.IGNORECASE)
