@@ -78,6 +78,8 @@ def test_the_papers_model_with_the_papers_number_reproduces_it():
     ({"pretraining__batch_size": 128}, ["pretraining.batch_size is 128, the paper's 256"]),
     ({"pretraining__steps": 400}, ["pretraining.steps is 400, the paper's 800"]),
     ({"pretraining__in_context_share": 0.0}, ["pretraining.in_context_share is 0"]),
+    ({"corpus__in_context": {"synthetic_samples": 1000}},
+     ["corpus.in_context.synthetic_samples is 1000, the paper's 100000"]),
     ({"adaptation__method": "full", "adaptation__rank": None}, ["adaptation.method is full",
      "adaptation.rank is none, the paper's 8"]),
     ({"adaptation__rank": 16}, ["adaptation.rank is 16, the paper's 8"]),
@@ -133,6 +135,22 @@ def test_a_baseline_needs_no_rf_pretraining_of_the_papers():
         assert len(deviations.deviations(stored.find(line, [stored.Stored(run)]))) == named
 
 
+@pytest.mark.parametrize(("changes", "named"), [
+    ({}, []), ({"max_tokens": 8000}, ["max_tokens is 8000, the paper's 24000"]),
+    ({"temperature": None}, ["temperature is none, the paper's 0"])])
+def test_a_model_on_a_server_answers_as_in_the_paper(changes, named):
+    """Its limit and its greedy decoding are the paper's, or the verdict names them."""
+    api = {"name": "QwQ-32B", "model": "m", "base_url": "http://localhost"} | changes
+    values = preset("7b", corpus__adaptation={"tasks": ["nupa_add"]}, adaptation__methods=[],
+                    adaptation__further=[], corpus__evaluation={
+                        "lengths": "1-30", "samples_per_length": 100}, evaluation={
+                        "in_context": [], "counterfactual": [], "api": [api]})
+    run = made_up_run.make(values, lambda *_: 0.32)
+    line = stored.Line(api="QwQ-32B", tasks=("nupa_add",))
+    assert deviations.deviations(stored.find(line, [stored.Stored(run)])) == [
+        f"evaluation.api QwQ-32B.{text}" for text in named]
+
+
 def test_the_protocol_is_the_papers():
     """The values that a run is held against are those of the paper's protocol, as the tests have
     it; the kit's own presets differ from them in the wording alone."""
@@ -145,6 +163,9 @@ def test_the_protocol_is_the_papers():
         own = deviations.protocol()["corpus"][part]
         assert own["samples_per_length"] == told["corpus"][part]["samples_per_length"]
         assert own.get("lengths", "1-30") == "{}-{}".format(*told["corpus"][part]["lengths"])
+    assert deviations.protocol()["corpus"]["in_context"] == {
+        "synthetic_samples": told["corpus"]["in_context"]["synthetic_samples"]}
+    assert deviations.protocol()["api"] == told["long_cot"]
     run = made_up_run.make(preset("7b", corpus__evaluation={"lengths": "1-30"},
                                   adaptation__methods=["meta_rfft"], adaptation__further=[],
                                   evaluation__counterfactual=[], evaluation__in_context=[]),
