@@ -2,9 +2,11 @@
 and a server that never ends is given up."""
 
 import base64
+import html
 import json
 import re
 import time
+import urllib.parse
 
 import made_up_run
 import pytest
@@ -38,6 +40,8 @@ ECHOES = {
     "hexadecimal": KEY.encode().hex(), "JSON": "".join(f"\\u{ord(char):04x}" for char in KEY),
     "JSON in JSON": json.dumps("".join(f"\\u{ord(char):04x}" for char in KEY)),
     "entities": "".join(f"&#{ord(char)};" for char in KEY),
+    "octal": "".join(f"\\{ord(char):03o}" for char in KEY), "backwards": KEY[::-1],
+    "invisible characters": "\u200b".join(KEY),
     "a part of it": KEY.replace("-", "%2D"),
     "over lines": "\n".join([KEY[:3], KEY[3:6], KEY[6:]]),
     "masked as OpenAI does": f"{KEY[:8]}{'*' * 12}{KEY[-4:]}",
@@ -118,6 +122,27 @@ def test_the_shortest_key_is_taken_out_of_an_answer(server, monkeypatch):
     server.replies = {"one": [say("The data, my data-key.\nSo the answer is 4")]}
     [answer] = ask(settings(server.address), ["one"]).values()
     assert answer.text == f"The data, my {redaction.INSTEAD}.\nSo the answer is 4"
+
+
+@pytest.mark.parametrize("key", [
+    "a%41b%2Fc%2541d-XY", "x&amp;y&lt;zQ12345&#65;", r"q\u0041bc\/de\x41f", r"k.*+?^${}()|[]\z9",
+    "sk-" + "Z" * 300, "********abcdef", "%5Cu0041-0123456"])
+def test_a_key_of_any_characters_is_taken_out(key):
+    """A key may hold what is an escape or a regular expression elsewhere."""
+    for echo in (key, urllib.parse.quote(key, safe=""), json.dumps(key), html.escape(key),
+                 key.encode().hex()):
+        for said in (redaction.message(f"No {echo} here", key),
+                     redaction.answer(f"No {echo} here", key)):
+            assert said.startswith("No ")
+            assert said.endswith(" here")
+            assert not any(echo[at:at + 12] in said for at in range(len(echo) - 11))
+
+
+def test_a_key_of_escapes_alone_is_refused(monkeypatch):
+    """What is left of it without its escapes is too short to be taken out of an answer."""
+    monkeypatch.setenv("METARFFT_API_KEY", "&#65;&#66;a1")
+    with pytest.raises(ParamsError, match=r"holds no key .* of 8 or more"):
+        api.read_key(settings("http://localhost:1/v1"))
 
 
 def test_long_messages_are_read_in_no_time():
