@@ -52,6 +52,19 @@ def test_a_damaged_manifest_is_named(run, capsys, name, content):
             assert str(run.folder) in said, (command, said)
 
 
+@pytest.mark.parametrize("content", ["5", "[]", "null", '"x"', "\ufeff{}", "[" * 50_000])
+def test_a_json_file_without_a_mapping_is_named(run, capsys, content):
+    """Results whose description is no mapping are refused by the description's name."""
+    about = run.folder / "evaluation" / "direct" / "nupa_length.json"
+    about.write_text(content)
+    for command in (["report"], ["export", "--as", "results", "--to", str(run.folder / "kept")],
+                    ["figures"]):
+        assert main([*command, "--params", str(run.folder / "params.yaml")]) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.startswith(f"metarfft: {about} is damaged"), (command, said)
+        assert said.count("\n") == 1
+
+
 def test_a_key_that_a_file_lacks_names_the_file(tmp_path):
     """What is read of a JSON file knows where it is from, and is otherwise a mapping."""
     path = tmp_path / "manifest.json"
