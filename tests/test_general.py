@@ -154,6 +154,15 @@ def test_changed_results_are_refused(run, tiny):
     assert general.read(run, "base", "gsm8k", limit=2) is None
     with pytest.raises(ParamsError, match="was made with other parameters"):
         general.read(run.model_copy(update={"seed": 1}), "base", "gsm8k")
+    about = files.read_json(target)
+    files.write_json(target, about | {"score": 0.9})
+    with pytest.raises(ParamsError, match="its score is not that of its lines"):
+        general.read(run, "base", "gsm8k")
+    for benchmark, weights in (("arc", "base"), ("gsm8k", "pretrain")):
+        files.write_json(target, about | {"benchmark": benchmark, "weights": weights})
+        with pytest.raises(ParamsError, match=f"is the result of {weights} on {benchmark}"):
+            general.read(run, "base", "gsm8k")
+    files.write_json(target, about)
     with open(target.with_suffix(".jsonl"), "a") as file:
         file.write('{"score": 1}\n')
     with pytest.raises(ParamsError, match="is missing or changed"):

@@ -209,6 +209,13 @@ def test_no_error_beside_the_key_shows_it(tmp_path, capsys):
     values["evaluation"]["api"] = {"name": "R1", "key_variable": KEY}
     path.write_text(yaml_files.dump(values))
     assert main(["build", "--params", str(path)]) == 2
+    for wrong in (KEY, [KEY], [[KEY]], {KEY: 1}):
+        values["evaluation"]["api"] = wrong
+        path.write_text(yaml_files.dump(values))
+        assert main(["build", "--params", str(path)]) == 2
+    values["evaluation"] = KEY
+    path.write_text(yaml_files.dump(values))
+    assert main(["build", "--params", str(path)]) == 2
     path.write_text(f'name: x\nevaluation:\n  api:\n  - {{key_variable: "{KEY}\n')
     assert main(["build", "--params", str(path)]) == 2
     said = capsys.readouterr().err
