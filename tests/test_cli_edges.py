@@ -112,6 +112,7 @@ def test_a_key_that_a_file_lacks_names_the_file(tmp_path):
 
 @pytest.mark.parametrize(("content", "said"), [
     (None, "No such file"), ("", "is empty"), ("[]\n", "line 1: expected"),
+    ("[" * 50_000, "line 1: expected"),
     ('{"prompt": "x"}\n', "line 1: expected")])
 @pytest.mark.parametrize("command", [["train", "--stage", "pretrain"], ["run"], ["check-params"]])
 def test_a_wrong_mix_file_is_refused_at_once(tmp_path, monkeypatch, capsys, content, said, command):

@@ -245,7 +245,7 @@ def test_a_judge_compares_the_answers_of_a_run(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("content", "said"), [
     (None, "the kit has no copy of AlpacaEval's prompts"), ("{", "is not JSON"),
     ('[{"instruction": "x"}]', "entry 1: expected an object with the texts instruction and out"),
-    ("[]", "expected a list of objects")])
+    ("[" * 50_000, "is not JSON"), ("[]", "expected a list of objects")])
 def test_wrong_files_of_prompts_are_refused(tmp_path, content, said):
     """The message names the file, the entry and what is expected."""
     path = tmp_path / "prompts.json"
