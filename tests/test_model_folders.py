@@ -233,11 +233,12 @@ def test_code_of_a_model_folder_never_runs(tmp_path):
 
 
 def test_no_model_is_loaded_with_its_own_code():
-    """Each call that loads a model or a tokenizer of transformers or vLLM says so itself."""
-    calls = [(path, call) for path in (ROOT / "metarfft_core").rglob("*.py")
+    """Each call that loads a model or a tokenizer of transformers, vLLM or lm-eval says so."""
+    files_of_code = [*(ROOT / "metarfft_core").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    calls = [(path, call) for path in files_of_code
              for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
              if isinstance(call, ast.Call) and re.fullmatch(
-                 r"EngineArgs|Auto\w+\.from_pretrained", ast.unparse(call.func))]
+                 r"EngineArgs|HFLM|Auto\w+\.from_pretrained", ast.unparse(call.func))]
     assert len(calls) >= 8
     for path, call in calls:
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}
