@@ -271,3 +271,23 @@ def test_cells_name_their_files(run):
     """The name of a results file has the seed where that is not the run's own."""
     other = Cell("direct", TASK, run.seed + 1)
     assert evaluation.path(run, other).stem == f"{TASK}-seed{run.seed + 1}"
+
+
+@pytest.mark.parametrize("change", [
+    {"method": "scratchpad"}, {"task": "lc_1"}, {"seed": 7}, {"stage": "pretrain"}])
+def test_the_adapter_of_another_training_is_refused(run, change):
+    """A folder that was put in the place of another one is known by its manifest."""
+    job = training.Job(run, "adapt", run.trainings[0])
+    about = {"params_digest": run.digest, "stage": "adapt", "task": job.task,
+             "method": job.method, "seed": job.order_seed}
+    files.write_json(job.manifest, about | change)
+    with pytest.raises(ParamsError, match=f"{job.folder} holds another training"):
+        training.finished(job)
+
+
+def test_the_corpus_of_another_run_is_refused(run):
+    """A corpus that is whole, but of other parameters, is not read."""
+    manifest = run.folder / "corpus" / "manifest.json"
+    files.write_json(manifest, {"params_digest": "0" * 12, "shards": {}})
+    with pytest.raises(ParamsError, match=f"{manifest.parent} was made with other parameters"):
+        corpus.files(run, "evaluation", "direct")

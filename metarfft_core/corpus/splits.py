@@ -144,7 +144,12 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
         task = tasks.id_of(task)
         _require("task", task, tuple(held))
     paths = [shard_path(config, split, format, one) for one in held if task in (None, one)]
-    shards = read_json(folder / "manifest.json")["shards"]
+    manifest = read_json(folder / "manifest.json")
+    digest = config.kept.digest if config.kept else config.digest
+    if manifest["params_digest"] != digest:
+        raise ParamsError(f"{folder} was made with other parameters: put back that of run "
+                          f"{config.name}, or delete {folder} to build it again")
+    shards = manifest["shards"]
     for path in paths:
         if changed(path, shards[path.relative_to(folder).as_posix()]["sha256"]):
             raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "

@@ -211,6 +211,10 @@ def finished(job: Job) -> bool:
         raise ParamsError(f"{job.folder} was trained with other parameters (digest "
                           f"{manifest['params_digest']}, this run has {job.digest}): give "
                           "this run another name, or delete that folder")
+    of_this = {"stage": job.stage, "task": job.task, "method": job.method, "seed": job.order_seed}
+    if manifest and any(manifest.get(key, value) != value for key, value in of_this.items()):
+        raise ParamsError(f"{job.folder} holds another training, by its manifest.json: put back "
+                          f"{job.name}, or delete that folder")
     if manifest is None and job.other:
         raise ParamsError(f"{job.folder} has no weights yet: run {job.other.run}, which keeps "
                           "them, comes first")

@@ -97,6 +97,10 @@ def finished(arm: Arm) -> bool:
         raise ParamsError(f"{arm.folder} was trained with other parameters (digest "
                           f"{manifest['params_digest']}, this run has {arm.config.digest}): give "
                           "this run another name, or delete that folder")
+    if manifest and any(manifest.get(key, getattr(arm, key)) != getattr(arm, key)
+                        for key in ("stage", "task", "start", "reward")):
+        raise ParamsError(f"{arm.folder} holds another training, by its manifest.json: put back "
+                          f"{arm.name}, or delete that folder")
     if arm.start == "pretrained" and not job.finished(job.Job(arm.config, "pretrain")):
         raise ParamsError(f"{arm.name} starts from the RF-pretrained model: finish the stage "
                           f"pretrain of run {arm.config.name} first")
