@@ -45,6 +45,19 @@ def test_a_number_sign_in_a_string_is_read(answer, gold):
     assert scoring.same_answer(answer, gold)
 
 
+@pytest.mark.parametrize("answer", ["{1: 7, 1: 8}", "{'a': 7, \"a\": 8, 1: 8}", "{1: 7, True: 8}",
+                                    "[{1: 8}, {2: {1: 7, 1: 8}}]"])
+def test_a_dict_that_says_two_things_of_a_key_is_wrong(answer):
+    """Python keeps the last one; an answer or a fact that gives two is no value."""
+    gold = repr(ast.literal_eval(answer))
+    assert not scoring.same_answer(answer, gold)
+    assert scoring.same_answer(gold.replace(" ", ""), gold)
+    rule = "def f(d):\n    return d\n"
+    right = f"def f(d): # d = {gold}\nreturn d # d = {gold}\nSo the answer is {gold}"
+    assert judged(rule, gold, right) == []
+    assert judged(rule, gold, right.replace(f"return d # d = {gold}", f"return d # d = {answer}"))
+
+
 RULE = "def f(nums):\n    total = 0\n    total = total + nums[1]\n    return total\n"
 RIGHT = ("def f(nums): # nums = [0, 3]\ntotal = 0\ntotal = total + nums[1] # 0 + 3 = 3\n"
          "return total # total = 3\nSo the answer is 3")

@@ -184,7 +184,8 @@ def _binary(op: type, left: Any, right: Any) -> Any:
 def literal(text: str) -> Any:
     """The value of a literal; raises Unclear if the text is not a literal, or too long a one.
 
-    A comment is no part of a literal: `7 # or 8` is none.
+    A comment is no part of a literal: `7 # or 8` is none. Nor is `{1: 7, 1: 8}`, which says two
+    things of one key.
     """
     try:
         if not is_readable(text):
@@ -192,9 +193,16 @@ def literal(text: str) -> Any:
         value = ast.literal_eval(text)
         if len(text) > DIGITS // 2:
             repr(value)  # fails for a hexadecimal number with too many decimal digits
+        if "{" in text and _repeats_a_key(text):
+            raise Unclear(f"a key stands twice: {text[:60]}")
         return value
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise Unclear(f"not a value: {text[:60]}") from None
+
+
+def _repeats_a_key(text: str) -> bool:
+    return any(isinstance(node, ast.Dict) and len(ast.literal_eval(node)) < len(node.keys)
+               for node in ast.walk(ast.parse(text.lstrip(" \t"), mode="eval")))
 
 
 def is_readable(text: str) -> bool:
