@@ -9,7 +9,7 @@ import pytest
 from tiny_model import tiny_run
 
 from metarfft_core import corpus, evaluation, models, params, training
-from metarfft_core.analysis import run_folder
+from metarfft_core.analysis import archive, run_folder
 from metarfft_core.cli import main
 from metarfft_core.corpus import builder
 from metarfft_core.evaluation import cells
@@ -122,8 +122,8 @@ def test_the_kept_results_are_read(monkeypatch):
         about["rows"] for about in opened.cells.values())
 
 
-def test_a_changed_log_is_refused(run):
-    """The losses of a figure are those that the training logged."""
+def test_a_changed_log_is_refused(run, tmp_path):
+    """The losses of a figure are those that the training logged, and so are those of an export."""
     job = training.Job(run, "adapt", run.trainings[0])
     log = job.folder / "log.jsonl"
     files.write_json(job.manifest, {"files": {"log.jsonl": files.sha256(log)}})
@@ -131,6 +131,8 @@ def test_a_changed_log_is_refused(run):
     log.write_text(log.read_text().replace("2.", "1."))
     with pytest.raises(ParamsError, match=f"{log} is missing or changed"):
         training.stored_log(job)
+    with pytest.raises(ParamsError, match=f"{log} is missing or changed"):
+        archive.write(run, tmp_path / "kept")
 
 
 def test_a_changed_figure_is_not_exported(run, tmp_path):

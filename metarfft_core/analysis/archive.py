@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from metarfft_core import evaluation
+from metarfft_core import evaluation, training
 from metarfft_core.evaluation import general
 from metarfft_core.evaluation.kept import prompt_hash
 from metarfft_core.params import Params, ParamsError, is_archive
@@ -34,8 +34,8 @@ def write(config: Params, folder: Path) -> Path:
     its prompt. From the third question on, a result of general ability has the score alone.
 
     Raises:
-        ParamsError: If a cell is not evaluated, a result of general ability was changed or is of
-            another run, `folder` exists, or the run's folder is an archive itself.
+        ParamsError: If a cell is not evaluated, a log was changed, a result of general ability was
+            changed or is of another run, `folder` exists, or the run's folder is an archive itself.
     """
     folder = Path(folder)
     if folder.exists():
@@ -43,6 +43,8 @@ def write(config: Params, folder: Path) -> Path:
     if is_archive(config.folder):
         raise ParamsError(f"{config.folder} is such a folder already: copy it instead")
     evaluation.read(config)  # refuses what is not finished, or another run's
+    for job in [*training.jobs(config), *training.arms(config)]:
+        training.stored_log(job)  # refuses a log that was changed
     _check_drawn(config)
     with files.whole_folder(folder) as made:
         for path in sorted(path for pattern in _COPIED for path in config.folder.glob(pattern)):
