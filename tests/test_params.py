@@ -225,6 +225,8 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
                                                           "cannot draw length 61: it allows 1 to"),
     ("corpus.adaptation.tasks", ["sr_coin_flip"],
      "corpus.adaptation.tasks: these are pre-training tasks of the same run: sr_coin_flip"),
+    ("pretraining.workers", 3, "pretraining: workers 3 x micro_batch_size 1 does not divide "
+                               "batch_size 4"),
     ("pretraining.rank", None, "pretraining: rank belongs to method pissa, and only to it: got "
                                "method pissa and rank None"),
     ("pretraining.method", "full", "pretraining: rank belongs to method pissa, and only to it"),
@@ -348,8 +350,8 @@ def test_resolved_parameters_mean_the_same():
 def test_the_digest_follows_every_value_but_the_workers():
     """The number of workers cannot change a result; every other value can."""
     run = params.load(params.DEFAULT_FILE)
-    for section in ("corpus", "adaptation", "evaluation"):
-        assert params.check(changed(f"{section}.workers", 7)).digest == run.digest
+    for section in ("corpus", "pretraining", "adaptation", "evaluation"):
+        assert params.check(changed(f"{section}.workers", 4)).digest == run.digest
     for keys, value in (("seed", 1), ("name", "other"), ("evaluation.limit_extra", 65),
                         ("corpus.pretrain.samples_per_length", 7)):
         assert params.check(changed(keys, value)).digest != run.digest

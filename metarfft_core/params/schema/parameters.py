@@ -31,7 +31,8 @@ from metarfft_core.params.schema.sections import (
 )
 from metarfft_core.system import places
 
-WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
+WITHOUT_EFFECT = {"corpus.workers", "pretraining.workers", "adaptation.workers",
+                  "evaluation.workers", "trackers"}
 """Keys that change no result, except by rounding, as the number of cores does. A run may continue
 in its folder with other values of them."""
 

@@ -188,6 +188,16 @@ class Pretraining(Training):
 
     # The share of the samples that come from corpus.in_context.
     in_context_share: Annotated[float, Field(ge=0, lt=1)] = optional(0.0)
+    # Processes on a CPU that share each batch, each with its share of the cores. They divide
+    # batch_size / micro_batch_size.
+    workers: Count = optional(1)
+
+    @model_validator(mode="after")
+    def _shared(self):
+        if self.batch_size % (self.micro_batch_size * self.workers):
+            raise ValueError(f"workers {self.workers} x micro_batch_size {self.micro_batch_size} "
+                             f"does not divide batch_size {self.batch_size}")
+        return self
 
 
 class Further(Section):
