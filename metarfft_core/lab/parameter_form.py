@@ -240,7 +240,7 @@ def _planner() -> ProcessPoolExecutor:
                                (signal.SIGINT, signal.SIG_IGN))
 
 
-def _cost_of(config: params.Params) -> list[display.Line]:
+def _cost_of(config: params.Params) -> list[display.Estimate]:
     return display.summary(plan.plan(config, counted=_COUNTED))
 
 
