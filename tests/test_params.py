@@ -526,6 +526,15 @@ def test_names_of_tasks_are_the_same_parameters_as_their_ids():
     assert by_name.cells == by_id.cells
 
 
+def test_a_training_of_one_task_is_named_by_its_id_or_its_name():
+    """A cell, an adaptation and a reinforcement learning take the task's name for its id."""
+    run = params.load(ROOT / "params" / "rl_test.yaml")
+    name = tasks.get("nupa_length").name
+    assert Cell("meta_rfft", name, 0) == Cell("meta_rfft", "nupa_length", 0)
+    assert training.Job.named(run, "adapt", task=name, method="meta_rfft").task == "nupa_length"
+    assert training.Arm(run, name, "base", "outcome").task == "nupa_length"
+
+
 @pytest.mark.parametrize(("named", "message"), [
     (["lc_258", "add_digits"], r"none twice, got \['lc_258', 'lc_258'\]"),
     (["add_digit"], r"nearest are add_digits \(lc_258\)"),

@@ -21,7 +21,7 @@ class Arm:
 
     Attributes:
         config: The resolved parameters of the run.
-        task: A task id.
+        task: A task id; a task's name is also accepted and becomes the id.
         start: "base" or "pretrained".
         reward: "outcome" or "process".
     """
@@ -37,6 +37,7 @@ class Arm:
         if self.config.rl is None:
             raise ParamsError(f"stage {STAGE}: run {self.config.name} has no section rl in its "
                               "parameter file")
+        object.__setattr__(self, "task", tasks.id_of(self.task))
         for key, allowed in (("task", self.settings.tasks), ("start", self.settings.starts),
                              ("reward", self.settings.rewards)):
             if getattr(self, key) not in allowed:
