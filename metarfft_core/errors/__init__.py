@@ -175,6 +175,6 @@ def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str
     loops = ""
     if diagnosis.loops is not None:
         step = step and f"{step} of {diagnosis.steps}"
-        loops = f", {diagnosis.loops} passes through loops for {diagnosis.gold_loops}"
+        loops = f"; passes through loops: {diagnosis.loops}, expected {diagnosis.gold_loops}"
     answer = "right" if diagnosis.answer_right else "not right"
-    return "\n".join([f"{diagnosis.kind}{step}{loops}, the answer {answer}", *shown])
+    return "\n".join([f"{diagnosis.kind}{step}{loops}; the answer is {answer}", *shown])
