@@ -85,7 +85,7 @@ def build(kind: str, config: Params, target: Path, given: Path | None = None,
         json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False) + "\n"
         for prompt, completion in pairs))
     text = json.dumps(rows, sort_keys=True, ensure_ascii=False)
-    made = {"kind": kind, "data_set": where, "source_sha256": hashlib.sha256(
+    made = {"kind": kind, "source": where, "source_sha256": hashlib.sha256(
         text.encode()).hexdigest(), "questions": len(rows), "samples": len(pairs),
         "sha256": files.sha256(target), "seed": config.seed, "git_commit": commit.of(config),
         **about}
