@@ -203,7 +203,8 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
                                              "or a list of tasks, got 'pretraining'"),
     ("corpus.pretrain.tasks", [], "corpus.pretrain.tasks: expected at least one task"),
     ("corpus.adaptation.tasks", ["lc_258", "lc_258"],
-     "corpus.adaptation.tasks: expected at least one task, none twice, got ['lc_258', 'lc_258']"),
+     "corpus.adaptation.tasks: expected at least one task, without repeats, got "
+     "['lc_258', 'lc_258']"),
     ("corpus.pretrain.lengths", "1-61", "corpus.pretrain: task bbh_dyck_languages cannot draw "
                                         "length 61: it allows 1 to 60"),
     ("corpus.validation.lengths", [61], "corpus.validation: task bbh_dyck_languages cannot draw"),
@@ -225,14 +226,15 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
                                                           "cannot draw length 61: it allows 1 to"),
     ("corpus.adaptation.tasks", ["sr_coin_flip"],
      "corpus.adaptation.tasks: these are pre-training tasks of the same run: sr_coin_flip"),
-    ("pretraining.rank", None, "pretraining: rank belongs to method pissa, and only to it: got "
-                               "method pissa and rank None"),
-    ("pretraining.method", "full", "pretraining: rank belongs to method pissa, and only to it"),
+    ("pretraining.rank", None, "pretraining: expected a rank with method pissa and none with "
+                               "full: got method pissa and rank None"),
+    ("pretraining.method", "full", "pretraining: expected a rank with method pissa and none with "
+                                   "full"),
     ("pretraining.method", "lora", "pretraining.method: input should be 'full' or 'pissa', got "),
     ("adaptation.micro_batch_size", 3,
      "adaptation: micro_batch_size 3 does not divide batch_size 4"),
     ("adaptation.methods", ["direct", "direct"],
-     "adaptation: methods: expected none twice, got ['direct', 'direct']"),
+     "adaptation: methods: expected without repeats, got ['direct', 'direct']"),
     ("adaptation.methods", ["direct", "cot"], "adaptation.methods.1: input should be 'direct', "),
 ])
 def test_a_wrong_value_is_named_with_what_is_allowed(keys, value, said):
@@ -536,7 +538,7 @@ def test_a_training_of_one_task_is_named_by_its_id_or_its_name():
 
 
 @pytest.mark.parametrize(("named", "message"), [
-    (["lc_258", "add_digits"], r"none twice, got \['lc_258', 'lc_258'\]"),
+    (["lc_258", "add_digits"], r"without repeats, got \['lc_258', 'lc_258'\]"),
     (["add_digit"], r"nearest are add_digits \(lc_258\)"),
     (["add_digits_cf"], r"without a changed rule .* got Add digits, counterfactual \(lc_258_cf\)")])
 def test_a_list_of_tasks_holds_each_known_task_once(named, message):

@@ -113,5 +113,5 @@ def _some(config: Params) -> "DataFrame":
     frame = diagnoses.read(config)
     frame = frame[frame["task"].isin(config.corpus.adaptation.tasks)]
     if frame.empty:
-        raise ParamsError(f"{config.folder} holds no finished evaluation of rule-following traces")
+        raise ParamsError(f"{config.folder} has no finished evaluation of rule-following traces")
     return frame

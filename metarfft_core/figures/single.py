@@ -278,7 +278,7 @@ def loss_table(config: Params) -> "DataFrame":
     """
     frame = stored.logged(config)
     if frame.empty:
-        raise ParamsError(f"{config.folder} holds no log of a training")
+        raise ParamsError(f"{config.folder} has no training log")
     return frame
 
 

@@ -268,7 +268,7 @@ def _pool() -> dict[tuple[str, bool], list[KeptTrace]]:
                         row["text"], row["finish_reason"], right)
             pool.setdefault((found.kind, found.answer_right), {})[row["text"]] = kept
     if not pool:
-        raise ValueError(f"{RUN}: exercise 5 reads the stored run, and it is not there")
+        raise ValueError(f"{RUN}: exercise 5 needs the stored run, which is missing")
     return {key: list(texts.values()) for key, texts in pool.items()}
 
 

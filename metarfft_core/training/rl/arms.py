@@ -120,8 +120,8 @@ def check_engine(config: Params) -> None:
     """
     left = [arm for arm in arms(config) if not arm.manifest.exists()]
     if left and config.rl.engine == "vllm" and not (gpus() and find_spec("vllm")):
-        raise ParamsError("rl.engine: vllm generates beside the training on a GPU, and needs both "
-                          "here; set transformers")
+        raise ParamsError("rl.engine: vllm needs a GPU and the package vllm on this machine; set "
+                          "transformers")
 
 
 def chosen(config: Params, options: Namespace) -> list[Arm]:
