@@ -81,8 +81,8 @@ def exemplar(task: Task, instance: Instance, seed: int) -> Instance:
                             stream="exemplar")
         if repr(drawn.inputs) != repr(instance.inputs):
             return drawn
-    raise ValueError(f"task {task.id} has no exemplar below length {EXEMPLAR_LENGTHS.stop} beside "
-                     f"{instance.inputs}")
+    raise ValueError(f"task {task.id} has no exemplar below length {EXEMPLAR_LENGTHS.stop} other "
+                     f"than {instance.inputs}")
 
 
 def _rule(task: Task, format: str, wording: str) -> str:

@@ -260,7 +260,8 @@ def test_a_plan_with_a_problem_fails(capsys, memory):
     count = printed.out.count("PROBLEM: ")
     problems = "1 problem" if memory == "0.5" else f"{count} problems"
     assert (count == 1) == (memory == "0.5")
-    assert printed.err == f"metarfft: the plan names {problems}: the run cannot be made like this\n"
+    assert printed.err == (f"metarfft: the plan names {problems}: this run is not possible as "
+                           "planned\n")
 
 
 def test_a_tilde_in_an_option_is_the_home_folder(capsys, tmp_path, monkeypatch):

@@ -390,5 +390,5 @@ def test_drawing_leaves_the_settings_of_a_notebook_alone(run):
 def test_no_log_is_an_error_that_names_the_folder(run, monkeypatch, tmp_path):
     """Without any training there is nothing to draw."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    with pytest.raises(ParamsError, match="holds no log of a training"):
+    with pytest.raises(ParamsError, match="has no training log"):
         figures.loss_figure(run)

@@ -23,7 +23,10 @@ MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 def imported(name: str) -> set[str]:
-    """The modules of the package that a module imports anywhere in its text, deferred ones too."""
+    """The modules of the package that a module imports anywhere in its text.
+
+    Deferred imports count, and so do the names that it gives to `import_module`.
+    """
     path, found = MODULES[name], set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,6 +36,9 @@ def imported(name: str) -> set[str]:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (inside & MODULES.keys()) or {node.module}
             found |= {node.module} if inside - MODULES.keys() else set()
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {given.value for given in ast.walk(node) if isinstance(given, ast.Constant)
+                      and isinstance(given.value, str)}
     return found & MODULES.keys() - {"metarfft_core", name}
 
 
@@ -75,6 +81,16 @@ def test_a_folder_is_seen_at_a_glance():
     for folder in {path.parent for path in MODULES.values()}:
         modules = [path for path in folder.glob("*.py") if not path.name.startswith("__")]
         assert folder.name == "library" or len(modules) <= MOST, folder
+
+
+def test_a_class_name_has_one_meaning():
+    """No two modules outside the library of tasks give a public class the same name."""
+    classes: dict[str, list[str]] = {}
+    for name in IMPORTS:
+        for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_" and ".library" not in name:
+                classes.setdefault(node.name, []).append(name)
+    assert not {name: places for name, places in classes.items() if len(places) > 1}
 
 
 @pytest.mark.parametrize("name", [name for name in IMPORTS if room(name) in (

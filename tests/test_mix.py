@@ -113,7 +113,7 @@ def test_without_a_network_the_message_says_what_to_give(run, tmp_path, monkeypa
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    with pytest.raises(ParamsError, match=r"gsm8k: the Hub does not give openai/gsm8k .* with "
+    with pytest.raises(ParamsError, match=r"gsm8k: the Hub does not offer openai/gsm8k .* with "
                                           r"--from \(JSON or JSONL; fields question, answer\)"):
         mix.build("gsm8k", run, tmp_path / "out.jsonl")
 

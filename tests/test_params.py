@@ -203,7 +203,8 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
                                              "or a list of tasks, got 'pretraining'"),
     ("corpus.pretrain.tasks", [], "corpus.pretrain.tasks: expected at least one task"),
     ("corpus.adaptation.tasks", ["lc_258", "lc_258"],
-     "corpus.adaptation.tasks: expected at least one task, none twice, got ['lc_258', 'lc_258']"),
+     "corpus.adaptation.tasks: expected at least one task, without repeats, got "
+     "['lc_258', 'lc_258']"),
     ("corpus.pretrain.lengths", "1-61", "corpus.pretrain: task bbh_dyck_languages cannot draw "
                                         "length 61: it allows 1 to 60"),
     ("corpus.validation.lengths", [61], "corpus.validation: task bbh_dyck_languages cannot draw"),
@@ -227,14 +228,15 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
      "corpus.adaptation.tasks: these are pre-training tasks of the same run: sr_coin_flip"),
     ("pretraining.workers", 3, "pretraining: workers 3 x micro_batch_size 1 does not divide "
                                "batch_size 4"),
-    ("pretraining.rank", None, "pretraining: rank belongs to method pissa, and only to it: got "
-                               "method pissa and rank None"),
-    ("pretraining.method", "full", "pretraining: rank belongs to method pissa, and only to it"),
+    ("pretraining.rank", None, "pretraining: expected a rank with method pissa and none with "
+                               "full: got method pissa and rank None"),
+    ("pretraining.method", "full", "pretraining: expected a rank with method pissa and none with "
+                                   "full"),
     ("pretraining.method", "lora", "pretraining.method: input should be 'full' or 'pissa', got "),
     ("adaptation.micro_batch_size", 3,
      "adaptation: micro_batch_size 3 does not divide batch_size 4"),
     ("adaptation.methods", ["direct", "direct"],
-     "adaptation: methods: expected none twice, got ['direct', 'direct']"),
+     "adaptation: methods: expected without repeats, got ['direct', 'direct']"),
     ("adaptation.methods", ["direct", "cot"], "adaptation.methods.1: input should be 'direct', "),
 ])
 def test_a_wrong_value_is_named_with_what_is_allowed(keys, value, said):
@@ -528,8 +530,17 @@ def test_names_of_tasks_are_the_same_parameters_as_their_ids():
     assert by_name.cells == by_id.cells
 
 
+def test_a_training_of_one_task_is_named_by_its_id_or_its_name():
+    """A cell, an adaptation and a reinforcement learning take the task's name for its id."""
+    run = params.load(ROOT / "params" / "rl_test.yaml")
+    name = tasks.get("nupa_length").name
+    assert Cell("meta_rfft", name, 0) == Cell("meta_rfft", "nupa_length", 0)
+    assert training.Job.named(run, "adapt", task=name, method="meta_rfft").task == "nupa_length"
+    assert training.Arm(run, name, "base", "outcome").task == "nupa_length"
+
+
 @pytest.mark.parametrize(("named", "message"), [
-    (["lc_258", "add_digits"], r"none twice, got \['lc_258', 'lc_258'\]"),
+    (["lc_258", "add_digits"], r"without repeats, got \['lc_258', 'lc_258'\]"),
     (["add_digit"], r"nearest are add_digits \(lc_258\)"),
     (["add_digits_cf"], r"without a changed rule .* got Add digits, counterfactual \(lc_258_cf\)")])
 def test_a_list_of_tasks_holds_each_known_task_once(named, message):

@@ -408,7 +408,7 @@ def test_a_run_without_the_section_has_no_such_stage(capsys):
     ({"prompt": "direct"}, "rl: rewards: process judges a trace of the rule"),
     ({"tasks": ["lc_258"]}, "rl.tasks: expected tasks of corpus.adaptation.tasks, got lc_258"),
     ({"starts": []}, "rl: starts: expected at least one"),
-    ({"rewards": ["outcome", "outcome"]}, "rl: rewards: expected at least one, none twice"),
+    ({"rewards": ["outcome", "outcome"]}, "rl: rewards: expected at least one, without repeats"),
     ({"micro_batch_size": 4}, "rl: micro_batch_size 4 does not divide the 6 answers of a step"),
     ({"evaluate_every": 3}, "rl: evaluate_every 3 does not divide steps 4"),
     ({"group_size": 1}, "rl.group_size"), ({"temperature": 0.0}, "rl.temperature"),

@@ -71,7 +71,7 @@ def test_every_figure_and_table_has_an_entry():
 
 @pytest.mark.parametrize("road", ROADS, ids=lambda road: road.name)
 def test_a_road_says_how_or_what_is_missing(road):
-    """Without a command it has the state "no road yet" and says what is missing; its state is
+    """Without a command it has the state "no command yet" and says what is missing; its state is
     about kept results only where there is one."""
     assert bool(road.commands) != (road.state == results_map.NO_ROAD)
     assert road.commands or road.missing

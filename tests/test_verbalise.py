@@ -301,7 +301,7 @@ class Thirds:
 
 def test_own_wording_of_no_line():
     """A wording for a line that the rule does not have is refused, with the line."""
-    with pytest.raises(RuleError, match=r"task thirds: .*'n = n // 3' is no line of the rule"):
+    with pytest.raises(RuleError, match=r"task thirds: .*'n = n // 3' is not a line of the rule"):
         declare(Thirds, "thirds", "own", "own", "any", None)
 
 

@@ -70,7 +70,7 @@ def test_a_word_or_date_or_tag_that_is_read_as_something_else_is_refused(tmp_pat
 @pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029"])
 def test_a_line_end_that_only_yaml_knows_is_refused(tmp_path, character):
     """It would end a comment, and what follows would be read."""
-    assert f", line 2: the character U+{ord(character):04X} ends a line" in refused(
+    assert f", line 2: the character U+{ord(character):04X} is a line break" in refused(
         tmp_path, f"a: 1\n# so it was before {character}seed: 5\n")
 
 

@@ -142,8 +142,8 @@ def _wait(task: Task, length: int, others: elsewhere.Elsewhere) -> None:
     try:
         others.wait(task, length)
     except elsewhere.Endless as why:
-        raise CheckError(f"task {task.id}, length {length}: the sampler or the rule does not come "
-                         f"to an end: {why} in a process of its own") from None
+        raise CheckError(f"task {task.id}, length {length}: the sampler or the rule does not end: "
+                         f"{why} in a separate process") from None
 
 
 def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhere) -> str:
@@ -333,8 +333,8 @@ class _Guard:
         self.depth += {"call": 1, "return": -1}.get(event, 0)
         if any(isinstance(one, int) and is_too_large(one)
                for one in (value, *frame.f_locals.values())):
-            raise CheckError(f"the rule makes a number that Python does not write, of more than "
-                             f"{DIGITS:,} digits, in {self.here}")
+            raise CheckError(f"the rule makes a number of more than {DIGITS:,} digits, which "
+                             f"Python does not print, in {self.here}")
         if any(map(_is_huge, (value, *frame.f_locals.values()))):
             raise CheckError(f"the rule makes a value {TOO_LARGE}, in {self.here}")
         self.last = frame.f_lineno
@@ -344,7 +344,7 @@ class _Guard:
                              f"the last one {self.here}")
         if self.depth > DEPTH_LIMIT:
             raise CheckError(f"the rule calls itself without end: {self.here} (more than "
-                             f"{DEPTH_LIMIT} calls inside each other)")
+                             f"{DEPTH_LIMIT} nested calls)")
         return self.event
 
     @property

@@ -60,7 +60,8 @@ def register(file: Path, expected: str) -> None:
 def _sources(file: Path) -> list[Path]:
     """Return a file and what it imports from its own folder, in the order of their names."""
     if not file.is_file() or file.suffix != ".py":
-        raise CheckError(f"{file}: expected a Python file that declares tasks, but there is none")
+        raise CheckError(f"{file}: expected a Python file that declares tasks, but there is no "
+                         "such file")
     found, left = {file}, [file]
     while left:
         path = left.pop()

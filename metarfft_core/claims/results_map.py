@@ -1,4 +1,4 @@
-"""The page docs/results_map.md: every figure and table of the paper, and the road to it.
+"""The page docs/results_map.md: how to reproduce each figure and table of the paper.
 
     python -m metarfft_core.claims.results_map
 
@@ -27,24 +27,24 @@ ROADS = Path(__file__).parent.parent / "data" / "paper_roads.yaml"
 KEPT = ROOT / "outputs" / "reference"
 
 RUN, IN_SMALL, IN_PART, NOT_RUN, NO_ROAD = (
-    "run", "run in small", "run in small, in part", "not run", "no road yet")
+    "run", "run on a small scale", "partly run on a small scale", "not run", "no command yet")
 
 _HEAD = f"""\
-# Roads to the paper's results
+# How to reproduce each result
 
-Every figure and table of the paper that the kit knows, the command that makes it, what that costs,
-and what is missing. `{COMMAND}` makes this page; do not edit it.
+Each figure and table of the paper, the commands that make it, what they cost, and what is missing.
+`{COMMAND}` makes this page; do not edit it.
 
-- **road**: `metarfft run --params FILE` trains and evaluates; then
-  `metarfft figures --params FILE ...` draws and judges what those runs speak to.
-- **GPU hours**: of the whole parameter file by the plan, which is an estimate (an H100 at 40% of
-  its peak, with starts and loading). A file serves several results and needs to run once.
-- **state**: *{RUN}* and *{IN_SMALL}* are about the results that are kept in `outputs/reference/`,
-  with the paper's model or with a small one. *{IN_PART}*: some lines of the result. *{NOT_RUN}*:
-  there is a road, and no result at its end is kept. *{NO_ROAD}*: no parameter file leads there.
-- **walked in small by**: the tests in `tests/` that walk the road with a small or random model,
-  through the real libraries (`pytest -m ""` also runs the slow ones). What they make says nothing
-  about the methods. `make smoke` walks all notebooks of a run with SmolLM2.
+- **commands**: `metarfft run --params FILE` trains and evaluates. After the runs,
+  `metarfft figures --params FILE ...` draws the result and judges the paper's numbers.
+- **GPU hours**: the plan's estimate for the whole parameter file (an H100 at 40% of its peak,
+  including starts and loading). Several results share a file, which has to run only once.
+- **state**: what `outputs/reference/` holds. *{RUN}*: the result, with the paper's model.
+  *{IN_SMALL}*: the result, with a small model. *{IN_PART}*: some of its lines, with a small model.
+  *{NOT_RUN}*: nothing. *{NO_ROAD}*: no parameter file makes the result.
+- **tested by**: the tests in `tests/` that run the same stages with a small or random model and
+  the real libraries (`pytest -m ""` also runs the slow ones). Their numbers say nothing about the
+  methods. `make smoke` runs all notebooks with SmolLM2.
 
 """
 
@@ -152,7 +152,7 @@ def page() -> str:
     files = list(dict.fromkeys(file for road in found for file in road.params))
     return "\n".join([
         f"{_HEAD}{len(found)} results: {counts}.\n",
-        table(["result", "road", "GPU hours", "state", "what is missing", "walked in small by"],
+        table(["result", "commands", "GPU hours", "state", "what is missing", "tested by"],
               rows, aligned=False),
         "## What a parameter file costs\n",
         table(["file", "model", *("GPU hours, " + stage for stage in

@@ -318,7 +318,7 @@ def _check_template(job: training.Job | None, template: str) -> None:
     trained = files.read_json(job.manifest).get("chat_template") if job else None
     if trained and trained != chat_template.about(template):
         raise ParamsError(f"{job.folder} was trained with another chat template than that of "
-                          f"{job.config.model.name}: use the model of that time, or delete that "
+                          f"{job.config.model.name}: use the model of the training, or delete that "
                           "folder and train again")
 
 

@@ -15,8 +15,8 @@ from metarfft_core.figures.curves import draw_accuracies
 from metarfft_core.figures.picture import Drawn, html_table
 from metarfft_core.figures.style import (
     PAGE,
-    Block,
     Look,
+    PanelGroup,
     Title,
     finish,
     legend,
@@ -103,7 +103,7 @@ def draw(frame: "DataFrame", runs: Sequence[Params]) -> tuple["Figure", "DataFra
     frame = frame.assign(hours=frame["gpu_hours"] if hours else frame["seconds"] / 3600)
     titles = [Title("Accuracy by length", "after training"), Title("Accuracy", "all lengths"),
               Title("Tokens an answer"), Title("Answers with a trace")]
-    figure, [panels] = page([Block(None, titles)], any(one.smoke for one in runs), height=2.0)
+    figure, [panels] = page([PanelGroup(None, titles)], any(one.smoke for one in runs), height=2.0)
     labels = list(dict.fromkeys([*frame["line"], *lines["line"]]))
     looks = {label: look("meta_rfft" if label == LABELS["meta_rfft"] else "", place)
              for place, label in enumerate(labels)}

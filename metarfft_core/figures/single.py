@@ -17,7 +17,7 @@ from metarfft_core.figures.curves import draw_accuracies, draw_losses, lenient_d
 from metarfft_core.figures.picture import Drawn, html_table
 from metarfft_core.figures.style import (
     PAGE,
-    Block,
+    PanelGroup,
     Title,
     finish,
     interval,
@@ -106,7 +106,7 @@ def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | N
     methods = list(methods or _own_methods(config))
     frame = _drawn(config, frame, methods, tasks)
     trained = config.corpus.adaptation.lengths if adapted(methods) else []
-    figure, [panels] = page([Block(None, [task_title(task) for task in ids])], config.smoke)
+    figure, [panels] = page([PanelGroup(None, [task_title(task) for task in ids])], config.smoke)
     for task, axes in zip(ids, panels, strict=True):
         parts = [(LABELS.get(method, method), look(method, place),
                   frame[(frame["task"] == task) & (frame["method"] == method)])
@@ -278,7 +278,7 @@ def loss_table(config: Params) -> "DataFrame":
     """
     frame = stored.logged(config)
     if frame.empty:
-        raise ParamsError(f"{config.folder} holds no log of a training")
+        raise ParamsError(f"{config.folder} has no training log")
     return frame
 
 
@@ -289,7 +289,7 @@ def draw_loss(config: Params, frame: "DataFrame") -> "Figure":
     adapted = [task for task in config.corpus.adaptation.tasks if (frame["task"] == task).any()]
     titles = [task_title(task, "adaptation") for task in adapted]
     titles = titles if pretraining.empty else [Title("RF-pretraining"), *titles]
-    figure, [panels] = page([Block(None, titles)], config.smoke)
+    figure, [panels] = page([PanelGroup(None, titles)], config.smoke)
     if not pretraining.empty:
         draw_losses(panels[0], [("RF-pretraining", look("pretrain"), pretraining)])
     for task, axes in zip(adapted, panels[len(panels) - len(adapted):], strict=True):

@@ -62,7 +62,7 @@ _LONGEST = 300  # the most characters of a step
 _LATE = ("format", "answer_not_from_trace", "cut", "right")  # classes that are shown last
 
 
-class Step(NamedTuple):
+class StepPair(NamedTuple):
     """A step of the model's trace beside a step of the right one; one of them may be missing."""
 
     number: int | None  # of the right step, from 1
@@ -223,7 +223,7 @@ def _example(config: Params, row: "Series") -> dict[str, Any]:
     """A trace beside the right one, with its first divergence, as the widget and the twin show it.
 
     `about` says which sample it is, `named` names the divergence, `reason` explains it, and
-    `steps` are `Step`s as lists. In the step "at", `differs` splits model and rule into what
+    `steps` are `StepPair`s as lists. In the step "at", `differs` splits model and rule into what
     is the same before, what differs, and what is the same behind.
     """
     found = diagnoses.diagnose(config, row)
@@ -246,7 +246,7 @@ def _example(config: Params, row: "Series") -> dict[str, Any]:
         "differs": _differs(at.model or "", at.rule or "") if at else None}
 
 
-def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[Step]:
+def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[StepPair]:
     """Align the steps of a text with the right ones, as the diagnosis compares them.
 
     Up to the first divergence they are aligned one by one, behind it by the lines that both recite.
@@ -259,19 +259,19 @@ def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[Step]:
     model, rule = list(model), list(rule)
     first = found.step - 1 if found.step else len(rule)
     for number in range(first):
-        yield Step(number + 1, model[number], rule[number], "before")
+        yield StepPair(number + 1, model[number], rule[number], "before")
     if found.step:
-        yield Step(found.step, *(side[first] if first < len(side) else None
+        yield StepPair(found.step, *(side[first] if first < len(side) else None
                                  for side in (model, rule)), "at")
     model, rule, numbers = model[first + 1:], rule[first + 1:], count(first + 2)
     matcher = SequenceMatcher(None, *map(_recited, (model, rule)), autojunk=False)
     for kind, start, end, low, high in matcher.get_opcodes():
         if kind == "equal":
             pairs = zip(model[start:end], rule[low:high], strict=True)
-            yield from (Step(next(numbers), *pair, "after") for pair in pairs)
+            yield from (StepPair(next(numbers), *pair, "after") for pair in pairs)
         else:
-            yield from (Step(None, text, None, "after") for text in model[start:end])
-            yield from (Step(next(numbers), None, text, "after") for text in rule[low:high])
+            yield from (StepPair(None, text, None, "after") for text in model[start:end])
+            yield from (StepPair(next(numbers), None, text, "after") for text in rule[low:high])
 
 
 def _recited(steps: list[str]) -> list[str]:
@@ -322,7 +322,7 @@ def _count_table(diagnosed: "DataFrame") -> Html:
 
 def _folded(example: dict[str, Any]) -> Html:
     """A trace around its first divergence, behind a line to click on."""
-    steps = [Step(*step) for step in example["steps"]]
+    steps = [StepPair(*step) for step in example["steps"]]
     at = next(place for place, step in enumerate(steps) if step.where == "at")
     around = steps[max(0, at - _BEFORE):at + 1 + _AFTER]
     rows = []

@@ -184,7 +184,7 @@ class Form(Widget):
             raise ParamsError(f"nothing differs from {self.base}")
         path = places.absolute(_place_of(self.config), places.project())
         if path.exists() and not path.read_text(encoding="utf-8").startswith(MADE):
-            raise ParamsError(f"{places.shown(path)} exists, and the form has not made it: give "
+            raise ParamsError(f"{places.shown(path)} exists and was not made by the form: give "
                               "the run another name")
         changes = self._changes | {"name": self.config.name}
         head = f"{MADE}{self.base}, with another {', '.join(changes)}.\n"
@@ -240,7 +240,7 @@ def _planner() -> ProcessPoolExecutor:
                                (signal.SIGINT, signal.SIG_IGN))
 
 
-def _cost_of(config: params.Params) -> list[display.Line]:
+def _cost_of(config: params.Params) -> list[display.Estimate]:
     return display.summary(plan.plan(config, counted=_COUNTED))
 
 

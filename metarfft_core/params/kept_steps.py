@@ -23,7 +23,7 @@ def kept_runs(config: Params) -> list[Params]:
 
 
 def with_kept(runs: Iterable[Params]) -> list[Params]:
-    """Return each run, followed by those of its kept steps; none twice."""
+    """Return each run, followed by those of its kept steps; without repeats."""
     every = [one for config in runs for one in (config, *kept_runs(config))]
     return list({one.name: one for one in reversed(every)}.values())[::-1]
 

@@ -42,7 +42,7 @@ def read(path: str | os.PathLike) -> dict:
         ParamsError: The file cannot be read, or it is not a mapping.
     """
     if not (places.is_checkout() or places.absolute(path).exists()):
-        raise ParamsError(f"{path}: No such file; the kit's own parameter files lie in a checkout "
+        raise ParamsError(f"{path}: No such file; the kit's own parameter files are in a checkout "
                           "of the project, not in the installed package")
     values = yaml_files.read(path)
     if not isinstance(values, dict):

@@ -19,38 +19,38 @@ NOTHING = ("Nothing is computed on this machine: the run trains nothing, and all
            "from servers.")
 
 
-class Line(NamedTuple):
-    """One figure of a plan, and what it rests on."""
+class Estimate(NamedTuple):
+    """One number of a plan, and what it rests on."""
 
     what: str
     value: str
     note: str
 
 
-def summary(made: Plan) -> list[Line]:
-    """The figures of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
+def summary(made: Plan) -> list[Estimate]:
+    """The numbers of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
     stages = made.stages
     if stages.empty:
-        return [Line("GPU hours", "0", NOTHING)]
+        return [Estimate("GPU hours", "0", NOTHING)]
     # A CPU recomputes nothing.
     seconds = (stages.flops.sum() + stages.validation_flops.sum()) / (CPU_GFLOPS * 1e9)
     share = stages.utilisation.max()
     running = made.starts + stages.checkpoints.max()
     return [
-        Line("GPU hours", total(made),
+        Estimate("GPU hours", total(made),
              f"Operations at an assumed {share:.0%} of {made.peak_tflops:g} TFLOP/s in training, "
              f"{GENERATION:.0%} in generation; {stages.waiting_hours.sum():,.3g} hours are assumed "
              "for starts, loading, merges and checkpoints. "
              + ("Tokens are counted on a sample." if made.counted else
                 "Tokens are estimated from texts: the model's tokenizer is not at hand.")),
-        Line("Fits", "no" if made.problems else "yes",
+        Estimate("Fits", "no" if made.problems else "yes",
              " ".join(f"{problem}." for problem in made.problems) or
              f"At most {stages.total.max():.1f} of {made.gpu_memory_gib:g} GiB of a GPU. "
              f"GPUs for a stage: {_range(stages.processes)}."),
-        Line("CPU time", _duration(seconds),
+        Estimate("CPU time", _duration(seconds),
              f"Rough: the same operations on two CPU cores at {CPU_GFLOPS} GFLOP/s, as in the "
              "stored laptop runs. Loading and PiSSA starts come on top."),
-        Line("Disk", f"{stages.kept.sum():,.1f} GB",
+        Estimate("Disk", f"{stages.kept.sum():,.1f} GB",
              f"What is kept. While it runs, up to {running:,.1f} GB more."),
         _paper(made)]
 
@@ -60,13 +60,13 @@ def total(made: Plan) -> str:
     return f"{made.stages.gpu_hours.sum():,.3g}"
 
 
-def _paper(made: Plan) -> Line:
+def _paper(made: Plan) -> Estimate:
     """The paper's hours for the same trainings, and why they differ from the plan's."""
     trained = made.stages[made.stages.stage != "evaluation"]
     hours = trained[["paper_low", "paper_high"]].sum(min_count=1)
     if hours.isna().all():
-        return Line("The paper's GPU hours", "none", "The paper does not train this model.")
-    return Line("The paper's GPU hours", _range(hours.round()),
+        return Estimate("The paper's GPU hours", "none", "The paper does not train this model.")
+    return Estimate("The paper's GPU hours", _range(hours.round()),
                 f"For the trainings, which the plan puts at {trained.gpu_hours.sum():,.3g}. The "
                 "paper's are measured, on H800 GPUs (Table 8). The plan's share of the peak is "
                 "assumed, and so are its times for starts, loading and checkpoints.")

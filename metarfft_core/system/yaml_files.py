@@ -164,8 +164,9 @@ def _parse(text: str) -> Any:
         raise _Refused(f"line 1: the file has more than {CHARACTERS:,} characters")
     if found := _LINE_ENDS.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} ends a line in YAML "
-                       "alone: delete it, or write it as an escape in double quotes")
+        raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} is a line break in "
+                       "YAML, but not in a text editor: delete it, or write it as an escape in "
+                       "double quotes")
     loader = _Loader(text)
     try:
         return loader.get_single_data()

@@ -182,13 +182,13 @@ def _check_question(task: Task) -> None:
     try:
         named = question.fields(task.question)
     except ValueError as error:
-        raise RuleError(f"the question {task.question!r}: {error} (a brace that belongs to the "
-                        "text is written twice)") from None
+        raise RuleError(f"the question {task.question!r}: {error} (double a brace that belongs "
+                        "to the text)") from None
     if named != list(task.rule.arguments):
         raise RuleError(f"the question names {named}, the rule takes "
                         f"{list(task.rule.arguments)}: the same names in the same order are needed")
     if "\n\nQ: " in task.question:
-        raise RuleError("the question holds an empty line and 'Q: ', as a prompt has before it")
+        raise RuleError("the question contains an empty line and 'Q: ', which mark its beginning")
 
 
 def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
@@ -218,7 +218,7 @@ def _rule_source(cls: type, name: str) -> str:
     try:
         lines, _ = inspect.findsource(cls.rule)
     except OSError:
-        raise RuleError("its source is not to be found: declare it in a file or in a notebook's "
+        raise RuleError("its source cannot be found: declare it in a file or in a notebook's "
                         "cell") from None
     try:
         module = _parse("".join(lines))

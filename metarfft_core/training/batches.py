@@ -42,7 +42,7 @@ def accumulation_steps(settings: params.Training, processes: int) -> int:
                   if batch % (micro * count) == 0]
         hint = f"micro_batch_size can be {', '.join(works)}" if works else \
             f"the number of processes must divide batch_size {batch}"
-        raise ParamsError(f"batch_size {batch} is no multiple of micro_batch_size {micro} x "
+        raise ParamsError(f"batch_size {batch} is not a multiple of micro_batch_size {micro} x "
                           f"{processes} processes: with {processes} processes {hint}; with "
                           f"micro_batch_size {micro} the number of processes can be "
                           f"{', '.join(counts)}")

@@ -77,7 +77,7 @@ def write(rule: str, inputs: dict[str, Any], **options) -> Written:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptTrace:
     """A model's trace that the stored run keeps."""
 
     method: str
@@ -103,7 +103,7 @@ class Exercise:
     rule: str = ""
     question: str = ""
     trace: str = ""
-    traces: tuple[Kept, ...] = ()  # of exercise 5
+    traces: tuple[KeptTrace, ...] = ()  # of exercise 5
     total: int = 0  # of exercise 6: all of so many answers are right
     share: float = 0.0  # of exercise 6
 
@@ -233,7 +233,7 @@ def _changed_rule(rng: Random, seed: int) -> Exercise:
 
 
 def _classes(rng: Random, seed: int) -> Exercise:
-    chosen: list[Kept] = []
+    chosen: list[KeptTrace] = []
     for kind, answer_right, count in _MIXTURE:
         chosen += rng.sample(_pool()[kind, answer_right], count)
     rng.shuffle(chosen)
@@ -253,9 +253,9 @@ def _perfect(rng: Random, seed: int) -> Exercise:
 
 
 @lru_cache(maxsize=1)
-def _pool() -> dict[tuple[str, bool], list[Kept]]:
+def _pool() -> dict[tuple[str, bool], list[KeptTrace]]:
     """The kept traces of at most 35 lines, by class and whether the answer is right."""
-    pool: dict[tuple[str, bool], dict[str, Kept]] = {}
+    pool: dict[tuple[str, bool], dict[str, KeptTrace]] = {}
     for path in sorted((RUN / "evaluation").glob("*_rfft/*.jsonl")):
         for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n"):
             row = json.loads(line)
@@ -264,11 +264,11 @@ def _pool() -> dict[tuple[str, bool], list[Kept]]:
             task, inputs = tasks.get(row["task"]), ast.literal_eval(row["inputs"])
             found = errors.diagnose(task, inputs, row["text"], row["finish_reason"])
             right = "\n".join(write(task.rule_source, inputs).written)
-            kept = Kept(row["method"], task.id, inputs, task.ask(inputs), task.rule_source,
+            kept = KeptTrace(row["method"], task.id, inputs, task.ask(inputs), task.rule_source,
                         row["text"], row["finish_reason"], right)
             pool.setdefault((found.kind, found.answer_right), {})[row["text"]] = kept
     if not pool:
-        raise ValueError(f"{RUN}: exercise 5 reads the stored run, and it is not there")
+        raise ValueError(f"{RUN}: exercise 5 needs the stored run, which is missing")
     return {key: list(texts.values()) for key, texts in pool.items()}
 
 

@@ -45,7 +45,7 @@ def student(name: str) -> Reply:
         ValueError: `name` is not a text.
     """
     if not isinstance(name, str):
-        raise ValueError(f"student: a name as text is needed, got {name!r}")
+        raise ValueError(f"student: expected a name as text, got {name!r}")
     _shown["student"] = name
     whose = f"the instances of {name.strip()}" if name.strip() else "the instances of nobody yet"
     return Reply(None, f"The exercises show {whose}.")
@@ -210,7 +210,7 @@ def _lucky_slip(given: Exercise, answer: Any) -> str:
     if not false:
         return f"line {changed[0]} is still true: only its spelling is changed"
     if false[0].reason.startswith(_LOST) and false[0].line == changed[0]:
-        return f"line {changed[0]} is no line of the rule now: change a value behind ` # `"
+        return f"line {changed[0]} is not a line of the rule now: change a value behind ` # `"
     if false[0].line == changed[0] and ", not " not in false[0].reason:
         return f"line {changed[0]} claims no value that can be read: give it a false one"
     if len(false) > 1:

@@ -100,8 +100,8 @@ class Params(Section):
                              f"{', '.join(sorted(missing))}")
         trained = {METHODS[cell.method].format for cell in self.trainings}
         if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
-            raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
-                             "samples: it needs vanilla_rfft or meta_rfft among the methods")
+            raise ValueError("adaptation.equal: trained_tokens counts the tokens of rule-following "
+                             "samples, so it needs vanilla_rfft or meta_rfft among the methods")
         if self.pretraining.kept and self.adaptation.kept:
             raise ValueError("kept: expected in pretraining or in adaptation, not in both")
         if self.pretraining.keep_steps and not any(
@@ -125,7 +125,7 @@ class Params(Section):
                 for name in [*(cell.method for cell in self.trainings),
                              *self.evaluation.in_context]):
             raise ValueError("rl.starts: pretrained is the RF-pretrained model, which this run "
-                             "does not make: it needs a method that starts from it, such as "
+                             "does not train: add a method that starts from it, such as "
                              "meta_rfft")
         for key, held in (("rl", self.rl), ("rl.evaluation", self.rl.evaluation)):
             _check_drawable(key, self.rl.tasks, held.lengths)

@@ -165,7 +165,7 @@ class Training(Section):
     @model_validator(mode="after")
     def _consistent(self):
         if (self.method == "pissa") != (self.rank is not None):
-            raise ValueError("rank belongs to method pissa, and only to it: "
+            raise ValueError("expected a rank with method pissa and none with full: "
                              f"got method {self.method} and rank {self.rank}")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
@@ -177,7 +177,7 @@ class Training(Section):
         if self.keep_steps != sorted(set(self.keep_steps)) or any(
                 step >= self.steps for step in self.keep_steps):
             raise ValueError("keep_steps: expected ascending steps before the last step, "
-                             f"{self.steps}, none twice, got {self.keep_steps}")
+                             f"{self.steps}, without repeats, got {self.keep_steps}")
         if self.keep_steps and self.early_stopping_patience:
             raise ValueError("keep_steps: with early_stopping_patience a training may end before "
                              f"these steps: leave that key out, got {self.early_stopping_patience}")
@@ -223,7 +223,7 @@ class Adaptation(Training):
     @model_validator(mode="after")
     def _methods(self):
         if len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods: expected none twice, got {self.methods}")
+            raise ValueError(f"methods: expected without repeats, got {self.methods}")
         return self
 
 

@@ -144,7 +144,7 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
             if is_too_large(owner):
                 raise Unclear(TOO_LARGE)
             return value
-    raise Unclear(f"no expression of a rule: {ast.unparse(node)}")
+    raise Unclear(f"not an expression of a rule: {ast.unparse(node)}")
 
 
 def _refuse_long_ranges(arguments: list[Any]) -> None:

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from metarfft_core.params import ParamsError
 from metarfft_core.training.job import Job
 from metarfft_core.training.process import checkpoints
-from metarfft_core.training.process.trainer import Writer
+from metarfft_core.training.process.trainer import CheckpointWriter
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Keep(TrainerCallback):
 
     jobs: dict[int, Job]
     record: Callable[[Job, Path], None]
-    writer: Writer | None = None
+    writer: CheckpointWriter | None = None
 
     def begin(self, job: Job, steps: int, checkpoint: Path | None) -> None:
         """Make the folder of a training ready: with the kept steps until `checkpoint`, or none.

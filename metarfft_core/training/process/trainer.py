@@ -199,7 +199,7 @@ def peak_flops() -> float | None:
     return next((peak * 1e12 for part, peak in PEAK_TFLOPS.items() if part in name), None)
 
 
-class Writer(TrainerCallback):
+class CheckpointWriter(TrainerCallback):
     """Writes the checkpoints of a training, each process its own files.
 
     A checkpoint counts once all processes have written and hashed theirs: see `checkpoints`.
