@@ -144,8 +144,9 @@ def _reading(made: Plan) -> str:
 
 
 def _recomputation(stages: "pd.DataFrame") -> list[str]:
-    trained = [(name, rows) for name, rows in _groups(stages[stages.stage != "evaluation"])
-               if not name.endswith(", all")]
+    # On a GPU, reinforcement learning always recomputes.
+    trained = [(name, rows) for name, rows in _groups(stages[stages.stage.isin(
+        ["pretrain", "adapt"])]) if not name.endswith(", all")]
     return [
         "Activations are recomputed only where a GPU does not hold them with room to spare "
         f"({memory.ROOMY * memory.USABLE:.0%} of its memory). GiB without recomputation, at the "
