@@ -187,13 +187,9 @@ def _plan(options: argparse.Namespace) -> None:
     if options.measured:
         print(measured.report(options.params))
         return
-    problems, counted = 0, {}
-    for config in params.with_kept([params.load(options.params)]):
-        made = plan.plan(config, options.processes, options.gpu_memory, counted=counted)
-        print(f"\nOf the kept step, run {config.name}\n" * bool(config.kept) + display.show(made),
-              flush=True)
-        problems += len(made.problems)
-    if problems:
+    made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
+    print(display.show(made), flush=True)
+    if problems := len(made.problems):
         raise RuntimeError(f"the plan names {problems} "
                            + ("problem" if problems == 1 else "problems")
                            + ": this run is not possible as planned")

@@ -123,7 +123,7 @@ def test_what_two_keys_contradict_is_said_at_their_section():
     made = lab.form("smoke")
     made.set(pretraining__rank="")
     assert list(made.messages) == ["pretraining"]
-    assert made.messages["pretraining"].startswith("rank belongs to method pissa")
+    assert made.messages["pretraining"].startswith("expected a rank with method pissa")
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
@@ -175,10 +175,10 @@ def test_the_kits_own_files_are_never_overwritten(project):
         made.save()
     presets = {path: path.read_bytes() for path in (project / "params").glob("*.yaml")}
     made.set(corpus__workers="1")  # changes no result, so the name stays
-    with pytest.raises(params.ParamsError, match=r"smoke\.yaml exists, and the form has not made"):
+    with pytest.raises(params.ParamsError, match=r"smoke\.yaml exists and was not made by the form"):
         made.save()
     made.set(name="laptop")
-    with pytest.raises(params.ParamsError, match=r"laptop\.yaml exists, and the form has not made"):
+    with pytest.raises(params.ParamsError, match=r"laptop\.yaml exists and was not made by the form"):
         made.save()
     assert {path: path.read_bytes() for path in (project / "params").glob("*.yaml")} == presets
     made.set(name="mine", seed="1")

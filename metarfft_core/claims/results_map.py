@@ -132,12 +132,9 @@ def costs(file: str) -> dict[str, float]:
 
     They include those of the runs of its kept steps.
     """
-    hours: dict[str, float] = {}
-    for config in params.with_kept([params.load(ROOT / "params" / f"{file}.yaml")]):
-        stages = plan.plan(config, estimate=True, counted=_counted).stages
-        for stage, part in stages.groupby("stage", sort=False)["gpu_hours"]:
-            hours[stage] = hours.get(stage, 0.0) + float(part.sum())
-    return hours
+    config = params.load(ROOT / "params" / f"{file}.yaml")
+    stages = plan.plan(config, estimate=True, counted=_counted).whole
+    return stages.groupby("stage")["gpu_hours"].sum().to_dict()
 
 
 def page() -> str:

@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
 def summary(made: Plan) -> list[Estimate]:
     """The numbers of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
-    stages = made.stages
+    stages = made.whole
     if stages.empty:
         return [Estimate("GPU hours", "0", NOTHING)]
     # A CPU recomputes nothing.
@@ -56,8 +56,8 @@ def summary(made: Plan) -> list[Estimate]:
 
 
 def total(made: Plan) -> str:
-    """The GPU hours of a whole run."""
-    return f"{made.stages.gpu_hours.sum():,.3g}"
+    """The GPU hours of a whole run, with those of its kept steps."""
+    return f"{made.whole.gpu_hours.sum():,.3g}"
 
 
 def _paper(made: Plan) -> Estimate:
@@ -101,25 +101,35 @@ def show(made: Plan) -> str:
         parts.append("Reinforcement learning is an estimate: how long a model's answers are is not "
                      "known before, so the right completions stand in their place. Its memory is "
                      "that of weights, gradients, optimizer and vLLM's share, without activations.")
+    if made.kept:
+        parts += ["Each kept step is evaluated as a run of its own. The total includes these runs, "
+                  "the tables above do not. Their GPU hours, and the GB that they keep:",
+                  _table([{"run": one.config.name, **_hours(one.stages),
+                           "disk": f"{one.stages.kept.sum():,.1f}"} for one in made.kept])]
     parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
     return "\n\n".join(part if "\n" in part else textwrap.fill(
         part, _WIDTH, break_on_hyphens=False) for part in parts) + "\n"
 
 
 def _totals(made: Plan) -> str:
-    stages = made.stages
-    hours = {name: f"{stages[stages.stage.isin(which)].gpu_hours.sum():,.3g}" for name, which in
-             (("training", ("pretrain", "adapt", "rl")), ("evaluation", ("evaluation",)))}
+    stages = made.whole
+    hours = _hours(stages)
     return (f"Total: {total(made)} GPU hours: training {hours['training']}, evaluation "
             f"{hours['evaluation']}. On nodes of {memory.NODE} GPUs: {node_hours(made):,.3g} "
             "hours.")
 
 
+def _hours(stages: "pd.DataFrame") -> dict[str, str]:
+    evaluated = stages.stage == "evaluation"
+    return {name: f"{stages[which].gpu_hours.sum():,.3g}"
+            for name, which in (("training", ~evaluated), ("evaluation", evaluated))}
+
+
 def node_hours(made: Plan) -> float:
     """Return the hours of a run: RF-pretraining on its GPUs, all else on one node's at once."""
-    alone = made.stages.stage == "pretrain"
-    return float(made.stages[alone].hours.sum()
-                 + made.stages[~alone].gpu_hours.sum() / memory.NODE)
+    stages = made.whole
+    alone = stages.stage == "pretrain"
+    return float(stages[alone].hours.sum() + stages[~alone].gpu_hours.sum() / memory.NODE)
 
 
 def _about(made: Plan) -> str:
@@ -147,6 +157,8 @@ def _recomputation(stages: "pd.DataFrame") -> list[str]:
     # On a GPU, reinforcement learning always recomputes.
     trained = [(name, rows) for name, rows in _groups(stages[stages.stage.isin(
         ["pretrain", "adapt"])]) if not name.endswith(", all")]
+    if not trained:
+        return []
     return [
         "Activations are recomputed only where a GPU does not hold them with room to spare "
         f"({memory.ROOMY * memory.USABLE:.0%} of its memory). GiB without recomputation, at the "

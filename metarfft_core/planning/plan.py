@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import models, training
+from metarfft_core import models, params, training
 from metarfft_core.models import memory
 from metarfft_core.models.operations import Operations
 from metarfft_core.params import METHODS, Params, ParamsError
@@ -53,6 +53,14 @@ class Plan:
     starts: float  # GB on disk of the PiSSA starts that the trainings share
     stages: "pd.DataFrame"
     problems: tuple[str, ...]
+    kept: tuple["Plan", ...] = ()  # the runs of the kept steps (see `params.kept_runs`)
+
+    @property
+    def whole(self) -> "pd.DataFrame":
+        """`stages`, followed by those of the runs of kept steps."""
+        import pandas as pd
+
+        return pd.concat([self.stages, *(one.stages for one in self.kept)], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
          utilisation: float = assumptions.TRAINING, peak_tflops: float = assumptions.PEAK_TFLOPS,
          samples: int = SAMPLES, counted: dict[tuple, list[Sample]] | None = None,
          estimate: bool = False) -> Plan:
-    """Plan what every training and the evaluation of a run take.
+    """Plan what every training and the evaluation of a run take, also for its kept steps.
 
     Args:
         config: The resolved parameters of the run.
@@ -95,6 +103,9 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
             itself would be refused.
     """
     _check(processes, gpu_memory_gib)
+    counted = {} if counted is None else counted
+    kept = tuple(plan(one, processes, gpu_memory_gib, utilisation, peak_tflops, samples, counted,
+                      estimate) for one in params.kept_runs(config))
     folder, shape = _model(config.model.name)
     folder = None if estimate else folder
     counter = Counter(config, samples, folder, counted)
@@ -112,7 +123,9 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         if problem:
             worst[row["stage"], row["method"]] = problem
     return Plan(config, shape, counter.exact, gpu_memory_gib, peak_tflops, disk,
-                stages.frame([row for row, _ in made]), tuple(worst.values()))
+                stages.frame([row for row, _ in made]), tuple(dict.fromkeys(
+                    [*worst.values(), *(problem for one in kept for problem in one.problems)])),
+                kept)
 
 
 def _check(processes: int | None, gpu_memory_gib: float) -> None:
