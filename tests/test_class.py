@@ -140,7 +140,7 @@ def wrong_answers() -> list[tuple[int, object, str]]:
         (2, 0, "lines 1 to"),
         (2, 10 ** 5000, "lines 1 to"),
         (2, false - 1, "is true, and so is all above it"),
-        (2, false + 1, "true to what stands above it"),
+        (2, false + 1, "follows from the lines above it"),
         (3, ["a"], "expected a trace as text, got list"),
         (3, trace, "nothing is changed yet"),
         (3, "So the answer is 5", "change a line in its place"),
@@ -164,7 +164,7 @@ def wrong_answers() -> list[tuple[int, object, str]]:
         (5, "right", "expected a list of 10 classes, got str"),
         (5, classes[:9], "expected a list of 10 classes, got 9"),
         (5, ["rigth", *classes[1:]], "did you mean right?"),
-        (5, [[1], *classes[1:]], "is no class (they are"),
+        (5, [[1], *classes[1:]], "is not a class (they are"),
         (5, ["cut", *classes[1:]], "9 of 10 are right: look again at 1"),
         (6, 1, "expected two numbers"),
         (6, (float("nan"), 3), "finite"),
@@ -244,7 +244,7 @@ def test_a_reason_does_not_give_the_next_line_away():
 
 
 def test_no_answer_yet():
-    """An untouched cell is no mistake; a number that no exercise has is one."""
+    """An untouched cell is not a mistake; the number of no exercise is one."""
     for number in EXERCISES:
         for answer in (None, ...):
             verdict = lab.check(number, answer)
@@ -254,7 +254,7 @@ def test_no_answer_yet():
             call(7)
     with pytest.raises(ValueError, match="allowed are 1, 2 and 3; got 4"):
         lab.hint(1, 4)
-    with pytest.raises(ValueError, match="a name as text is needed"):
+    with pytest.raises(ValueError, match="expected a name as text"):
         lab.student(3)
 
 

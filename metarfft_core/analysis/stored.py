@@ -33,7 +33,7 @@ _PRETRAINING = {"one": "pre-trained on one task", "leetcode": "pre-trained on Le
 
 @dataclass(frozen=True)
 class Line:
-    """The properties of a run behind a line of a figure or table (`data/paper_results.yaml`)."""
+    """The run that a line of a figure or table is about (`data/paper_results.yaml`)."""
 
     model: str | None = None
     method: str = ""

@@ -1,4 +1,4 @@
-"""AlpacaEval: a judge behind a server compares a model's answers with those of another model.
+"""AlpacaEval: a judge on a server compares a model's answers with those of another model.
 
     metarfft evaluate --general --params FILE --prompts alpaca_eval.json --judge judge.yaml
 

@@ -1,9 +1,9 @@
-"""The task `airline_baggage` held against a user's own copy of RuleArena's airline problems.
+"""Compare the task `airline_baggage` with a user's own copy of RuleArena's airline problems.
 
     python -m metarfft_core.bridges.rulearena FILE.jsonl [FILE.jsonl ...]
 
 A line of a file is a problem with its `total_cost`. RuleArena's own files
-(airline/synthesized_problems/comp_0.jsonl) hold no totals, because its program computes them:
+(airline/synthesized_problems/comp_0.jsonl) have no totals, because its program computes them:
 docs/bridges.md shows how to add them.
 """
 

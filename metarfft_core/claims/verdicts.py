@@ -134,7 +134,7 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
 
 
 def _general(claim: Claim, line: Line, known: list[Stored]) -> Claim:
-    """Return the claim with our result of a general benchmark, which is not held against it."""
+    """Return the claim with our result of a general benchmark, without a verdict."""
     if claim.metric not in general.METRICS:
         return replace(claim, why="the kit does not measure it")
     found = find_general(line, claim.metric, known)

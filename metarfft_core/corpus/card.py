@@ -58,8 +58,8 @@ A sample is drawn from a seed of its own, `Random(f"{seed}/{stream}/{task}/{leng
 it can be drawn again alone, on any machine; a counterfactual task draws under the id of the task
 whose rule it changes. The rule of a task is an ordinary Python function; the answer is what it
 returns, and the completion is what an instrumented run of it recites: no line of it is written by
-hand or by a model. Inputs that stand in the training data are kept out of the other splits wherever
-a task has enough of them, and counted below where it has not.
+hand or by a model. Inputs of the training data are kept out of the other splits if the task has
+enough instances; otherwise they are counted below.
 """
 
 _TASKS = """## Tasks of each split

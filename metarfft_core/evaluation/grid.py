@@ -2,13 +2,12 @@
 
 `launch` shares the cells, each a method on a task, among processes (`resident`). Every generation
 becomes a line of evaluation/<method>/<task>.jsonl as soon as it finishes; <task>.json beside it
-describes what it was made with. A killed evaluation resumes where it stopped.
+records how the file was made. A killed evaluation resumes where it stopped.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
 (the decoding limit came first, whatever the text says so far). Accuracy is right / all. The row's
-"outcome_lenient" is the same by the lenient score (docs/metrics.md). If the
-server of an API model refuses a prompt, the row has the finish reason "refused" and the outcome
-"no_answer".
+"outcome_lenient" is the outcome by the lenient score (docs/metrics.md). If the server of an API
+model refuses a prompt, the row has the finish reason "refused" and the outcome "no_answer".
 """
 
 import argparse
@@ -171,7 +170,7 @@ def _follow(config: Params, groups: list[list[Cell]], at: list[dict[str, str]],
             parameters: Path) -> list[str]:
     """Run a process for each group of cells; returns what is said of those that failed.
 
-    If a process ends within a cell, another one goes on with the cells behind it.
+    If a process ends within a cell, a new one continues with the remaining cells.
     """
     failed = []
     while groups:

@@ -75,7 +75,7 @@ def _general_of_others(parts: Sequence[Group], spec: dict, known: Sequence[Store
 
 
 def _whole(line: list) -> list:
-    """The line with the columns that it lacks, empty."""
+    """The line, with its missing columns empty."""
     return line + [None] * (len(COLUMNS) - len(line))
 
 
@@ -149,7 +149,7 @@ def _ours(cell) -> str:
 
 
 def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
-    """Describe what is behind our numbers, a line per run."""
+    """Describe how our numbers were made, a line per run."""
     notes = []
     for config in runs:
         part = frame[frame["run"] == config.name]

@@ -2,8 +2,8 @@
 
     lab.errors("outputs/reference/laptop")
 
-A trace of a model stands beside the right one, step by step. The first divergence is marked and
-named. Filters choose by method, task, length, class, and right answers with a wrong trace.
+It shows a trace of a model beside the right one, step by step, and marks and names the first
+divergence. Filters select by method, task, length, class, and right answers with a wrong trace.
 """
 
 import ast
@@ -36,7 +36,7 @@ CLASSES = {
     "right": ("right trace", "every step and the answer are right"),
     "loop_left_early": ("loop left early", "the trace leaves a loop that the rule goes through "
                                            "once more"),
-    "loop_not_left": ("loop not left", "the trace goes on in a loop that the rule leaves"),
+    "loop_not_left": ("loop not left", "the trace stays in a loop that the rule leaves"),
     "wrong_branch": ("wrong branch", "the verdict of a condition is wrong, its operands are right"),
     "wrong_arithmetic": ("wrong arithmetic", "the result of an expression is wrong, its operands "
                                              "are right"),
@@ -224,7 +224,7 @@ def _example(config: Params, row: "Series") -> dict[str, Any]:
 
     `about` says which sample it is, `named` names the divergence, `reason` explains it, and
     `steps` are `StepPair`s as lists. In the step "at", `differs` splits model and rule into what
-    is the same before, what differs, and what is the same behind.
+    is the same before, what differs, and what is the same after it.
     """
     found = diagnoses.diagnose(config, row)
     name, reason = CLASSES[found.kind]
@@ -249,7 +249,7 @@ def _example(config: Params, row: "Series") -> dict[str, Any]:
 def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[StepPair]:
     """Align the steps of a text with the right ones, as the diagnosis compares them.
 
-    Up to the first divergence they are aligned one by one, behind it by the lines that both recite.
+    Before the first divergence they are aligned one by one, after it by the lines that both recite.
     """
     from difflib import SequenceMatcher
 
@@ -321,7 +321,7 @@ def _count_table(diagnosed: "DataFrame") -> Html:
 
 
 def _folded(example: dict[str, Any]) -> Html:
-    """A trace around its first divergence, behind a line to click on."""
+    """A trace around its first divergence, folded below a line to click on."""
     steps = [StepPair(*step) for step in example["steps"]]
     at = next(place for place, step in enumerate(steps) if step.where == "at")
     around = steps[max(0, at - _BEFORE):at + 1 + _AFTER]

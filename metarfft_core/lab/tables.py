@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 NOTHING = "-"
-"""What stands for a number that there is none of."""
+"""What a table shows for a missing number."""
 
 _SMALLEST_P = 0.001
 

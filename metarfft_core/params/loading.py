@@ -228,11 +228,11 @@ def _is_whole_file(sources: Iterable[str]) -> bool:
 
 
 def _misspelt(sources: Iterable[str]) -> list[str]:
-    """The names that a notebook's parameter cells assign and that are no parameters.
+    """The names that a notebook's parameter cells assign but that are not parameters.
 
-    Papermill itself only warns of them. It injects a cell that begins with "# Parameters"; the
-    notebook's own cell is the one that assigns most of the parameters. Of each kind the cell that
-    was executed last counts, so that a mistake can be mended without a new kernel.
+    Papermill itself only warns about them. It injects a cell that begins with "# Parameters"; the
+    notebook's own cell is the one that assigns most of the parameters. Of each kind, the cell that
+    was executed last counts, so a mistake can be corrected without a new kernel.
 
     Args:
         sources: the executed cells in order, as IPython keeps them in `In`.

@@ -2,7 +2,7 @@
 
 This needs no GPU, no weights and no network. Tokens are counted on a few samples (`counting`);
 memory follows from the model's shape (`memory`); starts, merges and checkpoints from bytes
-(`overheads`). What is assumed of a machine stands in `assumptions`. The paper's own hours (its
+(`overheads`). `assumptions` has what is assumed about a machine. The paper's own hours (its
 Table 8) are listed beside ours.
 """
 

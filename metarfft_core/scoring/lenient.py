@@ -15,13 +15,13 @@ _RESULT = re.compile(r"(?:^|[.!]\s+|\n)[*_# ]*(?:(?:so|thus|hence|therefore),?\s
                      r"(?:final\s+)?(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?",
                      re.IGNORECASE)
 _CLAIMING = {"", "the", "final", "correct", "my", "our", "so", "therefore"}
-"""The words before "answer" that leave it the model's own; "the naive answer is 3" is no claim."""
+"""The words before "answer" that leave it the model's; "the naive answer is 3" is not a claim."""
 _GOVERNED = re.compile(
     r"\b(?:if|unless|whether|doubt|not|never|suppose|assume|think)\W+(?:that\W+)?"
     r"(?:(?:the|my|our|final|correct)\W+){0,9}$|n't\W+(?:that\W+)?(?:the\W+)?$|\b(?:initially|currently|"
     r"at first|so far|for now|at this point|thought|(?:not|un|in)[ -]?(?:true|correct)|false that|"
     r"wrong that|not the case)\b[^.!?\n]*$", re.IGNORECASE)
-"""What stands before a claim that the model does not make, or not yet."""
+"""The text before a claim that the model does not make, or not yet."""
 _LEAD = re.compile(r"(?:\s|:|[*_]{1,2}(?=\s))*(?:(?:simply|just|indeed|clearly|exactly|therefore|"
                    r"thus|equal to|the (?:number|integer|string|word|list|array|value))\b[\s:]*)?",
                    re.IGNORECASE)
@@ -45,7 +45,7 @@ _CHANGES = re.compile(
     r"false|none|first|second|bound|far|each|per|even|odd|then|[b-z]|times\s+\w|"
     r"negative|positive|maximum|minimum|max|min|at|below|above|under|with|without|base)\b",
     re.IGNORECASE)
-"""What may not stand between a value and the end of its clause, because it can change the value."""
+"""What may not come between a value and the end of its clause, because it can change the value."""
 _RETRACTS = re.compile(
     r"\b(?:wait|actually|correction|correct answer|right answer|oops|sorry|mistake|hmm|however|but|"
     r"rather|instead|incorrect|wrong|scratch that|i meant|second thought|reflection|should be|"
@@ -64,7 +64,7 @@ _LAST_VALUE = re.compile(r"""(?<![\w.])(-?\d+(?:\.\d+)?|true|false|'[^'\n]*'|"[^
                          r"""\[[^\[\]\n]*\])[\s.!*_`)$]*$""", re.IGNORECASE)
 _SPOILS = re.compile(r"(?:\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
                      re.IGNORECASE)
-"""What may not stand before a box."""
+"""What may not come before a box."""
 _LEFT_SIDE = re.compile(r"[a-z_]\w*|(?!.*\b(?:or|and)\b)[\w\s.*/()+-]*[+*/-][\w\s.*/()+-]*",
                         re.IGNORECASE)
 _LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n\s*\d+[.)]\s", re.IGNORECASE)
@@ -73,7 +73,7 @@ _LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n\s*\d+[.)
 def same_answer_lenient(answer: str, gold: str) -> bool:
     """Whether a text that is not in the trained format states the stored answer.
 
-    Accepts what `same_answer` accepts, and the same value behind "the answer is", in quotes, in
+    Accepts what `same_answer` accepts, and the same value after "the answer is", in quotes, in
     Markdown, in LaTeX's \\boxed, in a code fence, with thousands separators, with a unit, a full
     stop or an explanation after it. The type must be the answer's, but for quotes. A text that
     takes its answer back or offers two is not the answer. docs/metrics.md has the table.
@@ -209,7 +209,7 @@ def _after_literal(text: str, value: object) -> str | None:
 
 
 def _right_side(text: str) -> str:
-    """What stands behind the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
+    """The text after the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
     left, _, right = text[:500].rpartition("=")
     return right if _LEFT_SIDE.fullmatch(left.strip().strip("$*`").strip()) else ""
 
@@ -223,7 +223,7 @@ def _number(text: str) -> bool:
 
 
 def _closing(text: str, start: int) -> int | None:
-    """The position behind the bracket that closes the one at `start`; None if there is none."""
+    """The position after the bracket that closes the one at `start`; None if there is none."""
     pairs, open_, position = {"[": "]", "(": ")", "{": "}"}, [], start
     while position < len(text):
         if quoted := open_ and _QUOTED.match(text, position):
@@ -241,7 +241,7 @@ def _closing(text: str, start: int) -> int | None:
 
 
 def _same_list(text: str, value: object) -> bool:
-    """Whether a bracketed text is the value; words in it may lack quotes, as in [a, b]."""
+    """Whether a bracketed text is the value; words in it may have no quotes, as in [a, b]."""
     text = text.replace("\\_", "_")
     if same_answer(text, repr(value)):
         return True
@@ -256,8 +256,8 @@ def _same_list(text: str, value: object) -> bool:
 
 
 def _leaves(rest: str, value: object, claimed: bool) -> bool:
-    """Whether the text behind a value leaves it as it is: nothing, a unit, or an explanation."""
-    rest = rest.partition("\n\nQ: ")[0]  # a base model goes on with a question of its own
+    """Whether the text after a value leaves it as it is: nothing, a unit, or an explanation."""
+    rest = rest.partition("\n\nQ: ")[0]  # a base model continues with a question of its own
     boxes = _boxes(rest)
     if _RETRACTS.search(rest) or any(not _alone(inner, value) for inner in boxes):
         return False
@@ -306,7 +306,7 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
 
 def _boxes(text: str) -> list[str]:
-    """What stands in each \\boxed of a text."""
+    """The content of each \\boxed of a text."""
     ends = [(found.end(), _closing(text, found.end() - 1)) for found in _BOX.finditer(text)]
     return [text[start:end - 1] for start, end in ends if end]
 

@@ -1,7 +1,7 @@
 """Tables in Markdown, and text in CSV files, that show a text and do nothing else.
 
 Answers of models and names out of files may hold any characters. In Markdown they make no HTML and
-no link, and in a spreadsheet they are no formula.
+no link, and in a spreadsheet they are not formulas.
 """
 
 import re

@@ -118,7 +118,7 @@ def report(line: str, job: str = "", prefix: str = "") -> None:
     Args:
         line: The text, without its line break.
         job: The job whose line it is, if it is one.
-        prefix: What stands before the line if jobs run side by side.
+        prefix: The text before the line if jobs run side by side.
     """
     if _shown:
         _shown.add(line, job, prefix)

@@ -23,7 +23,7 @@ _DONE = "\x06job done"
 class Order(NamedTuple):
     """A job for a resident process.
 
-    A process goes on with jobs of one group if it can, because these share what it keeps in memory.
+    A process continues with jobs of one group if it can, because they share what it has in memory.
     """
 
     name: str  # in messages

@@ -120,7 +120,7 @@ def _advice(text: str) -> str:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        return f"{text} cannot be read as it stands: write {quoted}"
+        return f"{text} cannot be read in this form: write {quoted}"
     if isinstance(value, bool):
         return (f"{text} is read as {str(value).lower()}: write true or false, or {quoted} for the "
                 "word")
@@ -180,14 +180,14 @@ def dump(values: Any) -> str:
 
 
 def dump_inline(value: Any) -> str:
-    """Write a value as YAML in one line, as it can stand behind a key."""
+    """Write a value as YAML in one line, as it is written after a key."""
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False,
                      width=math.inf, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
 def parse_inline(text: str) -> Any:
-    """Read a value that stands behind a key, as `read` reads it in a file.
+    """Read a value after a key, as `read` reads it in a file.
 
     Raises:
         ParamsError: It is not YAML, or not read as it looks.

@@ -184,7 +184,7 @@ def _binary(op: type, left: Any, right: Any) -> Any:
 def literal(text: str) -> Any:
     """The value of a literal; raises Unclear if the text is not a literal, or too long a one.
 
-    A comment is no part of a literal: `7 # or 8` is none.
+    A comment is not part of a literal: `7 # or 8` is not a literal.
     """
     try:
         if not is_readable(text):
