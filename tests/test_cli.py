@@ -75,7 +75,7 @@ def change(path, keys, value):
     ("pretraining.steps", "12", "pretraining.steps"),
     ("corpus.pretrain.tasks", ["lc_25888"], "nearest are add_digits (lc_258)"),
     ("corpus.evaluation.lengths", [1, 61], "cannot draw length 61"),
-    ("adaptation.rank", None, "rank belongs to method pissa"),
+    ("adaptation.rank", None, "expected a rank with method pissa"),
     ("model.name", "no/such/folder", "no/such/folder"),
     ("model.context", 200, "200"),
 ])

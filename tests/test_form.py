@@ -123,7 +123,7 @@ def test_what_two_keys_contradict_is_said_at_their_section():
     made = lab.form("smoke")
     made.set(pretraining__rank="")
     assert list(made.messages) == ["pretraining"]
-    assert made.messages["pretraining"].startswith("rank belongs to method pissa")
+    assert made.messages["pretraining"].startswith("expected a rank with method pissa")
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

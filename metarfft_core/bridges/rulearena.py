@@ -64,13 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
         description="Compare RuleArena's totals with the answers of the task airline_baggage.")
     parser.add_argument("files", nargs="+", metavar="FILE.jsonl", type=Path)
     try:
-        found = [check(path) for path in parser.parse_args(arguments).files]
+        agreements = [check(path) for path in parser.parse_args(arguments).files]
     except (ParamsError, OSError) as error:
         reason = files.explain(error) if isinstance(error, OSError) else error
         print(f"error: {reason}", file=sys.stderr)
         return 2
-    differing = [line for one in found for line in one.differing]
-    checked = sum(one.checked for one in found)
+    differing = [line for agreement in agreements for line in agreement.differing]
+    checked = sum(agreement.checked for agreement in agreements)
     print("\n".join([*differing, f"{checked - len(differing)} of {checked} problems agree"]))
     return 1 if differing else 0
 

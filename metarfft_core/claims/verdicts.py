@@ -120,15 +120,15 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
     claims = []
     for line in members:
         for index, metric in enumerate(metrics):
-            found = own[line] or other.get(line)
+            speaking = own[line] or other.get(line)
             claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[index])
             if metric not in METRICS:
                 claim = _general(claim, line, known)
-            elif found is None:
+            elif speaking is None:
                 claim = replace(claim, why="no run speaks to it")
             else:
                 rivals = own if own[line] else other
-                claim = _judge(claim, line, index, found, rivals, own[line] is not None)
+                claim = _judge(claim, line, index, speaking, rivals, own[line] is not None)
             claims.append(claim)
     return claims
 
@@ -137,10 +137,10 @@ def _general(claim: Claim, line: Line, known: list[Stored]) -> Claim:
     """Return the claim with our result of a general benchmark, without a verdict."""
     if claim.metric not in general.METRICS:
         return replace(claim, why="the kit does not measure it")
-    found = find_general(line, claim.metric, known)
-    if found is None:
+    result = find_general(line, claim.metric, known)
+    if result is None:
         return replace(claim, why="no run speaks to it (`metarfft evaluate --general`)")
-    stored, score = found
+    stored, score = result
     return replace(claim, run=stored.config.name, model=stored.model, value=score.value,
                    low=score.low, high=score.high, verdict=UNDECIDED,
                    why="the paper does not state how it asked these questions")
@@ -150,8 +150,8 @@ def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
     """Return what speaks to the lines of a group, for the one model that speaks to most of them."""
     each = []
     for model in other_models(known):
-        found = {line: find(line if line.api else line.of(model), known) for line in members}
-        each.append({line: run for line, run in found.items() if run})
+        by_line = {line: find(line if line.api else line.of(model), known) for line in members}
+        each.append({line: run for line, run in by_line.items() if run})
     return max(each, key=len, default={})
 
 

@@ -137,7 +137,7 @@ def _formats(manifest: dict, split: str) -> list[str]:
 
 def _configurations(manifest: dict) -> list[tuple[str, str, list[dict]]]:
     """(split, format, the manifest's entries of its shards) for each split and format."""
-    return [(split, format, [found for path, found in manifest["shards"].items()
+    return [(split, format, [shard for path, shard in manifest["shards"].items()
                              if path.startswith(f"{split}/{format}/")])
             for split in manifest["counts"] for format in _formats(manifest, split)]
 
@@ -218,12 +218,12 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
     formats = _formats(manifest, split)
     rows = []
     for label, shards in groups.items():
-        found = {format: [f"{split}/{format}/{shard}.parquet" for shard in shards]
+        files = {format: [f"{split}/{format}/{shard}.parquet" for shard in shards]
                  for format in formats}
         rows.append([label, *_counts([manifest["counts"][split][shard] for shard in shards]),
-                     *_answers([folder / path for path in found[formats[0]]]),
+                     *_answers([folder / path for path in files[formats[0]]]),
                      *(_tokens([manifest["shards"][path] for path in paths])
-                       for paths in found.values())])
+                       for paths in files.values())])
     left_out = sum(key.startswith(f"{split}/") for key in manifest["left_out"])
     note = ("\nLengths at which samples are left out, because the task cannot draw them or the "
             f"model's context does not hold them: {left_out} (`left_out` in `manifest.json`).\n"

@@ -104,8 +104,8 @@ class Title(NamedTuple):
 
 def short_title(task: str, width: int) -> str:
     """Return the title of a task in at most `width` letters; the id of an undeclared task."""
-    found = tasks.find(task)
-    return textwrap.shorten(found.title, width, placeholder=" ...") if found else task
+    known = tasks.find(task)
+    return textwrap.shorten(known.title, width, placeholder=" ...") if known else task
 
 
 def task_title(task: str, small: str = "") -> Title:

@@ -64,14 +64,14 @@ def numbers(parts: Sequence[Group], spec: dict, known: Sequence[Stored] = ()) ->
 
 def _general_of_others(parts: Sequence[Group], spec: dict, known: Sequence[Stored]) -> list[list]:
     """The lines of general benchmarks of models that are not in the paper."""
-    wanted, found = [line for group in parts if not group.ours for line in group.lines], []
+    wanted, rows = [line for group in parts if not group.ours for line in group.lines], []
     for model, line in product(other_models(known), wanted):
         each = {metric: find_general(line.of(model), metric, known) for metric in spec["metrics"]}
         if any(each.values()):
-            found += [_whole([f"ours, {model}", line.label, metric, math.nan,
+            rows += [_whole([f"ours, {model}", line.label, metric, math.nan,
                               *(_about_general(*general) if general else ())])
                       for metric, general in each.items()]
-    return found
+    return rows
 
 
 def _whole(line: list) -> list:

@@ -63,8 +63,8 @@ def _column(name: object, values: "Series") -> list[str]:
 
 def _cell(column: object, value: object, large: bool) -> str:
     if column == "task":
-        found = tasks.find(str(value))
-        return found.title if found else str(value)
+        known = tasks.find(str(value))
+        return known.title if known else str(value)
     if value is None or (isinstance(value, Real) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -24,8 +24,8 @@ def kept_runs(config: Params) -> list[Params]:
 
 def with_kept(runs: Iterable[Params]) -> list[Params]:
     """Return each run, followed by those of its kept steps; without repeats."""
-    every = [one for config in runs for one in (config, *kept_runs(config))]
-    return list({one.name: one for one in reversed(every)}.values())[::-1]
+    every = [run for config in runs for run in (config, *kept_runs(config))]
+    return list({run.name: run for run in reversed(every)}.values())[::-1]
 
 
 def _at(config: Params, stage: str, step: int) -> Params:

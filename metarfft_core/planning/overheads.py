@@ -92,11 +92,11 @@ def engines_of(sizes: Mapping[Hashable, Sequence[int]], count: int) -> dict[Hash
         sizes: For each base model, what is to be generated for each of its cells.
         count: How many engines run at once.
     """
-    found = dict.fromkeys(sizes, 1)
-    while sum(found.values()) < min(count, sum(map(len, sizes.values()))):
-        found[max((base for base in sizes if found[base] < len(sizes[base])),
-                  key=lambda base: sum(sizes[base]) / found[base])] += 1
-    return found
+    engines = dict.fromkeys(sizes, 1)
+    while sum(engines.values()) < min(count, sum(map(len, sizes.values()))):
+        engines[max((base for base in sizes if engines[base] < len(sizes[base])),
+                  key=lambda base: sum(sizes[base]) / engines[base])] += 1
+    return engines
 
 
 def engines(config: Params, shape: memory.Shape, method: str) -> float:

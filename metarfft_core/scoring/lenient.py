@@ -137,12 +137,12 @@ def _claim(text: str) -> tuple[int | None, bool]:
 
     None if the last announcement is of an answer that is not the model's own.
     """
-    found = list(_CLAIM.finditer(text))
-    if not found:
+    claims = list(_CLAIM.finditer(text))
+    if not claims:
         results = [result for result in _RESULT.finditer(text)
                    if "\n" not in text[result.end():].strip()]
         return (results[-1].end(), True) if results else (0, False)
-    last = found[-1]
+    last = claims[-1]
     if (last["word"] or "").lower() not in _CLAIMING or _GOVERNED.search(
             text[:last.start()][-200:] + last.group().lower().partition("answer")[0]):
         return None, False
@@ -157,16 +157,16 @@ def _after(text: str, value: object) -> str | None:
         if re.fullmatch(rf"[.!]*|\s*\n.*|[,;:]?\s+(?:{_REASON}|\().*|[.!]\s+[A-Z].*", rest,
                         re.DOTALL):
             return rest
-    if found := _FENCE.match(text) or _QUOTED.match(text):
-        quoted = found.re is _QUOTED
-        inner = found.group() if quoted else found[1] or found[3] or ""
-        return text[found.end():] if _exactly(inner, value, quoted) else None
-    if found := _TEX.match(text):
-        end = _closing(text, found.end() - 1)
-        return _joined(text[found.end():end - 1], text[end:], value) if end else None
-    if found := _EMPHASIS.match(text):
-        inner = next(part for part in found.groups()[1:] if part)
-        rest = _joined(inner, text[found.end():], value)
+    if match := _FENCE.match(text) or _QUOTED.match(text):
+        quoted = match.re is _QUOTED
+        inner = match.group() if quoted else match[1] or match[3] or ""
+        return text[match.end():] if _exactly(inner, value, quoted) else None
+    if match := _TEX.match(text):
+        end = _closing(text, match.end() - 1)
+        return _joined(text[match.end():end - 1], text[end:], value) if end else None
+    if match := _EMPHASIS.match(text):
+        inner = next(part for part in match.groups()[1:] if part)
+        rest = _joined(inner, text[match.end():], value)
         if rest is not None:
             return rest
     return _after_literal(text, value)
@@ -197,12 +197,12 @@ def _after_literal(text: str, value: object) -> str | None:
     if isinstance(value, bool):
         return text[len(repr(value)):] if re.match(rf"{value!r}\b", text, re.IGNORECASE) else None
     wanted = value if isinstance(value, str) else repr(value)
-    if found := _NUMBER.match(text.removeprefix("$").removeprefix("\\$")):
-        written = re.sub(r"[^\d.eE+-]", "", found.group()).removeprefix("+")
+    if number := _NUMBER.match(text.removeprefix("$").removeprefix("\\$")):
+        written = re.sub(r"[^\d.eE+-]", "", number.group()).removeprefix("+")
         if isinstance(value, float) and "." in written:
             written = repr(float(written))
         same = _number(wanted) and written == wanted
-        return text.removeprefix("\\").removeprefix("$")[found.end():] if same else None
+        return text.removeprefix("\\").removeprefix("$")[number.end():] if same else None
     if value is None and re.match(r"None\b", text):
         return text[4:]
     return None
@@ -249,10 +249,10 @@ def _same_list(text: str, value: object) -> bool:
         return False
     words = [word.strip() for word in text[1:-1].split(",")]
     return len(words) == len(value) and all(
-        same_answer(word, repr(one))
-        or (isinstance(one, bool) and word == repr(one).lower())
-        or (word == one and re.fullmatch(r"(?!(?:True|False|None)$)[A-Za-z][\w-]*", word))
-        for word, one in zip(words, value, strict=True))
+        same_answer(word, repr(item))
+        or (isinstance(item, bool) and word == repr(item).lower())
+        or (word == item and re.fullmatch(r"(?!(?:True|False|None)$)[A-Za-z][\w-]*", word))
+        for word, item in zip(words, value, strict=True))
 
 
 def _leaves(rest: str, value: object, claimed: bool) -> bool:
@@ -274,19 +274,19 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     if not claimed and (rest.startswith(")") or (
             rest.startswith(".") and _LISTED.search(rest[1:]))):
         return False
-    found = _CLAUSE.fullmatch(rest)
+    clause = _CLAUSE.fullmatch(rest)
     units = 0 if not _is_number(value) else 6 if claimed else 3
-    if _CHANGES.search(found["clause"]) or len(found["clause"].split()) > units:
+    if _CHANGES.search(clause["clause"]) or len(clause["clause"].split()) > units:
         return False
-    end, tail = found["end"].strip().lower(), found["tail"].strip(" \n*_`$#>-")
+    end, tail = clause["end"].strip().lower(), clause["tail"].strip(" \n*_`$#>-")
     if not tail:
         return True
     if end == "=" or re.fullmatch(_REASON, end, re.IGNORECASE):
         return True
     if _CONTINUES.search(tail):
         return False
-    if found["end"] == "\n" or end in {".", "!", ")"}:
-        return _is_prose(tail, value, found["end"] == "\n" or not claimed)
+    if clause["end"] == "\n" or end in {".", "!", ")"}:
+        return _is_prose(tail, value, clause["end"] == "\n" or not claimed)
     return not _BESIDE.match(tail)
 
 
@@ -307,7 +307,7 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
 def _boxes(text: str) -> list[str]:
     """The content of each \\boxed of a text."""
-    ends = [(found.end(), _closing(text, found.end() - 1)) for found in _BOX.finditer(text)]
+    ends = [(box.end(), _closing(text, box.end() - 1)) for box in _BOX.finditer(text)]
     return [text[start:end - 1] for start, end in ends if end]
 
 

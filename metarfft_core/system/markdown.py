@@ -58,5 +58,5 @@ def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True
 
 def _cell(value: Any) -> str:
     """A cell's text on one line; model output may contain any character."""
-    text = "".join(one if one.isprintable() else " " for one in str(value))
+    text = "".join(character if character.isprintable() else " " for character in str(value))
     return (text if isinstance(value, Markup) else plain(text)).replace("|", "\\|")

@@ -101,8 +101,8 @@ class _Loader(_Careful, yaml.SafeLoader):
         size = 1
         if not isinstance(node, yaml.ScalarNode):
             for part in node.value:
-                size += sum(self.measure(one, sizes)
-                            for one in (part if isinstance(part, tuple) else (part,)))
+                size += sum(self.measure(inner, sizes)
+                            for inner in (part if isinstance(part, tuple) else (part,)))
                 if size > NODES:
                     self.refuse(node, f"with its aliases this has more than {NODES:,} values")
         sizes[id(node)] = size
@@ -162,9 +162,9 @@ def read(path: str | os.PathLike) -> Any:
 def _parse(text: str) -> Any:
     if len(text) > CHARACTERS:
         raise _Refused(f"line 1: the file has more than {CHARACTERS:,} characters")
-    if found := _LINE_ENDS.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} is a line break in "
+    if ending := _LINE_ENDS.search(text):
+        line = text.count("\n", 0, ending.start()) + 1
+        raise _Refused(f"line {line}: the character U+{ord(ending[0]):04X} is a line break in "
                        "YAML, but not in a text editor: delete it, or write it as an escape in "
                        "double quotes")
     loader = _Loader(text)
@@ -220,10 +220,10 @@ def replaced(text: str, changes: dict[str, Any]) -> str:
 
 def _edit(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tuple[int, int, str]:
     """The piece of a text that changes with one value, and what takes its place."""
-    found = next(((key, inner) for key, inner in node.value if key.value == keys[0]), None)
-    if found is None:
+    entry = next(((key, inner) for key, inner in node.value if key.value == keys[0]), None)
+    if entry is None:
         return _added(node, text, keys, value)
-    key, inner = found
+    key, inner = entry
     if len(keys) > 1 and isinstance(inner, yaml.MappingNode):
         return _edit(inner, text, keys[1:], value)
     for outer in reversed(keys[1:]):

@@ -184,7 +184,7 @@ def _false_line(rng: Random, seed: int) -> Exercise:
         lines = write(given["rule"], given["inputs"], slip=_planted(rng, place)).written
         text = "\n".join(lines)
         false = replay.judge_trace(given["rule"], given["question"], text)
-        if [one.line for one in false] == [place + 1] and len(lines) <= 2 * length:
+        if [line.line for line in false] == [place + 1] and len(lines) <= 2 * length:
             return Exercise(2, "find the false line", "One line of this trace is false. The lines "
                             "after it are true to what it claims. Which line is it? Answer with "
                             "its number.", trace=text, **given)
@@ -262,11 +262,11 @@ def _pool() -> dict[tuple[str, bool], list[KeptTrace]]:
             if "text" not in row or row["text"].count("\n") >= _MOST_LINES:
                 continue
             task, inputs = tasks.get(row["task"]), ast.literal_eval(row["inputs"])
-            found = errors.diagnose(task, inputs, row["text"], row["finish_reason"])
+            diagnosis = errors.diagnose(task, inputs, row["text"], row["finish_reason"])
             right = "\n".join(write(task.rule_source, inputs).written)
             kept = KeptTrace(row["method"], task.id, inputs, task.ask(inputs), task.rule_source,
                              row["text"], row["finish_reason"], right)
-            pool.setdefault((found.kind, found.answer_right), {})[row["text"]] = kept
+            pool.setdefault((diagnosis.kind, diagnosis.answer_right), {})[row["text"]] = kept
     if not pool:
         raise ValueError(f"{RUN}: exercise 5 needs the stored run, which is missing")
     return {key: list(texts.values()) for key, texts in pool.items()}

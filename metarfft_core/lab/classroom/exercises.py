@@ -157,18 +157,18 @@ def _next_line(given: Exercise, answer: Any) -> str:
         return f"expected one line, got {len(lines)}"
     place = given.trace.count("\n") + 2
     text = "\n".join([given.trace, answer.strip(), *class_data.rest_of(given)])
-    false = [one for one in _judged(given, text) if one.line == place]
+    false = [line for line in _judged(given, text) if line.line == place]
     if not false:
         return ""
     reason = false[0].reason
     if reason.startswith(_LOST):
         return "the rule executes another line here: see where the line before leads"
-    if found := re.fullmatch(r"wrong copy: the line reads .*, not (.*)", reason):
-        return f"a value that the line reads is wrong in: {found[1]}"
-    if found := re.fullmatch(r"(.*) gives .*, not (.*)", reason):
-        return f"{found[1]} is not {found[2]}"
-    if found := re.fullmatch(r"expected (\d+) facts, got (\d+)", reason):
-        return f"after ` # ` {_facts(found[1])} needed, got {found[2]}"
+    if match := re.fullmatch(r"wrong copy: the line reads .*, not (.*)", reason):
+        return f"a value that the line reads is wrong in: {match[1]}"
+    if match := re.fullmatch(r"(.*) gives .*, not (.*)", reason):
+        return f"{match[1]} is not {match[2]}"
+    if match := re.fullmatch(r"expected (\d+) facts, got (\d+)", reason):
+        return f"after ` # ` {_facts(match[1])} needed, got {match[2]}"
     return "the text after ` # ` does not have the form that this line has in a trace"
 
 

@@ -231,7 +231,8 @@ class AtLength(Lines):
         self.above = []
         looks = self.looks.pop()
         if list(block.reads) != looks:
-            self.wrong(f"the line reads {'; '.join(f'{one.left} = {one.right}' for one in looks)}")
+            shown = "; ".join(f"{fact.left} = {fact.right}" for fact in looks)
+            self.wrong(f"the line reads {shown}")
         return list(block.step.facts)
 
     def fact(self, fact: Fact, claim: Fact) -> Fact:
