@@ -41,7 +41,7 @@ def in_place(text: str, line: int, new: str) -> str:
 
 @pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
 def test_the_judges_walk_writes_the_trace_that_the_compiler_writes(task):
-    """Two roads to one text: the class shows traces of the first, the models learn the second."""
+    """Two programs, one text: the class shows traces of the first, the models learn the second."""
     for length in {task.lengths[0], task.lengths[3]}:
         inputs = task.sample(length=length, seed=3, index=0).inputs
         before = copy.deepcopy(inputs)

@@ -234,7 +234,7 @@ def test_unknown_forms_are_refused():
         errors.diagnose(COUNTDOWN, {}, "", wording="papier")
 
 
-# --- against other roads
+# --- against independent references
 
 @every_form
 @every_task

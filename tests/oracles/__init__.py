@@ -1,4 +1,4 @@
-"""What every task answers, by another road than its rule.
+"""What every task answers, computed independently of its rule.
 
 Each module here holds
     ORACLES = {id: function(**inputs) -> answer}, with sorted, Counter, re, integers, brute force
