@@ -195,7 +195,7 @@ def test_a_wrong_answer_gets_its_reason_in_one_line(number):
                                   "\ud800", "-" * 9999, "1 == " * 20_000 + "1",
                                   "9 ** 9 ** 9 ** 9", "\r", "\u2028", "# ; ->"])
 def test_any_text_is_judged(text):
-    """Whatever stands in a line of an answer, the reply is one line, without an exception."""
+    """Whatever is in a line of an answer, the reply is one line, without an exception."""
     for number in (1, 3, 4):
         exercise = lab.exercise(number, "Ada")
         whole = exercise.trace if number == 3 else exercise.rule

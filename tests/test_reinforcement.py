@@ -560,7 +560,7 @@ def test_runs_without_it_leave_the_figure_alone(tmp_path):
 
 def test_the_plan_counts_its_hours():
     """A row for each training, whose hours are those of its steps: twice as many take about twice
-    as long; the paper's 64 hours stand beside the outcome alone."""
+    as long; the paper's 64 hours are beside the outcome alone."""
     run = params.load(ROOT / "params" / "7b_rl.yaml")
     counted = {}
     made = plan.plan(run, samples=1, estimate=True, counted=counted).stages
@@ -580,7 +580,7 @@ def test_the_plan_counts_its_hours():
 
 
 def test_the_file_holds_the_papers_values_and_marks_the_others():
-    """In 7b_rl.yaml stand the paper's learning rate, clip, divergence and batches on one task;
+    """7b_rl.yaml has the paper's learning rate, clip, divergence and batches on one task;
     every other number of the section carries the word assumption."""
     file = ROOT / "params" / "7b_rl.yaml"
     rl = params.load(file).rl
