@@ -48,7 +48,7 @@ _VERDICT = re.compile(r"better:\W*([AB])\b", re.IGNORECASE)
 
 
 def question(instruction: str, first: str, second: str) -> str:
-    """Return what the judge is asked of two answers."""
+    """Return the question to the judge about two answers."""
     return _QUESTION.format(instruction=instruction, first=first, second=second)
 
 

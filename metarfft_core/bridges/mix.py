@@ -157,7 +157,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def sampled(config: Params, prompts: list[str]) -> Iterator[list[str]]:
-    """Yield, for each prompt in order, the base model's candidates that came to their end."""
+    """Yield, for each prompt in order, the base model's candidates that ended by themselves."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 

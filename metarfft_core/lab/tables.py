@@ -1,4 +1,4 @@
-"""Tables for readers of a notebook: a caption, names for ids, numbers that say enough.
+"""Tables for readers of a notebook: a caption, names for ids, short numbers.
 
     tables.show(frame, "Right answers by method and task")
 """

@@ -105,7 +105,7 @@ def check(n: int, answer: Any, student: str | None = None) -> Reply:
 
 def check_tracer(steps: Sequence[tuple[int, dict[str, str]]], task: str,
                  inputs: dict[str, Any]) -> Reply:
-    """Hold the steps of a student's tracer against the kit's own trace.
+    """Compare the steps of a student's tracer with the kit's own trace.
 
     Args:
         steps: For each executed line: its number in the rule's text, from 1, and the variables
