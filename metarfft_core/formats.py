@@ -113,5 +113,5 @@ def _completion(task: Task, instance: Instance, format: str, wording: str) -> st
 
 def parse_answer(text: str) -> str | None:
     """The text after the last "So the answer is", stripped; None if the phrase is missing."""
-    _, found, answer = text.rpartition(ANSWER.strip())
-    return answer.strip() if found else None
+    _, separator, answer = text.rpartition(ANSWER.strip())
+    return answer.strip() if separator else None

@@ -53,7 +53,7 @@ main()
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
-    """The key stands in the environment, and no proxy comes between."""
+    """The key is in the environment, and no proxy comes between."""
     with_key(monkeypatch)
 
 
@@ -333,7 +333,7 @@ def test_the_request_is_greedy_and_holds_the_prompt_alone(server):
 
 
 def test_reasoning_is_kept_apart(server):
-    """What a model reasons stands apart from its text, however the server marks it."""
+    """A model's reasoning is kept apart from its text, however the server marks it."""
     server.replies = {
         "DeepSeek": [say("So the answer is 1", reasoning_content="hm")],
         "vLLM": [say("So the answer is 1", reasoning="hm")],

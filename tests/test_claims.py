@@ -41,7 +41,7 @@ def _verdicts(*runs, table="table_2", group="Qwen2.5-7B-Instruct", metric="ACC_L
 
 
 def test_every_number_that_the_paper_reports_is_a_claim():
-    """Without a run each of them stands there as not run; their sum is that of a count by hand."""
+    """Without a run each of them is listed as not run; their sum is that of a count by hand."""
     judged = verdicts.judge([])
     assert {claim.verdict for claim in judged} == {"not run"}
     counts = {}
@@ -234,7 +234,7 @@ def _differences(name, longest):
 
 
 def test_a_smoke_run_never_speaks():
-    """Its numbers stand nowhere on the page, which says that it was left out."""
+    """Its numbers are nowhere on the page, which says that it was left out."""
     run = _run({"direct": 0.1, "scratchpad": 0.3, "vanilla_rfft": 0.5, "meta_rfft": 0.9},
                name="smoking", model=SMOL, smoke=True)
     assert {claim.verdict for claim in verdicts.judge([run])} == {"not run"}
@@ -242,7 +242,7 @@ def test_a_smoke_run_never_speaks():
 
 
 def test_the_page_and_its_table_say_the_same(tmp_path):
-    """Each number stands in verdicts.csv and verdicts.md with ours, interval, run and verdict."""
+    """Each number is in verdicts.csv and verdicts.md with ours, interval, run and verdict."""
     run = _run(TABLE_2)
     path = verdicts.write([run], tmp_path / "page")
     with open(path.with_suffix(".csv"), newline="") as file:

@@ -234,7 +234,7 @@ def test_unknown_forms_are_refused():
         errors.diagnose(COUNTDOWN, {}, "", wording="papier")
 
 
-# --- against other roads
+# --- against independent references
 
 @every_form
 @every_task
@@ -298,7 +298,7 @@ def test_answers_are_right_as_the_evaluation_scores_them(answer):
 # --- the other formats
 
 def line_of(place):
-    """The line of the text that a match stands on, up to its end."""
+    """The line of the text that a match is on, up to its end."""
     return place.string[place.string.rindex("\n", 0, place.start()) + 1:place.end()]
 
 

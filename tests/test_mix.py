@@ -119,7 +119,7 @@ def test_without_a_network_the_message_says_what_to_give(run, tmp_path, monkeypa
 
 
 def test_a_file_is_never_replaced(run, tmp_path):
-    """What stands at the target stays."""
+    """A file at the target stays."""
     with pytest.raises(ParamsError, match="exists: name a file that does not"):
         mix.build("arc", run, written(tmp_path / "out.jsonl", []))
 

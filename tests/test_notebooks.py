@@ -31,7 +31,7 @@ def tagged(notebook, tag):
 @every_notebook
 def test_form(path):
     """A notebook names the kernel python3, opens with its question, and takes every parameter but
-    the section of reinforcement learning, which stands in a parameter file."""
+    the section of reinforcement learning, which is in a parameter file."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].cell_type == "markdown"
@@ -56,7 +56,7 @@ def test_the_parameters_cell_is_folded_below_a_text_that_says_what_it_is(path):
 
 @every_notebook
 def test_the_closing_text_has_no_figures_of_one_run(path):
-    """It stands under the outputs of any run; what the stored ones show is in docs/results.md."""
+    """It is under the outputs of any run; what the stored ones show is in docs/results.md."""
     closing = nbformat.read(path, as_version=4).cells[-1].source
     assert closing.startswith("**Reading.**")
     words = re.sub(r"`[^`]*`|[Nn]otebook \d", "", closing)

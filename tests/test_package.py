@@ -18,7 +18,7 @@ FILE = places.ROOT / "params" / "test.yaml"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of the project as it stands, built away from it."""
+    """The wheel of the project as it is, built away from it."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(places.ROOT / name, source)

@@ -88,7 +88,7 @@ def stated(size):
 
 @pytest.mark.parametrize("size", ["7b", "32b"])
 def test_the_files_hold_the_papers_values(size):
-    """Every value that the paper states stands in its file as the paper states it."""
+    """Every value that the paper states is in its file as the paper states it."""
     file = leaves(params.read(FOLDER / f"{size}.yaml"))
     paper = stated(size)
     assert {key: file.get(key) for key in paper} == paper
@@ -159,7 +159,7 @@ def lines_of(node, prefix=""):
 
 @pytest.mark.parametrize("size", ["7b", "32b"])
 def test_the_papers_runs_take_every_task_of_a_split(size):
-    """The names of the splits stand for their tasks, and for leaving out what cannot be had."""
+    """The names of the splits mean their tasks, and leave out what cannot be had."""
     run = params.load(FOLDER / f"{size}.yaml")
     for section, split in ((run.corpus.pretrain, "pretrain"),
                            (run.corpus.adaptation, "downstream")):
@@ -292,7 +292,7 @@ def test_a_missing_key_is_named():
 
 
 def test_several_mistakes_are_named_together():
-    """Two wrong keys in different sections stand in one line."""
+    """Two wrong keys in different sections are named in one line."""
     values = changed("evaluation.engin", "vllm")
     values["corpus"]["pretrain"]["lenght"] = [1]
     message = refused(values)

@@ -584,7 +584,7 @@ def test_the_plan_counts_its_hours():
 
 
 def test_the_file_holds_the_papers_values_and_marks_the_others():
-    """In 7b_rl.yaml stand the paper's learning rate, clip, divergence and batches on one task;
+    """7b_rl.yaml has the paper's learning rate, clip, divergence and batches on one task;
     every other number of the section carries the word assumption."""
     file = ROOT / "params" / "7b_rl.yaml"
     rl = params.load(file).rl

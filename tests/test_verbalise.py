@@ -79,7 +79,7 @@ def numbers(steps, block):
 
 @every_task
 def test_step_numbers_are_those_of_the_indentation(task):
-    """A header names the steps that stand deeper than it, its `otherwise` those of the else."""
+    """A header names the steps that are nested in it, its `otherwise` those of the else."""
     lines = task.rule_source.split("\n")
     start = next(number for number, line in enumerate(lines) if line.startswith("def "))
     steps = [number for number, line in enumerate(lines)

@@ -153,11 +153,11 @@ def is_right(text: str, answer: str) -> bool:
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(one.replace(",", "")) for one in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
+    return [float(number.replace(",", "")) for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
 
 
 def sampled(config: Params, prompts: list[str]) -> Iterator[list[str]]:
-    """Yield, for each prompt in order, the base model's candidates that came to their end."""
+    """Yield, for each prompt in order, the base model's candidates that ended by themselves."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -173,15 +173,15 @@ def sampled(config: Params, prompts: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(prompts), size):
         ids = models.encode_prompts(tokenizer, prompts[start:start + size])
         width = max(map(len, ids))
-        padded = torch.tensor([[end] * (width - len(one)) + one for one in ids], device=device)
-        mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids],
+        padded = torch.tensor([[end] * (width - len(row)) + row for row in ids], device=device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids],
                             device=device)
         torch.manual_seed(config.seed * 1_000_003 + start)
         with torch.inference_mode():
             written = model.generate(padded, attention_mask=mask)[:, width:].tolist()
         for place in range(len(ids)):
             several = written[place * CANDIDATES:(place + 1) * CANDIDATES]
-            yield [tokenizer.decode(one[:one.index(end)]) for one in several if end in one]
+            yield [tokenizer.decode(row[:row.index(end)]) for row in several if end in row]
 
 
 def arc(config: Params, rows: list[dict]) -> tuple[list[Pair], dict[str, Any]]:

@@ -34,26 +34,25 @@ REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
 VERDICTS = (REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN)
 
 DEFINITIONS = """\
-- **reproduced**: a run of the paper's model that deviates in nothing that the paper states: the
+- **reproduced**: A run of the paper's model that deviates in nothing that the paper states: the
   tasks and lengths of the evaluation and at least its samples; the wording of the traces; tasks,
   lengths and samples of the trainings, their methods, ranks, learning rates, batch sizes and steps
-  (`metarfft_core/data/paper_protocol.yaml`). And the paper's number lies in our interval, its ends
-  rounded to the paper's two decimals.
-- **in line**: a run of another model, or a run of the paper's that deviates from the paper, has the
-  paper's order; the last column names each deviation. The number is compared with every other one
-  of its comparison, the same metric and group of the same table, that the paper reports as
-  different and that was run with the same model: over the tasks and lengths that both have, the
-  one that is higher in the paper is higher in ours, and the two intervals do not meet. All these
-  comparisons must come out so. A number that is a difference of two methods needs the paper's sign,
-  with an interval that leaves out 0.
-- **undecided**: such a run, where no comparison comes out the other way, but the two intervals of
-  at least one meet, or where the interval of a difference holds 0: it is too small to tell.
-- **differs**: a run speaks to the number, and it is none of these.
-- **not run**: no run speaks to it, or nothing was run that it could be compared with.
+  (`metarfft_core/data/paper_protocol.yaml`). The paper's number lies in our interval, whose ends
+  are rounded to the paper's two decimals.
+- **in line**: The run uses another model or deviates from the paper, but has the paper's order; the
+  last column names each deviation. The number is compared with every other number of the same
+  metric and group in the same table that the paper reports as different and that was run with the
+  same model, over the tasks and lengths that both have. In every comparison, the number that is
+  higher in the paper must be higher in ours, and the two intervals must not overlap. A number that
+  is a difference of two methods must have the paper's sign, and its interval must exclude 0.
+- **undecided**: The run is too small to tell. No comparison contradicts the paper, but in at least
+  one of them the two intervals overlap, or the interval of a difference contains 0.
+- **differs**: There is a run for the number, and none of the above applies.
+- **not run**: There is no run for the number, or nothing was run to compare it with.
 
-A run of the paper's model speaks before one of another model; among runs of other models, the one
-that speaks to most of the group's numbers. Intervals are bootstrap intervals over samples and
-seeds at the run's own confidence, widened where needed to hold our value. Smoke runs are left
+A run of the paper's model is preferred to a run of another model. Of runs of other models, the one
+with results for most numbers of the group is used. Intervals are bootstrap intervals over samples
+and seeds at the run's own confidence, widened if needed to contain our value. Smoke runs are left
 out.
 """
 
@@ -120,27 +119,27 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
     claims = []
     for line in members:
         for index, metric in enumerate(metrics):
-            found = own[line] or other.get(line)
+            speaking = own[line] or other.get(line)
             claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[index])
             if metric not in METRICS:
                 claim = _general(claim, line, known)
-            elif found is None:
+            elif speaking is None:
                 claim = replace(claim, why="no run speaks to it")
             else:
                 rivals = own if own[line] else other
-                claim = _judge(claim, line, index, found, rivals, own[line] is not None)
+                claim = _judge(claim, line, index, speaking, rivals, own[line] is not None)
             claims.append(claim)
     return claims
 
 
 def _general(claim: Claim, line: Line, known: list[Stored]) -> Claim:
-    """Return the claim with our result of a general benchmark, which is not held against it."""
+    """Return the claim with our result of a general benchmark, without a verdict."""
     if claim.metric not in general.METRICS:
         return replace(claim, why="the kit does not measure it")
-    found = find_general(line, claim.metric, known)
-    if found is None:
+    result = find_general(line, claim.metric, known)
+    if result is None:
         return replace(claim, why="no run speaks to it (`metarfft evaluate --general`)")
-    stored, score = found
+    stored, score = result
     return replace(claim, run=stored.config.name, model=stored.model, value=score.value,
                    low=score.low, high=score.high, verdict=UNDECIDED,
                    why="the paper does not state how it asked these questions")
@@ -150,8 +149,8 @@ def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
     """Return what speaks to the lines of a group, for the one model that speaks to most of them."""
     each = []
     for model in other_models(known):
-        found = {line: find(line if line.api else line.of(model), known) for line in members}
-        each.append({line: run for line, run in found.items() if run})
+        by_line = {line: find(line if line.api else line.of(model), known) for line in members}
+        each.append({line: run for line, run in by_line.items() if run})
     return max(each, key=len, default={})
 
 

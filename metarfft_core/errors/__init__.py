@@ -129,26 +129,27 @@ def diagnose(task: Task, inputs: dict[str, Any], text: str, finish_reason: str =
         answer = parse_answer(text)
         answer_right = not cut and answer is not None and same_answer(answer, gold.answer)
         if format in ("direct", "scratchpad"):
-            found = scratchpad.first_divergence(gold, text, cut, format == "scratchpad")
+            divergence = scratchpad.first_divergence(gold, text, cut, format == "scratchpad")
             passes = {}
         else:
             read = Text(task, text, gold)
-            found = first_divergence(gold, read, structure, cut)
+            divergence = first_divergence(gold, read, structure, cut)
             passes = structure.passes(read.lines, gold.recited, gold.headings)
-    return _diagnosis(gold, structure, found, passes, format, answer_right)
+    return _diagnosis(gold, structure, divergence, passes, format, answer_right)
 
 
-def _diagnosis(gold: Gold, structure: Structure, found: Divergence, passes: dict[int, int],
+def _diagnosis(gold: Gold, structure: Structure, divergence: Divergence, passes: dict[int, int],
                format: str, answer_right: bool) -> Diagnosis:
     right = structure.gold_passes(gold.records)
     loops = tuple(Loop(line, gold.recited[line], passes.get(line), right[line])
                   for line in structure.loops)
-    line = found.line
+    line = divergence.line
     return Diagnosis(
-        kind=found.kind, step=found.step, line=line, code=gold.recited[line] if line else None,
-        expected=found.expected, got=found.got, at=found.at, steps=len(gold.records),
+        kind=divergence.kind, step=divergence.step, line=line,
+        code=gold.recited[line] if line else None,
+        expected=divergence.expected, got=divergence.got, at=divergence.at, steps=len(gold.records),
         by_loop=loops, answer_right=answer_right,
-        trace_right=None if format == "direct" else found.trace_right)
+        trace_right=None if format == "direct" else divergence.trace_right)
 
 
 def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str:

@@ -169,11 +169,11 @@ class _Comparison:
         if left := self.left(number - 1, before):
             if self.in_body(left, lines):
                 return "loop_not_left"
-        elif (loop := self.structure.loops.get(before)) and self.behind(loop, lines):
+        elif (loop := self.structure.loops.get(before)) and self.after(loop, lines):
             return "loop_left_early"
         if loop := self.structure.loops.get(here):  # its header is missing
             if self.enters(number):
-                return "loop_left_early" if self.behind(loop, lines) else None
+                return "loop_left_early" if self.after(loop, lines) else None
             return "loop_not_left" if self.in_body(loop, lines) else None
         if any(self.inside(loop, lines) for loop in self.leaves(here)):
             return "loop_not_left"
@@ -204,7 +204,7 @@ class _Comparison:
     def inside(self, loop: Span, lines: list[int]) -> bool:
         return loop.line in lines or self.in_body(loop, lines)
 
-    def behind(self, loop: Span, lines: list[int]) -> bool:
+    def after(self, loop: Span, lines: list[int]) -> bool:
         """Does the text continue after a loop: with the answer, further down, or further out?"""
         headers = [outer.line for outer in self.structure.around(loop.line)]
         return not lines or any(line > loop.last or line in headers for line in lines)

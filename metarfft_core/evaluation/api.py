@@ -36,7 +36,7 @@ a mebibyte more; what is longer is given up and not asked again."""
 
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is out of quota, not just busy
 _BACKOFF = {"initial": 1, "max": 60}  # seconds between two attempts, doubled each time
-_FAILURES_IN_A_ROW = 10  # after so many samples without an answer the server counts as down
+_FAILURES_IN_A_ROW = 10  # samples without an answer until the server counts as down
 _LAST_WORDS = 30.0  # how many seconds to wait for what may follow the end of an answer
 _OF_THE_PROMPT = (400, 413, 422)  # statuses that may concern one prompt alone
 _PACKINGS = ("identity", "gzip", "deflate")  # others may unpack a few bytes to gigabytes

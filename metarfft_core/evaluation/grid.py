@@ -2,13 +2,12 @@
 
 `launch` shares the cells, each a method on a task, among processes (`resident`). Every generation
 becomes a line of evaluation/<method>/<task>.jsonl as soon as it finishes; <task>.json beside it
-describes what it was made with. A killed evaluation resumes where it stopped.
+records how the file was made. A killed evaluation resumes where it stopped.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
 (the decoding limit came first, whatever the text says so far). Accuracy is right / all. The row's
-"outcome_lenient" is the same by the lenient score (docs/metrics.md). If the
-server of an API model refuses a prompt, the row has the finish reason "refused" and the outcome
-"no_answer".
+"outcome_lenient" is the outcome by the lenient score (docs/metrics.md). If the server of an API
+model refuses a prompt, the row has the finish reason "refused" and the outcome "no_answer".
 """
 
 import argparse
@@ -166,7 +165,7 @@ def _follow(config: Params, waiting: list[Queue], at: list[dict[str, str]],
             parameters: Path) -> list[str]:
     """Run the processes of each queue; returns what is said of those that failed.
 
-    If all processes of a queue end within a cell, others go on with the cells that are left.
+    If all processes of a queue end within a cell, new ones continue with the remaining cells.
     """
     failed = []
     while waiting:

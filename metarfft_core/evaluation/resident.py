@@ -1,8 +1,8 @@
-"""One process that evaluates cell after cell with one living engine.
+"""One process that evaluates many cells with one engine, which stays loaded.
 
 The engine starts with the first cell that generates. On GPUs vLLM keeps one base model and answers
 each cell with the plain LoRA of its adaptation. Everywhere else the engine gets the merged weights
-of one cell after the other, in memory. What is written of a cell does not depend on its siblings.
+of one cell after the other, in memory. The results of a cell do not depend on the other cells.
 """
 
 import json

@@ -135,9 +135,11 @@ def _meta(config: Params) -> "DataFrame":
     """Return the accuracy of Meta-RFFT on the tasks of a run's reinforcement learning."""
     counts = Stored(config).counts
     counts = counts[(counts["method"] == "meta_rfft") & counts["task"].isin(config.rl.tasks)]
-    found = single.accuracies(config, counts)
-    return found if found.empty else found.rename(columns={"total": "answers"}).assign(
-        run=config.name, line=LABELS["meta_rfft"])[
+    accuracies = single.accuracies(config, counts)
+    if accuracies.empty:
+        return accuracies
+    named = accuracies.rename(columns={"total": "answers"})
+    return named.assign(run=config.name, line=LABELS["meta_rfft"])[
         ["run", "line", "task", "length", "answers", "right", "accuracy", "low", "high"]]
 
 
@@ -145,7 +147,8 @@ def _draw_course(axes: "Axes", frame: "DataFrame", looks: dict[str, Look],
                  value: Callable[["DataFrame"], float]) -> None:
     """Draw a value of each evaluation by the hours into its training."""
     for label, part in frame.groupby("line", sort=False):
-        points = [(found["hours"].iloc[0], value(found)) for _, found in part.groupby("step")]
+        points = [(evaluation["hours"].iloc[0], value(evaluation))
+                  for _, evaluation in part.groupby("step")]
         axes.plot(*zip(*points, strict=True), label=label, **looks[label]._asdict(), markersize=3.5)
     axes.set_ylim(bottom=0)
 

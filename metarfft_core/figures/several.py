@@ -151,8 +151,8 @@ def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
     """Concatenate the numbers of several lines of a group, each with its labels."""
     from pandas import DataFrame, concat
 
-    about = [frame.assign(group=group.name, line=line.label, run=one.config.name, model=one.model)
-             for group, line, one, frame in parts if not frame.empty]
+    about = [frame.assign(group=group.name, line=line.label, run=run.config.name, model=run.model)
+             for group, line, run, frame in parts if not frame.empty]
     if not about:
         return DataFrame(columns=list(_ABOUT))
     frame = concat(about, ignore_index=True)
@@ -235,10 +235,10 @@ def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
         cells = common(list(best.values()))
         if len(best) < 2 or not cells:
             continue
-        for steps, one in sorted(best.items()):
+        for steps, run in sorted(best.items()):
             values = {metric + end: value for metric in METRICS for end, value in zip(
-                ("", "_low", "_high"), one.value(metric, cells), strict=True)}
-            parts.append((group, found.line, one.stored, DataFrame([{"steps": steps, **values}])))
+                ("", "_low", "_high"), run.value(metric, cells), strict=True)}
+            parts.append((group, found.line, run.stored, DataFrame([{"steps": steps, **values}])))
     return _frame(parts)
 
 
@@ -249,11 +249,11 @@ def _series(found: Found, stage: str, known: Sequence[Stored]) -> dict[int, Foun
     """
     other = {"pretraining": "adaptation", "adaptation": "pretraining"}[stage]
     series: dict[tuple, dict[int, Found]] = {}
-    for one in sorted(find_all(found.line, known), key=rank):
-        config = one.config
+    for candidate in sorted(find_all(found.line, known), key=rank):
+        config = candidate.config
         if getattr(config, other).steps == getattr(found.config, other).steps:
             alike = config.corpus.wording, config.pretraining.in_context_share
-            series.setdefault(alike, {}).setdefault(getattr(config, stage).steps, one)
+            series.setdefault(alike, {}).setdefault(getattr(config, stage).steps, candidate)
     return max(series.values(), key=len)
 
 

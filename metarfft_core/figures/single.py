@@ -180,17 +180,17 @@ def averages(config: Params, rows: "DataFrame") -> "DataFrame":
     order = stored.task_ids("downstream")
     ids = sorted(config.corpus.adaptation.tasks,
                  key=lambda task: order.index(task) if task in order else len(order))
-    found = stored.answers(rows)
-    cells = {method: [found[method, task] for task in ids if (method, task) in found]
+    answers = stored.answers(rows)
+    cells = {method: [answers[method, task] for task in ids if (method, task) in answers]
              for method in _own_methods(config)}
-    longest = max(length for part in cells.values() for one in part for length in one.indices)
+    longest = max(length for part in cells.values() for count in part for length in count.indices)
     statistics = {f"ACC_Len{longest}": metrics.acc_longest,
                   "Max_Len_90%": metrics.mean_max_len_90,
                   "Max_Len_90%_any": partial(metrics.mean_max_len_90, prefix=False)}
     lines = []
     for method, part in cells.items():
         line = {"method": method, "tasks": len(part),
-                f"tasks_at_{longest}": sum(longest in one.indices for one in part)}
+                f"tasks_at_{longest}": sum(longest in count.indices for count in part)}
         for name, statistic in statistics.items():
             value, low, high = stored.measure(config, statistic, part)
             line |= {name: value, f"{name}_low": low, f"{name}_high": high}

@@ -23,14 +23,14 @@ SMOKE_MARK = "SMOKE RUN: says nothing about the methods"
 COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
 _DPI = 200
 _EMPTY_GROUP = 0.3  # inches: the height of a line that says "not run"
-PAPER = "white"  # behind every figure, in a dark theme too
+PAPER = "white"  # the background of every figure, also in a dark theme
 COLORS = {  # each with a contrast of at least 3 to 1 on white and on the shade
     "blue": "#0063a3", "orange": "#b35900", "green": "#007a5a", "red": "#c0321f",
     "purple": "#9440a0", "brown": "#7a5230", "grey": "#666666", "ink": "#262626"}
 TEXTS = {"small": "0.4", "empty": "0.4", "note": "0.3", "smoke": "#b00020"}
 """The colours of texts that are not black, each with at least 4.5 to 1 on white."""
 SHADE = {"facecolor": "0.93", "edgecolor": "0.5", "linewidth": 0.6, "linestyle": ":", "zorder": 0}
-"""What lies behind the lengths trained on; its dotted edge is seen where its grey is not."""
+"""The background of the trained lengths; its dotted edge is visible where its grey is not."""
 _SMALL = {"color": TEXTS["small"], "fontsize": 6}
 _SMOKE = {"color": TEXTS["smoke"], "weight": "bold", "fontsize": 8}
 _LOOKS = {  # colour, marker, line, hatch
@@ -104,8 +104,8 @@ class Title(NamedTuple):
 
 def short_title(task: str, width: int) -> str:
     """Return the title of a task in at most `width` letters; the id of an undeclared task."""
-    found = tasks.find(task)
-    return textwrap.shorten(found.title, width, placeholder=" ...") if found else task
+    known = tasks.find(task)
+    return textwrap.shorten(known.title, width, placeholder=" ...") if known else task
 
 
 def task_title(task: str, small: str = "") -> Title:

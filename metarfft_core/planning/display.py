@@ -98,9 +98,9 @@ def show(made: Plan) -> str:
         parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
                   _by_task(adaptations)]
     if (stages.stage == "rl").any():
-        parts.append("Reinforcement learning is an estimate: how long a model's answers are is not "
-                     "known before, so the right completions stand in their place. Its memory is "
-                     "that of weights, gradients, optimizer and vLLM's share, without activations.")
+        parts.append("Reinforcement learning is an estimate: the length of answers is not known in "
+                     "advance, so the plan uses the right completions. Its memory is that "
+                     "of weights, gradients, optimizer and vLLM's share, without activations.")
     if made.kept:
         parts += ["Each kept step is evaluated as a run of its own. The total includes these runs, "
                   "the tables above do not. Their GPU hours, and the GB that they keep:",
@@ -187,7 +187,7 @@ def _table(rows: list[dict[str, str]]) -> str:
 
 
 def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
-    """Return the rows behind each line of a table.
+    """Return the rows for each line of a table.
 
     The lines are RF-pretraining, each method's adaptations and their sum, each method's evaluation
     and their sum.

@@ -2,7 +2,7 @@
 
 This needs no GPU, no weights and no network. Tokens are counted on a few samples (`counting`);
 memory follows from the model's shape (`memory`); starts, merges and checkpoints from bytes
-(`overheads`). What is assumed of a machine stands in `assumptions`. The paper's own hours (its
+(`overheads`). `assumptions` has what is assumed about a machine. The paper's own hours (its
 Table 8) are listed beside ours.
 """
 
@@ -334,11 +334,11 @@ def _changed(job: training.Job, **changes) -> training.Job:
 
 def _by_method(config: Params) -> dict[str, list[str]]:
     """Return the tasks that each of our methods is evaluated on, one for each evaluated cell."""
-    found: dict[str, list[str]] = {}
+    by_method: dict[str, list[str]] = {}
     for cell in config.cells:
         if cell.method in METHODS:  # an API model computes elsewhere
-            found.setdefault(cell.method, []).append(cell.task)
-    return found
+            by_method.setdefault(cell.method, []).append(cell.task)
+    return by_method
 
 
 def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Shape,
@@ -349,18 +349,18 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     the engine runs as many sequences at once as fit.
     """
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
-    found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
+    pool = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
     each = part.samples_per_length / counter.each("evaluation")
-    tokens, scored, squares = (each * sum(map(value, found)) for value in (
+    tokens, scored, squares = (each * sum(map(value, pool)) for value in (
         lambda sample: sample.tokens, lambda sample: sample.completion,
         lambda sample: sample.tokens**2))
-    longest = max(found, default=Sample(0, 0)).tokens
+    longest = max(pool, default=Sample(0, 0)).tokens
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
     operations = _operations(shape)
     flops = operations.forward(tokens, scored, squares)
     row = {
         "stage": "evaluation", "method": method, "processes": size,
-        "samples": round(each * len(found)), "tokens": round(tokens),
+        "samples": round(each * len(pool)), "tokens": round(tokens),
         "trained_tokens": round(scored), "flops": flops, "recomputed_flops": 0.0,
         "attention_flops": operations.forward(0, 0, squares),
         **_hours(machine.hours(flops, assumptions.GENERATION),

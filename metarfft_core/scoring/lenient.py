@@ -15,13 +15,13 @@ _RESULT = re.compile(r"(?:^|[.!]\s+|\n)[*_# ]*(?:(?:so|thus|hence|therefore),?\s
                      r"(?:final\s+)?(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?",
                      re.IGNORECASE)
 _CLAIMING = {"", "the", "final", "correct", "my", "our", "so", "therefore"}
-"""The words before "answer" that leave it the model's own; "the naive answer is 3" is no claim."""
+"""The words before "answer" that leave it the model's; "the naive answer is 3" is not a claim."""
 _GOVERNED = re.compile(
     r"\b(?:if|unless|whether|doubt|not|never|suppose|assume|think)\W+(?:that\W+)?"
     r"(?:(?:the|my|our|final|correct)\W+){0,9}$|n't\W+(?:that\W+)?(?:the\W+)?$|\b(?:initially|currently|"
     r"at first|so far|for now|at this point|thought|(?:not|un|in)[ -]?(?:true|correct)|false that|"
     r"wrong that|not the case)\b[^.!?\n]*$", re.IGNORECASE)
-"""What stands before a claim that the model does not make, or not yet."""
+"""The text before a claim that the model does not make, or not yet."""
 _LEAD = re.compile(r"(?:\s|:|[*_]{1,2}(?=\s))*(?:(?:simply|just|indeed|clearly|exactly|therefore|"
                    r"thus|equal to|the (?:number|integer|string|word|list|array|value))\b[\s:]*)?",
                    re.IGNORECASE)
@@ -45,7 +45,7 @@ _CHANGES = re.compile(
     r"false|none|first|second|bound|far|each|per|even|odd|then|[b-z]|times\s+\w|"
     r"negative|positive|maximum|minimum|max|min|at|below|above|under|with|without|base)\b",
     re.IGNORECASE)
-"""What may not stand between a value and the end of its clause, because it can change the value."""
+"""What may not come between a value and the end of its clause, because it can change the value."""
 _RETRACTS = re.compile(
     r"\b(?:wait|actually|correction|correct answer|right answer|oops|sorry|mistake|hmm|however|but|"
     r"rather|instead|incorrect|wrong|scratch that|i meant|second thought|reflection|should be|"
@@ -64,7 +64,7 @@ _LAST_VALUE = re.compile(r"""(?<![\w.])(-?\d+(?:\.\d+)?|true|false|'[^'\n]*'|"[^
                          r"""\[[^\[\]\n]*\])[\s.!*_`)$]*$""", re.IGNORECASE)
 _SPOILS = re.compile(r"(?:\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
                      re.IGNORECASE)
-"""What may not stand before a box."""
+"""What may not come before a box."""
 _LEFT_SIDE = re.compile(r"[a-z_]\w*|(?!.*\b(?:or|and)\b)[\w\s.*/()+-]*[+*/-][\w\s.*/()+-]*",
                         re.IGNORECASE)
 _LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n\s*\d+[.)]\s", re.IGNORECASE)
@@ -73,7 +73,7 @@ _LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n\s*\d+[.)
 def same_answer_lenient(answer: str, gold: str) -> bool:
     """Whether a text that is not in the trained format states the stored answer.
 
-    Accepts what `same_answer` accepts, and the same value behind "the answer is", in quotes, in
+    Accepts what `same_answer` accepts, and the same value after "the answer is", in quotes, in
     Markdown, in LaTeX's \\boxed, in a code fence, with thousands separators, with a unit, a full
     stop or an explanation after it. The type must be the answer's, but for quotes. A text that
     takes its answer back or offers two is not the answer. docs/metrics.md has the table.
@@ -137,12 +137,12 @@ def _claim(text: str) -> tuple[int | None, bool]:
 
     None if the last announcement is of an answer that is not the model's own.
     """
-    found = list(_CLAIM.finditer(text))
-    if not found:
+    claims = list(_CLAIM.finditer(text))
+    if not claims:
         results = [result for result in _RESULT.finditer(text)
                    if "\n" not in text[result.end():].strip()]
         return (results[-1].end(), True) if results else (0, False)
-    last = found[-1]
+    last = claims[-1]
     if (last["word"] or "").lower() not in _CLAIMING or _GOVERNED.search(
             text[:last.start()][-200:] + last.group().lower().partition("answer")[0]):
         return None, False
@@ -157,16 +157,16 @@ def _after(text: str, value: object) -> str | None:
         if re.fullmatch(rf"[.!]*|\s*\n.*|[,;:]?\s+(?:{_REASON}|\().*|[.!]\s+[A-Z].*", rest,
                         re.DOTALL):
             return rest
-    if found := _FENCE.match(text) or _QUOTED.match(text):
-        quoted = found.re is _QUOTED
-        inner = found.group() if quoted else found[1] or found[3] or ""
-        return text[found.end():] if _exactly(inner, value, quoted) else None
-    if found := _TEX.match(text):
-        end = _closing(text, found.end() - 1)
-        return _joined(text[found.end():end - 1], text[end:], value) if end else None
-    if found := _EMPHASIS.match(text):
-        inner = next(part for part in found.groups()[1:] if part)
-        rest = _joined(inner, text[found.end():], value)
+    if match := _FENCE.match(text) or _QUOTED.match(text):
+        quoted = match.re is _QUOTED
+        inner = match.group() if quoted else match[1] or match[3] or ""
+        return text[match.end():] if _exactly(inner, value, quoted) else None
+    if match := _TEX.match(text):
+        end = _closing(text, match.end() - 1)
+        return _joined(text[match.end():end - 1], text[end:], value) if end else None
+    if match := _EMPHASIS.match(text):
+        inner = next(part for part in match.groups()[1:] if part)
+        rest = _joined(inner, text[match.end():], value)
         if rest is not None:
             return rest
     return _after_literal(text, value)
@@ -197,19 +197,19 @@ def _after_literal(text: str, value: object) -> str | None:
     if isinstance(value, bool):
         return text[len(repr(value)):] if re.match(rf"{value!r}\b", text, re.IGNORECASE) else None
     wanted = value if isinstance(value, str) else repr(value)
-    if found := _NUMBER.match(text.removeprefix("$").removeprefix("\\$")):
-        written = re.sub(r"[^\d.eE+-]", "", found.group()).removeprefix("+")
+    if number := _NUMBER.match(text.removeprefix("$").removeprefix("\\$")):
+        written = re.sub(r"[^\d.eE+-]", "", number.group()).removeprefix("+")
         if isinstance(value, float) and "." in written:
             written = repr(float(written))
         same = _number(wanted) and written == wanted
-        return text.removeprefix("\\").removeprefix("$")[found.end():] if same else None
+        return text.removeprefix("\\").removeprefix("$")[number.end():] if same else None
     if value is None and re.match(r"None\b", text):
         return text[4:]
     return None
 
 
 def _right_side(text: str) -> str:
-    """What stands behind the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
+    """The text after the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
     left, _, right = text[:500].rpartition("=")
     return right if _LEFT_SIDE.fullmatch(left.strip().strip("$*`").strip()) else ""
 
@@ -223,7 +223,7 @@ def _number(text: str) -> bool:
 
 
 def _closing(text: str, start: int) -> int | None:
-    """The position behind the bracket that closes the one at `start`; None if there is none."""
+    """The position after the bracket that closes the one at `start`; None if there is none."""
     pairs, open_, position = {"[": "]", "(": ")", "{": "}"}, [], start
     while position < len(text):
         if quoted := open_ and _QUOTED.match(text, position):
@@ -241,7 +241,7 @@ def _closing(text: str, start: int) -> int | None:
 
 
 def _same_list(text: str, value: object) -> bool:
-    """Whether a bracketed text is the value; words in it may lack quotes, as in [a, b]."""
+    """Whether a bracketed text is the value; words in it may have no quotes, as in [a, b]."""
     text = text.replace("\\_", "_")
     if same_answer(text, repr(value)):
         return True
@@ -249,15 +249,15 @@ def _same_list(text: str, value: object) -> bool:
         return False
     words = [word.strip() for word in text[1:-1].split(",")]
     return len(words) == len(value) and all(
-        same_answer(word, repr(one))
-        or (isinstance(one, bool) and word == repr(one).lower())
-        or (word == one and re.fullmatch(r"(?!(?:True|False|None)$)[A-Za-z][\w-]*", word))
-        for word, one in zip(words, value, strict=True))
+        same_answer(word, repr(item))
+        or (isinstance(item, bool) and word == repr(item).lower())
+        or (word == item and re.fullmatch(r"(?!(?:True|False|None)$)[A-Za-z][\w-]*", word))
+        for word, item in zip(words, value, strict=True))
 
 
 def _leaves(rest: str, value: object, claimed: bool) -> bool:
-    """Whether the text behind a value leaves it as it is: nothing, a unit, or an explanation."""
-    rest = rest.partition("\n\nQ: ")[0]  # a base model goes on with a question of its own
+    """Whether the text after a value leaves it as it is: nothing, a unit, or an explanation."""
+    rest = rest.partition("\n\nQ: ")[0]  # a base model continues with a question of its own
     boxes = _boxes(rest)
     if _RETRACTS.search(rest) or any(not _alone(inner, value) for inner in boxes):
         return False
@@ -274,19 +274,19 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     if not claimed and (rest.startswith(")") or (
             rest.startswith(".") and _LISTED.search(rest[1:]))):
         return False
-    found = _CLAUSE.fullmatch(rest)
+    clause = _CLAUSE.fullmatch(rest)
     units = 0 if not _is_number(value) else 6 if claimed else 3
-    if _CHANGES.search(found["clause"]) or len(found["clause"].split()) > units:
+    if _CHANGES.search(clause["clause"]) or len(clause["clause"].split()) > units:
         return False
-    end, tail = found["end"].strip().lower(), found["tail"].strip(" \n*_`$#>-")
+    end, tail = clause["end"].strip().lower(), clause["tail"].strip(" \n*_`$#>-")
     if not tail:
         return True
     if end == "=" or re.fullmatch(_REASON, end, re.IGNORECASE):
         return True
     if _CONTINUES.search(tail):
         return False
-    if found["end"] == "\n" or end in {".", "!", ")"}:
-        return _is_prose(tail, value, found["end"] == "\n" or not claimed)
+    if clause["end"] == "\n" or end in {".", "!", ")"}:
+        return _is_prose(tail, value, clause["end"] == "\n" or not claimed)
     return not _BESIDE.match(tail)
 
 
@@ -306,8 +306,8 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
 
 def _boxes(text: str) -> list[str]:
-    """What stands in each \\boxed of a text."""
-    ends = [(found.end(), _closing(text, found.end() - 1)) for found in _BOX.finditer(text)]
+    """The content of each \\boxed of a text."""
+    ends = [(box.end(), _closing(text, box.end() - 1)) for box in _BOX.finditer(text)]
     return [text[start:end - 1] for start, end in ends if end]
 
 

@@ -195,10 +195,10 @@ def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
     """The task with the changed rule; raises RuleError if a key is not exactly one line of it."""
     lines = task.rule_source.split("\n")
     for old, new in changes.items():
-        found = [number for number, line in enumerate(lines) if line.strip() == old]
-        if len(found) != 1:
+        numbers = [number for number, line in enumerate(lines) if line.strip() == old]
+        if len(numbers) != 1:
             raise RuleError(f"counterfactual: {old!r} is not exactly one line of the rule")
-        lines[found[0]] = lines[found[0]].replace(old, new)
+        lines[numbers[0]] = lines[numbers[0]].replace(old, new)
     if not changes:
         return None
     changed = replace(task, id=f"{task.id}{_CHANGED}", name=f"{task.name}_counterfactual",
@@ -248,7 +248,7 @@ def _rule_source(cls: type, name: str) -> str:
 def _begins(node: ast.stmt, line: int) -> bool:
     """Does the function `rule` begin on this line, its decorators included?"""
     return isinstance(node, ast.FunctionDef) and node.name == "rule" and line == min(
-        one.lineno for one in (node, *node.decorator_list))
+        above.lineno for above in (node, *node.decorator_list))
 
 
 def _makes_table(node: ast.stmt) -> bool:

@@ -169,7 +169,7 @@ def load_training(job: "Job", tokenizer) -> TrainingData:
     """Load and check the samples that a training uses.
 
     Raises:
-        ParamsError: If a sample does not fit the model's context or lacks the end token.
+        ParamsError: If a sample does not fit the model's context or has no end token.
     """
     import datasets
 
@@ -258,7 +258,7 @@ def encode(data, tokenizer):
 
 
 def check_samples(data, context: int, end: int, name: str) -> None:
-    """Raise ParamsError if an encoded sample exceeds the context or lacks the end token."""
+    """Raise ParamsError if an encoded sample exceeds the context or has no end token."""
     columns = data.select_columns(["task", "length", "tokens"])
     long = [row for row in columns if row["tokens"] > context]
     if long:

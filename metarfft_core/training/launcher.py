@@ -133,8 +133,8 @@ def _in_series(job: Job, size: int) -> bool:
 
 
 def launch_starts(every: list[Job], at: list[dict[str, str]] | None = None) -> None:
-    """Make the PiSSA starts that trainings lack, one process for each model, on one GPU if there is
-    one.
+    """Make the missing PiSSA starts of trainings, one process for each model, on one GPU
+    if there is any.
 
     Args:
         every: The trainings.

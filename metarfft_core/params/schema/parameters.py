@@ -58,8 +58,8 @@ class Params(Section):
     def __setstate__(self, state):
         """Make the tasks of the run's own files known to a process that is sent its parameters."""
         super().__setstate__(state)
-        for one in self.task_files:
-            one.register()
+        for file in self.task_files:
+            file.register()
 
     @model_validator(mode="after")
     def _possible(self):

@@ -21,8 +21,8 @@ class TaskFile(Section):
     """A Python file that declares tasks of yours, which this run may name. **Every process of the
     run executes it.**
 
-    A file's path alone stands for this section. The stored parameters of a run have its hash, too,
-    and a file that has changed since is refused.
+    The path of a file can replace this section. The stored parameters of a run also have the
+    file's hash, and a file that has changed since is refused.
     """
 
     file: str  # in the project's folder, or an absolute path

@@ -27,7 +27,7 @@ class Keep(TrainerCallback):
     resumes from this checkpoint, and `write` is called for it again.
 
     Attributes:
-        jobs: The training that each kept step stands for.
+        jobs: The training that each kept step represents.
         record: Writes the weights and the manifest of such a training from a checkpoint.
         writer: Writes the checkpoints; set before the training begins.
     """
@@ -40,7 +40,7 @@ class Keep(TrainerCallback):
         """Make the folder of a training ready: with the kept steps until `checkpoint`, or none.
 
         Raises:
-            ParamsError: If the training, with so many steps, ends before a step to keep.
+            ParamsError: If the training has fewer steps than a step to keep.
         """
         late = [step for step in self.jobs if step > steps]
         if late:
