@@ -1,14 +1,18 @@
 """The page docs/results_map.md: fresh, whole, and true of the parameter files that it names."""
 
+import argparse
 import ast
+import shlex
+from pathlib import Path
 
 import pytest
 
-from metarfft_core import params
+from metarfft_core import cli, params
 from metarfft_core.analysis import stored
+from metarfft_core.bridges import mix
 from metarfft_core.claims import results_map, verdicts
 from metarfft_core.evaluation import general
-from metarfft_core.params import METHODS
+from metarfft_core.params import METHODS, ParamsError
 from metarfft_core.system import yaml_files
 from metarfft_core.system.places import ROOT
 
@@ -111,6 +115,22 @@ def test_a_road_names_the_tests_that_walk_it(road):
         assert name in functions, walk
         assert f'"{case}"' in code or not case, walk
         assert f"`{walk}`" in text
+
+
+@pytest.mark.parametrize("command", sorted({one for road in ROADS for one in road.commands}))
+def test_a_command_of_a_road_is_one_that_there_is(command):
+    """Each command parses with its own parser, and the parameter file that it names exists."""
+    words = shlex.split(command)
+    if words[0] == "metarfft":
+        asked = cli._parser().parse_args(words[1:])
+    else:
+        assert words[:3] == ["python", "-m", "metarfft_core.bridges.mix"]
+        with pytest.raises(ParamsError, match="name a file that does not"):
+            mix.build(words[3], _file(Path(words[5]).stem), Path(__file__))
+        asked = argparse.Namespace(params=words[5])
+    if hasattr(asked, "params"):
+        names = [asked.params] if isinstance(asked.params, str | Path) else asked.params
+        assert all((ROOT / name).exists() for name in names)
 
 
 @pytest.mark.parametrize("road", [road for road in ROADS if road.name in SPECS and road.params],
