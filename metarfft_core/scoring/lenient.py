@@ -39,8 +39,9 @@ def _says(answer: str, value: object, gold: str) -> bool:
     for mark, plain in patterns.MARKS:
         text = re.sub(mark, plain, text)
     text = text.strip()
-    if found := patterns.BEHIND.search(text[-1000:]):
-        return _alone(found["value"], value)
+    if (found := patterns.BEHIND.search(text[-1000:])) and (
+            (right := _alone(found["value"], value)) or patterns.VALUE.search(found["value"])):
+        return right
     start, claimed = _claim(text)
     if start is None or len(patterns.BOX.findall(text)) > _MOST_BOXES:
         return False
@@ -250,7 +251,11 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     end, tail = found["end"].strip().lower(), found["tail"].strip(" \n*_`$#>-")
     if not tail or (end in {"", ".", ";", ":", "(", "="} and _sums_up(tail, value)):
         return True
-    if end == "=" or re.fullmatch(patterns.REASON, end, re.IGNORECASE):
+    if end == "which":
+        return not found["clause"].strip() and not patterns.CONTINUES.match(tail)
+    if end == "=":
+        return found["clause"][-1:] not in ("!", ":") and bool(re.search(r"\S\s*[-+*/]", tail))
+    if re.fullmatch(patterns.REASON, end, re.IGNORECASE):
         return True
     if patterns.CONTINUES.search(tail):
         return False
@@ -271,7 +276,7 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
     A text that ends with another number, or with another truth value, may be a new answer.
     """
-    if patterns.TURNED.match(text):
+    if patterns.TURNED.match(text) or re.match(r"(?i)n?or\b", text):
         return False
     words = re.findall(r"(?i)\b(?!(?:true|false|none|yes|no)\b)[a-z]{2,}", text)
     last = patterns.LAST_VALUE.search(text)
@@ -306,7 +311,7 @@ def _in_a_box(text: str, value: object, claimed: bool) -> bool:
     before = text[:boxes[-1].start()]
     line = before.rpartition("\n")[2]
     if patterns.SPOILS.search(before[-200:]) or (
-            claimed and re.search(r"[\d'\"\[]|\b(?:true|false)\b", before, re.IGNORECASE)):
+            claimed and patterns.VALUE.search(before)):
         return False
     inners = _boxes(line + text[boxes[-1].start():])
     end = _closing(text, boxes[-1].end() - 1)

@@ -45,7 +45,7 @@ RESULT = re.compile(r"(?:^[*_# ]*|[.!]\s[\s*_#]*|\n[*_# ]*)"
                     r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?"
                     r"(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?", re.IGNORECASE)
 BEHIND = re.compile(r"(?:^|[.!:\n]\s*)(?:(?:so|thus|hence|therefore),?\s+)?"
-                    r"(?P<value>(?!(?:this|that|it|which)\b)\S[^\n]{0,500}?)\s+is\s+"
+                    r"(?P<value>(?!(?:this|that|it|which)\b)\S(?:[^\n.!]|\.(?=\d)){0,500}?)\s+is\s+"
                     r"(?:the|my|our)\s+(?:final\s+|correct\s+)?answer[.!*_]*\s*$", re.IGNORECASE)
 """A value that is announced behind it: "so 3 is the answer"."""
 LEAD = re.compile(r"(?:\s|:|[*_]{1,2}(?=\s))*(?:(?:simply|just|indeed|clearly|exactly|therefore|"
@@ -86,8 +86,10 @@ BESIDE = re.compile(r"\d+(?!\d)(?! (?:letters|characters|digits|words|elements|i
                     r"[¼-¾\[{(<'\"`+-]|(?:or|and|nor|to|true|false|none|mod|modulo|plus|minus|"
                     r"times|then|if|unless|when|assuming|base|in base|reversed?|repeated|except|"
                     r"excluding|without|provided|depending|sorted (?:in )?(?:desc|rev)\w*|"
-                    r"[b-z] ?=)(?!\w)", re.IGNORECASE)
+                    r"[b-z] ?=)(?!\w)|(?:so|hence|thus|therefore),? (?:[\d'\"\[]|\S+$)",
+                    re.IGNORECASE)
 """What may not follow a comma, a colon or a bracket after the value."""
+VALUE = re.compile(r"[\d'\"\[]|\b(?:true|false)\b", re.IGNORECASE)
 LAST_VALUE = re.compile(r"""(?<![\w.])(-?\d+(?:\.\d+)?|true|false|'[^'\n]*'|"[^"\n]*"|"""
                         r"""\[[^\[\]\n]*\])[\s.!*_`)$]*$""", re.IGNORECASE)
 EXPLAINS = re.compile(r"(?:explanation|reasoning|justification|here(?:'s| is) (?:how|why)|"
