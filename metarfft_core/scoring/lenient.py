@@ -59,7 +59,7 @@ def _says(answer: str, value: object, gold: str) -> bool:
         rest = _after(_right_side(region.strip().partition("\n")[0]), value)
     if rest is not None:
         return _leaves(rest, value, claimed)
-    return _in_a_box(region, value, claimed)
+    return _in_a_box(region, value, claimed, headed=text[:start].rstrip(" ").endswith("\n"))
 
 
 def lenient_outcome(row: Mapping) -> str | None:
@@ -303,15 +303,19 @@ def _alone(inner: str, value: object) -> bool:
     return rest is not None and _leaves(rest, value, False)
 
 
-def _in_a_box(text: str, value: object, claimed: bool) -> bool:
-    """Whether the last line with a \\boxed holds the value alone, and nothing takes it back."""
+def _in_a_box(text: str, value: object, claimed: bool, headed: bool) -> bool:
+    """Whether the last line with a \\boxed holds the value alone, and nothing takes it back.
+
+    Below a heading, "Final Answer", a sentence that ends with the box may have other values.
+    """
     boxes = list(patterns.BOX.finditer(text))
     if not boxes:
         return False
     before = text[:boxes[-1].start()]
     line = before.rpartition("\n")[2]
     if patterns.SPOILS.search(before[-200:]) or (
-            claimed and patterns.VALUE.search(before)):
+            claimed and patterns.VALUE.search(before)
+            and not (headed and patterns.SENTENCE.fullmatch(before.strip()))):
         return False
     inners = _boxes(line + text[boxes[-1].start():])
     end = _closing(text, boxes[-1].end() - 1)
