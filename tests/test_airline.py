@@ -245,7 +245,7 @@ def test_a_copy_of_the_benchmark_is_checked(tmp_path, capsys):
     lines = path.read_text().splitlines()
     lines[2] = json.dumps({**json.loads(lines[2]), "total_cost": str(PROBLEMS[1]["total_cost"])})
     lines[3] = json.dumps({**json.loads(lines[3]), "total_cost": 1})
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join([*lines, "", ""]))
     assert rulearena.main([str(path)]) == 1
     out = capsys.readouterr().out
     assert "line 4: the benchmark says 1, the rule" in out

@@ -37,6 +37,8 @@ def check(path: Path) -> Agreement:
     rule, checked, differing = tasks.get(TASK).rule, 0, []
     with files.naming(path), open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             total, inputs = _problem(f"{path}, line {number}", line)
             answer = rule.execute(inputs)
             checked += 1
