@@ -8,7 +8,7 @@ import pytest
 import yaml
 from made_up_run import change, preset
 
-from metarfft_core import params
+from metarfft_core import params, tasks
 from metarfft_core.analysis import stored
 from metarfft_core.claims import deviations, verdicts
 from metarfft_core.evaluation import metrics
@@ -88,6 +88,9 @@ def test_the_papers_model_with_the_papers_number_reproduces_it():
     ({"corpus__wording": "kit"}, ["corpus.wording is kit, the paper's paper"]),
     ({"corpus__pretrain": {"samples_per_length": 299}}, ["corpus.pretrain.samples_per_length"]),
     ({"corpus__pretrain": {"lengths": "1-14"}}, ["corpus.pretrain.lengths are not 1 to 15"]),
+    ({"corpus__pretrain": {"tasks": [task.id for task in tasks.select(split="pretrain")
+                                     if {*range(1, 16)} <= {*task.lengths}]}},
+     ["corpus.pretrain.tasks are "]),
     ({"corpus__adaptation": {"samples_per_length": 2000}},
      ["corpus.adaptation.samples_per_length is 2000"]),
     ({"corpus__adaptation": {"lengths": "1-6"}}, ["corpus.adaptation.lengths are not 1 to 5"]),
