@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import permutations
 
+import numpy
 import pytest
 from samples import DATA, draw, pins
 
@@ -171,14 +172,61 @@ def test_the_command_samples_it():
     ({"route": "Atlantis"}, "route: allowed are U.S., .*; got 'Atlantis'"),
     ({"customer_class": "Economy"}, "cabin: allowed are Basic Economy"),
     ({"direction": 2}, "direction: allowed are 0, 1; got 2"),
-    ({"route": "Cuba"}, "at most two bags are checked to or from Cuba, got 4"),
-    ({"bags": None}, "has bags or bag_list, got the keys level, base_price")])
+    ({"direction": "east"}, "direction: expected a whole number from 0; got 'east'"),
+    ({"route": "Cuba"}, "at most two bags are checked to or from Cuba; got 4"),
+    ({"route": ["U.S."]}, r"route: allowed are U.S., .*; got \['U.S.'\]"),
+    ({"base_price": "-5"}, "base_price: expected a whole number from 0; got '-5'"),
+    ({"base_price": 10.5}, "base_price: expected a whole number from 0; got 10.5"),
+    ({"base_price": True}, "base_price: expected a whole number from 0; got True"),
+    ({"base_price": float("nan")}, "base_price: expected a whole number from 0; got nan"),
+    ({"base_price": "1,2"}, "base_price: expected a whole number from 0; got '1,2'"),
+    ({"bags": "four"}, "bags: expected a list; got 'four'"),
+    ({"bags": [{}, {"size": [9, 9, 9]}]}, "expected weight; got the keys size"),
+    ({"bags": [{}, {"weight": 9}]}, "expected size; got the keys weight"),
+    ({"bags": [{}, {"size": [9, 9], "weight": 9}]}, "a bag: expected three sides as size"),
+    ({"bags": [{}, {"size": "9x9x9", "weight": 9}]}, "a bag: expected three sides as size"),
+    ({"bags": [{}, {"size": [9, 9, -9], "weight": 9}]}, "a bag's size or weight: expected .*-9"),
+    ({"bags": [{}, 7]}, "a bag: expected three sides as size, and a weight; got 7"),
+    ({"bags": None}, "expected bags or bag_list; got the keys level, base_price")])
 def test_a_problem_that_is_none_is_refused(changes, message):
     """Unknown routes, cabins and directions, and a missing key, are named in one sentence."""
     problem = {key: value for key, value in ({**PROBLEMS[0], **changes}).items()
                if value is not None}
     with pytest.raises(ValueError, match=message):
         airline.from_rulearena(problem)
+
+
+def test_what_is_no_mapping_is_refused():
+    """A problem that is a list or a text is refused in a sentence."""
+    for problem in ([], "U.S.", None):
+        with pytest.raises(ValueError, match="expected a mapping; got"):
+            airline.from_rulearena(problem)
+
+
+@pytest.mark.parametrize("changes", [
+    {"base_price": "180"}, {"base_price": 180.0}, {"base_price": numpy.int64(180)},
+    {"base_price": "$180.00"}, {"direction": "0"},
+    {"customer_class": "main cabin"}, {"customer_class": " MAIN  CABIN "}, {"route": "us"},
+    {"route": None, "routine": "U.S."}, {"level": None}, {"note": "none", "passenger": "Jim"},
+    {"info": "a sentence"}, {"bags": None, "bag_list": PROBLEMS[0]["bags"]},
+    {"bags": tuple([*bag["size"], bag["weight"]] for bag in PROBLEMS[0]["bags"])},
+    {"bags": [{"size": tuple(map(str, bag["size"])), "weight": float(bag["weight"])}
+              for bag in PROBLEMS[0]["bags"]]}], ids=str)
+def test_another_writing_of_a_problem_is_the_same_problem(changes):
+    """Numbers as text, other capitals, other names of keys, further keys and missing optional ones
+    give the inputs of the plain problem, of the same types."""
+    plain = airline.from_rulearena(PROBLEMS[0])
+    problem = {key: value for key, value in ({**PROBLEMS[0], **changes}).items()
+               if value is not None}
+    assert repr(airline.from_rulearena(problem)) == repr(plain)
+    assert plain["price"] == 180
+
+
+def test_a_traveller_without_checked_bags_pays_the_ticket():
+    """No bag at all, or the carry-on alone, costs nothing."""
+    for bags in ([], PROBLEMS[0]["bags"][:1]):
+        inputs = airline.from_rulearena({**PROBLEMS[0], "bags": bags})
+        assert TASK.rule.execute(inputs) == oracle(**inputs) == 180
 
 
 def _own_form(problem):
@@ -197,8 +245,9 @@ def test_a_copy_of_the_benchmark_is_checked(tmp_path, capsys):
                             for one in (problem, _own_form(problem))))
     assert rulearena.check(path) == (10, [])
     lines = path.read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), "total_cost": str(PROBLEMS[1]["total_cost"])})
     lines[3] = json.dumps({**json.loads(lines[3]), "total_cost": 1})
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join([*lines, "", ""]))
     assert rulearena.main([str(path)]) == 1
     out = capsys.readouterr().out
     assert "line 4: the benchmark says 1, the rule" in out

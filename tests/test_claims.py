@@ -8,7 +8,7 @@ import pytest
 import yaml
 from made_up_run import change, preset
 
-from metarfft_core import params
+from metarfft_core import params, tasks
 from metarfft_core.analysis import stored
 from metarfft_core.claims import deviations, verdicts
 from metarfft_core.evaluation import metrics
@@ -78,6 +78,8 @@ def test_the_papers_model_with_the_papers_number_reproduces_it():
     ({"pretraining__batch_size": 128}, ["pretraining.batch_size is 128, the paper's 256"]),
     ({"pretraining__steps": 400}, ["pretraining.steps is 400, the paper's 800"]),
     ({"pretraining__in_context_share": 0.0}, ["pretraining.in_context_share is 0"]),
+    ({"corpus__in_context": {"synthetic_samples": 1000}},
+     ["corpus.in_context.synthetic_samples is 1000, the paper's 100000"]),
     ({"adaptation__method": "full", "adaptation__rank": None}, ["adaptation.method is full",
      "adaptation.rank is none, the paper's 8"]),
     ({"adaptation__rank": 16}, ["adaptation.rank is 16, the paper's 8"]),
@@ -86,6 +88,9 @@ def test_the_papers_model_with_the_papers_number_reproduces_it():
     ({"corpus__wording": "kit"}, ["corpus.wording is kit, the paper's paper"]),
     ({"corpus__pretrain": {"samples_per_length": 299}}, ["corpus.pretrain.samples_per_length"]),
     ({"corpus__pretrain": {"lengths": "1-14"}}, ["corpus.pretrain.lengths are not 1 to 15"]),
+    ({"corpus__pretrain": {"tasks": [task.id for task in tasks.select(split="pretrain")
+                                     if {*range(1, 16)} <= {*task.lengths}]}},
+     ["corpus.pretrain.tasks are "]),
     ({"corpus__adaptation": {"samples_per_length": 2000}},
      ["corpus.adaptation.samples_per_length is 2000"]),
     ({"corpus__adaptation": {"lengths": "1-6"}}, ["corpus.adaptation.lengths are not 1 to 5"]),
@@ -133,6 +138,22 @@ def test_a_baseline_needs_no_rf_pretraining_of_the_papers():
         assert len(deviations.deviations(stored.find(line, [stored.Stored(run)]))) == named
 
 
+@pytest.mark.parametrize(("changes", "named"), [
+    ({}, []), ({"max_tokens": 8000}, ["max_tokens is 8000, the paper's 24000"]),
+    ({"temperature": None}, ["temperature is none, the paper's 0"])])
+def test_a_model_on_a_server_answers_as_in_the_paper(changes, named):
+    """Its limit and its greedy decoding are the paper's, or the verdict names them."""
+    api = {"name": "QwQ-32B", "model": "m", "base_url": "http://localhost"} | changes
+    values = preset("7b", corpus__adaptation={"tasks": ["nupa_add"]}, adaptation__methods=[],
+                    adaptation__further=[], corpus__evaluation={
+                        "lengths": "1-30", "samples_per_length": 100}, evaluation={
+                        "in_context": [], "counterfactual": [], "api": [api]})
+    run = made_up_run.make(values, lambda *_: 0.32)
+    line = stored.Line(api="QwQ-32B", tasks=("nupa_add",))
+    assert deviations.deviations(stored.find(line, [stored.Stored(run)])) == [
+        f"evaluation.api QwQ-32B.{text}" for text in named]
+
+
 def test_the_protocol_is_the_papers():
     """The values that a run is held against are those of the paper's protocol, as the tests have
     it; the kit's own presets differ from them in the wording alone."""
@@ -145,6 +166,9 @@ def test_the_protocol_is_the_papers():
         own = deviations.protocol()["corpus"][part]
         assert own["samples_per_length"] == told["corpus"][part]["samples_per_length"]
         assert own.get("lengths", "1-30") == "{}-{}".format(*told["corpus"][part]["lengths"])
+    assert deviations.protocol()["corpus"]["in_context"] == {
+        "synthetic_samples": told["corpus"]["in_context"]["synthetic_samples"]}
+    assert deviations.protocol()["api"] == told["long_cot"]
     run = made_up_run.make(preset("7b", corpus__evaluation={"lengths": "1-30"},
                                   adaptation__methods=["meta_rfft"], adaptation__further=[],
                                   evaluation__counterfactual=[], evaluation__in_context=[]),
@@ -257,7 +281,10 @@ def test_the_page_and_its_table_say_the_same(tmp_path):
     assert (line["run"], line["params_digest"], line["commit"]) == (run.name, run.digest,
                                                                     "made-run")
     ours = f"{float(line['value']):.2f} [{float(line['low']):.2f}, {float(line['high']):.2f}]"
-    assert f"| Meta-RFFT | ACC_Len30 | 0.77 | {ours} | run (Qwen2.5-7B-Instruct) |" in text
+    row = next(one for one in text.split("\n") if one.startswith(
+        "| Qwen2.5-7B-Instruct | Meta-RFFT | ACC_Len30 | 0.77 |"))
+    assert f"| 0.77 | {ours} | run (Qwen2.5-7B-Instruct) |" in row
+    assert row.endswith(f"| params/7b.yaml | {float(line['gpu_hours']):g} |  |")
 
 
 def test_every_line_of_the_papers_file_names_what_there_is():

@@ -10,7 +10,7 @@ import made_up_run
 import pytest
 from matplotlib.text import Text
 
-from metarfft_core import evaluation, params, scoring
+from metarfft_core import evaluation, formats, params, scoring, tasks
 from metarfft_core.analysis import counted, groups, stored
 from metarfft_core.figures import single, tables
 
@@ -47,6 +47,17 @@ def test_right_answers_are_accepted():
     assert len(missed) <= 0.01 * len(right), missed
 
 
+def test_the_part_behind_the_announcement_is_read_as_the_whole_text():
+    """What `formats.parse_answer` returns of a labelled text is never right where the whole is
+    wrong, and right where the whole is in at least 95%: an equation alone may be a step."""
+    parts = [(formats.parse_answer(one["text"]), one) for one in LABELLED]
+    found = [(scoring.same_answer_lenient(part, one["gold"]), one) for part, one in parts if part]
+    assert [one for right, one in found if right and one["label"] == "wrong"] == []
+    right = [is_right for is_right, one in found if one["label"] == "right"]
+    assert len(right) > 200
+    assert sum(right) >= 0.95 * len(right)
+
+
 def test_the_strict_score_misses_many_of_them():
     """The second score is needed: the strict one calls most of the right ones wrong."""
     right = [one for one in LABELLED if one["label"] == "right"]
@@ -65,6 +76,41 @@ def test_each_way_of_writing_states_this_value_alone(gold):
                 assert not scoring.same_answer_lenient(way.format(other), gold), (way, other)
 
 
+@pytest.mark.parametrize("source", ["leetcode", "bbh", "nupa", "symbolic"])
+def test_the_answers_of_every_task_are_read_in_each_way(source):
+    """An answer of each task is right in each way of writing, with and without its quotes and in
+    JSON's; the answer with its end cut, doubled or turned round is wrong in all of them."""
+    for task in tasks.select(source=source):
+        answer = task.sample(length=task.lengths[len(task.lengths) // 4], seed=9, index=0).answer
+        for way in WAYS:
+            for text in _written(answer):
+                assert scoring.same_answer_lenient(way.format(text), repr(answer)), (task.id, way)
+            for other in _others(answer):
+                for text in _written(other):
+                    assert not scoring.same_answer_lenient(way.format(text), repr(answer)), (
+                        task.id, way, text)
+
+
+def _written(answer):
+    """An answer as Python, JSON and without quotes."""
+    plain = answer if isinstance(answer, str) and answer.strip() == answer != "" else repr(answer)
+    as_json = repr(answer) if "None" in repr(answer) else json.dumps(answer)
+    return {repr(answer), repr(answer).replace(", ", ","), as_json, plain}
+
+
+def _others(answer):
+    """Other answers of the same kind, near to it."""
+    match answer:
+        case bool():
+            return [not answer]
+        case int():
+            return [answer + 1, -answer or 5, int(f"{abs(answer)}1")]
+        case str():
+            near = [f"{answer}x", answer[:-1], answer[::-1], answer.swapcase()]
+            return [one for one in near if one.strip() != answer.strip() and one.strip()]
+    return [one for one in ([*answer, 0], answer[:-1], answer[::-1], [answer]) if one != answer]
+
+
 def test_what_the_strict_score_accepts_is_accepted():
     """A text that is right by the strict score is right by the lenient one, whatever is in it."""
     rng = random.Random(0)
@@ -79,9 +125,18 @@ def test_what_the_strict_score_accepts_is_accepted():
 
 
 @pytest.mark.parametrize("text", [
-    "9" * 60_000, "\\boxed{" * 3_000 + "7", "So the answer is " + "[" * 5_000, "*" * 20_000 + "7",
+    "9" * 49_000, "\\boxed{" * 3_000 + "7", "So the answer is " + "[" * 5_000, "*" * 20_000 + "7",
     "a " * 30_000 + "answer is 7", "So the answer is " + "a+" * 20_000 + "=7", "```\n" * 5_000,
-    "So the answer is 7 " + "[1](" * 9_999, "\\boxed{7}" * 3_000], ids=lambda text: text[:12])
+    "So the answer is 7 " + "[1](" * 9_999, "\\boxed{7}" * 3_000, "<answer>7" * 5_000,
+    "So the answer is 7" + "\n" * 49_000 + "x", "So the answer is 7" + ".\n*" * 16_000 + "x",
+    "So the answer is 7\n(" + " " * 49_000 + "x", "So the answer is 7" + "</s>" * 12_000 + "x",
+    "So the answer is 7" + "<|end|>" * 7_000, "``7" * 16_000, "> " * 24_000 + "7",
+    "7" + " is the answer" * 3_000, "So the answer is [" + "7, " * 20_000 + "]",
+    "So the answer is [" + "\\text{a}, " * 4_000 + "]",
+    "So the answer is \\boxed{" + "\\'" * 24_000, "So the answer is [1, 2]" + "\\text{" * 8_000,
+    "." + " " * 49_000, "```\n" + " " * 49_000, "7." + "\n" * 49_000 + "x", "a" * 10**7,
+    "So the answer is 7" + "_" * 49_000 + "x", "*" * 49_000 + "x \\boxed{7}"],
+    ids=lambda text: text[:30])
 def test_a_text_that_repeats_itself_is_judged_at_once(text):
     """Whatever a model repeats until its limit is judged within a second, and raises nothing."""
     start = time.process_time()

@@ -175,6 +175,22 @@ def test_the_process_is_judged_in_both_wordings_behind_an_exemplar(wording):
             for text in (gold, shown, gold.split("\n")[-1])] == [True, True, False]
 
 
+@pytest.mark.parametrize("wording", ["kit", "paper"])
+@pytest.mark.parametrize("id", ["bbh_dyck_languages", "lc_2677", "nupa_add"])
+def test_saying_a_line_again_earns_nothing(id, wording):
+    """A right trace whose line is said twenty times at its middle earns no more than the share of
+    the right one up to there; a copy of the prompt is no trace, and a beginning of one is."""
+    task = tasks.get(id)
+    shown = formats.render(task, task.sample(length=3, seed=4, index=1), "rfft", wording)
+    lines = shown.completion.split("\n")
+    for middle in range(1, len(lines) - 1):
+        text = "\n".join(lines[:middle] + lines[middle - 1:middle] * 20)
+        assert rewards.process(shown.prompt, text, shown.completion, task.question,
+                               wording) <= middle / len(lines)
+    assert not rewards.has_trace(shown.prompt, shown.prompt, wording)
+    assert rewards.has_trace(shown.prompt, "\n".join(lines[:len(lines) // 2]), wording)
+
+
 def is_right(row):
     """The rule of scoring, written anew."""
     _, found, answer = row["text"].rpartition("So the answer is")

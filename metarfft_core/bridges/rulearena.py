@@ -37,6 +37,8 @@ def check(path: Path) -> Agreement:
     rule, checked, differing = tasks.get(TASK).rule, 0, []
     with files.naming(path), open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             total, inputs = _problem(f"{path}, line {number}", line)
             answer = rule.execute(inputs)
             checked += 1
@@ -52,8 +54,9 @@ def _problem(where: str, line: str) -> tuple[int, dict]:
         problem = json.loads(line)
         if "total_cost" not in problem:
             raise ValueError("expected total_cost, got none (docs/bridges.md shows how to add it)")
-        return problem["total_cost"], airline.from_rulearena(problem)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        total = airline.whole_number("total_cost", problem["total_cost"])
+        return total, airline.from_rulearena(problem)
+    except (ValueError, TypeError) as error:
         raise ParamsError(f"{where}: not a problem of RuleArena: {error}") from None
 
 

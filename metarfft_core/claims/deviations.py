@@ -62,6 +62,9 @@ def _trained(found: Found, method: str) -> Iterator[str]:
         yield from _settings(found, "pretraining")
         if not config.pretraining.in_context_share:
             yield "pretraining.in_context_share is 0, the paper adds samples with an exemplar"
+        else:
+            yield from _differing("corpus.in_context", config.corpus.in_context,
+                                  paper["corpus"]["in_context"])
     if way.adapted:
         yield from _samples(config, "adaptation")
         yield from _settings(found, "adaptation")

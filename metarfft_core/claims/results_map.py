@@ -3,7 +3,8 @@
     python -m metarfft_core.claims.results_map
 
 The page is made from `data/paper_roads.yaml`, `data/paper_results.yaml`, the parameter files, their
-plans, and the results that are kept in outputs/reference.
+plans, and the results that are kept in outputs/reference. Beside it the command writes what the
+page of claims says of the road to each number, `data/paper_numbers.yaml`.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 
 from metarfft_core import params
 from metarfft_core.analysis import stored
+from metarfft_core.claims.verdicts import NUMBERS
+from metarfft_core.evaluation import general
 from metarfft_core.params import METHODS, Params
 from metarfft_core.planning import plan
 from metarfft_core.system import places, yaml_files
@@ -112,14 +115,55 @@ def _kept() -> tuple[Params, ...]:
 
 def _speaks(config: Params, line: stored.Line) -> bool:
     """Return whether a kept run has results on a task of a line, made as the line asks."""
-    method = METHODS.get(line.method)
-    if line.api or method is None or config.smoke:
+    if line.api or line.method not in METHODS or config.smoke:
         return False
-    made = stored.mixed(config, line.method) == line.mixed and (
-        method.start == "base" or stored.pretraining(config) == line.pretraining)
-    return made and all(any(cell.method == name and cell.task in line.tasks
+    return _made(config, line) and all(any(cell.method == name and cell.task in line.tasks
                             for cell in config.cells)
                         for name in (line.method, line.minus) if name)
+
+
+def numbers() -> list[dict[str, Any]]:
+    """Return what speaks to each number of the paper: files, their GPU hours, what is missing."""
+    told = []
+    by_name = {road.name: road for road in roads()}
+    for table_name, spec in stored.paper()["numbers"].items():
+        road = by_name[table_name]
+        for line in stored.lines(spec):
+            for metric, value in zip(spec["metrics"], line.paper, strict=True):
+                files = [name for name in road.params if _leads(_of(name), line, metric)]
+                known = metric in {*stored.METRICS, *general.METRICS} and files
+                told.append({
+                    "table": table_name, "group": stored.full_name(line.group) or "",
+                    "line": line.label, "metric": metric, "paper": value, "files": files,
+                    "gpu_hours": round(sum(sum(costs(name).values()) for name in files), 1),
+                    "missing": "" if known else road.missing})
+    return told
+
+
+@cache
+def _of(file: str) -> Params:
+    return params.load(ROOT / "params" / f"{file}.yaml")
+
+
+def _leads(config: Params, line: stored.Line, metric: str) -> bool:
+    """Return whether a run of these parameters gives a number of a line, on all of its tasks."""
+    if line.api:
+        return any(api.name == line.api for api in config.evaluation.api)
+    if stored.model_name(config) != stored.full_name(line.model):
+        return False
+    if line.method not in METHODS:
+        return line.method == "base" or config.rl is not None
+    if not _made(config, line):
+        return False
+    asked = {(cell.method, cell.task) for cell in config.cells}
+    return metric in general.METRICS or all(
+        (name, task) in asked for task in line.tasks for name in (line.method, line.minus) if name)
+
+
+def _made(config: Params, line: stored.Line) -> bool:
+    """Return whether a run mixes in and is pre-trained on what a line says."""
+    return stored.mixed(config, line.method) == line.mixed and (
+        METHODS[line.method].start == "base" or stored.pretraining(config) == line.pretraining)
 
 
 _counted: dict = {}
@@ -132,8 +176,7 @@ def costs(file: str) -> dict[str, float]:
 
     They include those of the runs of its kept steps.
     """
-    config = params.load(ROOT / "params" / f"{file}.yaml")
-    stages = plan.plan(config, estimate=True, counted=_counted).whole
+    stages = plan.plan(_of(file), estimate=True, counted=_counted).whole
     return stages.groupby("stage")["gpu_hours"].sum().to_dict()
 
 
@@ -164,7 +207,7 @@ def _cost(road: Road) -> str:
 
 def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
     for file in files:
-        config = params.load(ROOT / "params" / f"{file}.yaml")
+        config = _of(file)
         hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt", "rl",
                                                                   "evaluation")]
         yield [f"`params/{file}.yaml`", config.model.name, *hours,
@@ -173,5 +216,6 @@ def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
 
 if __name__ == "__main__":
     places.need_checkout("the page docs/results_map.md needs")
+    write_whole(NUMBERS, yaml_files.dump(numbers()))
     write_whole(PAGE, page())
     print(PAGE)

@@ -5,7 +5,7 @@ needs to speak to each; our numbers are computed from the stored results. Smoke 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,8 +26,12 @@ from metarfft_core.analysis.stored import (
 from metarfft_core.claims.deviations import deviations
 from metarfft_core.evaluation import general
 from metarfft_core.params import Params, written
-from metarfft_core.system import files
+from metarfft_core.system import files, yaml_files
 from metarfft_core.system.markdown import csv_cell, table
+from metarfft_core.training.rl.arms import arms
+
+NUMBERS = Path(__file__).parent.parent / "data" / "paper_numbers.yaml"
+"""The road to each number; `results_map` writes it."""
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
     "reproduced", "in line", "undecided", "differs", "not run")
@@ -77,6 +81,9 @@ class Claim:
     high: float | None = None
     verdict: str = NOT_RUN
     why: str = ""
+    files: str = ""  # the parameter files whose runs give the number
+    gpu_hours: float = 0.0  # of those files, by their plans
+    missing: str = ""  # what the kit cannot do for this number
 
 
 def write(runs: Sequence[Params], folder: Path) -> Path:
@@ -109,7 +116,17 @@ def judge(runs: Sequence[Params]) -> list[Claim]:
         for group in dict.fromkeys(line.group for line in wanted):
             members = [line for line in wanted if line.group == group]
             claims += _judge_group(name, group, members, spec["metrics"], known)
-    return claims
+    return [replace(claim, **road) for claim, road in zip(claims, _roads(claims), strict=True)]
+
+
+def _roads(claims: Sequence[Claim]) -> Iterator[dict]:
+    """Yield the road to each number, as `results_map` found it."""
+    told = {(one["table"], one["group"], one["line"], one["metric"]): one
+            for one in yaml_files.read(NUMBERS)}
+    for claim in claims:
+        road = told[claim.table, claim.group, claim.line, claim.metric]
+        yield {"files": ", ".join(f"params/{name}.yaml" for name in road["files"]),
+               "gpu_hours": road["gpu_hours"], "missing": road["missing"]}
 
 
 def _judge_group(table: str, group: str, members: list[Line], metrics: list[str],
@@ -121,7 +138,9 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
         for index, metric in enumerate(metrics):
             speaking = own[line] or other.get(line)
             claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[index])
-            if metric not in METRICS:
+            if metric == "GPU hours":
+                claim = _hours(claim, line, known)
+            elif metric not in METRICS:
                 claim = _general(claim, line, known)
             elif speaking is None:
                 claim = replace(claim, why="no run speaks to it")
@@ -143,6 +162,24 @@ def _general(claim: Claim, line: Line, known: list[Stored]) -> Claim:
     return replace(claim, run=stored.config.name, model=stored.model, value=score.value,
                    low=score.low, high=score.high, verdict=UNDECIDED,
                    why="the paper does not state how it asked these questions")
+
+
+def _hours(claim: Claim, line: Line, known: list[Stored]) -> Claim:
+    """Return the claim with our GPU hours of a reinforcement learning, from launch to last byte.
+
+    They are those of the paper's reward, not held against the paper's.
+    """
+    made = [(stored, files.read_json(arm.manifest)) for stored in known
+            if stored.model == full_name(line.model) for arm in arms(stored.config)
+            if arm.reward == "outcome" and arm.manifest.exists()]
+    hours = {stored: one["launch_seconds"] * one["processes"] / 3600 for stored, one in made
+             if one["device"] != "cpu" and one.get("launch_seconds")}
+    if not hours:
+        return replace(claim, why="no run speaks to it")
+    stored, value = next(iter(hours.items()))
+    return replace(claim, run=stored.config.name, model=stored.model, value=value, low=value,
+                   high=value, verdict=UNDECIDED,
+                   why="one training with GRPO, where the paper has PPO")
 
 
 def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
@@ -212,8 +249,8 @@ def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:
     for name, spec in paper()["numbers"].items():
         rows = [_row(claim) for claim in claims if claim.table == name]
         parts.append(f"## {spec['title']}\n\n" + table(
-            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why"], rows,
-            aligned=False))
+            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why", "file of the run",
+             "GPU hours by plan", "missing"], rows, aligned=False))
     return "\n".join(parts)
 
 
@@ -228,4 +265,4 @@ def _row(claim: Claim) -> list[str]:
                                            f"[{claim.low:.2f}, {claim.high:.2f}]")
     run = f"{claim.run} ({claim.model})" if claim.run else ""
     return [claim.group, claim.line, claim.metric, f"{claim.paper:g}", ours, run, claim.verdict,
-            claim.why]
+            claim.why, claim.files, f"{claim.gpu_hours:g}", claim.missing]

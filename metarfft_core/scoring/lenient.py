@@ -4,70 +4,10 @@ import ast
 import re
 from collections.abc import Mapping
 
+from metarfft_core.scoring import patterns
 from metarfft_core.scoring.strict import same_answer
 
-_PLAIN = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'",
-                        "\u2212": "-", "\u2013": "-", "\u2014": " - ", "\u00d7": "*"})
-"""Typographic quotes, minus, dashes and times, and the signs that mean the same."""
-_CLAIM = re.compile(r"(?:\b(?P<word>[\w']{1,20})[ \t]{1,3})?\banswer[*_`]*(?:, ?\w+,)?\s*"
-                    r"(?:\bis\b|:|=|→|\n|$)[*_]*:?|####", re.IGNORECASE)
-_RESULT = re.compile(r"(?:^|[.!]\s+|\n)[*_# ]*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?"
-                     r"(?:final\s+)?(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?",
-                     re.IGNORECASE)
-_CLAIMING = {"", "the", "final", "correct", "my", "our", "so", "therefore"}
-"""The words before "answer" that leave it the model's; "the naive answer is 3" is not a claim."""
-_GOVERNED = re.compile(
-    r"\b(?:if|unless|whether|doubt|not|never|suppose|assume|think)\W+(?:that\W+)?"
-    r"(?:(?:the|my|our|final|correct)\W+){0,9}$|n't\W+(?:that\W+)?(?:the\W+)?$|\b(?:initially|currently|"
-    r"at first|so far|for now|at this point|thought|(?:not|un|in)[ -]?(?:true|correct)|false that|"
-    r"wrong that|not the case)\b[^.!?\n]*$", re.IGNORECASE)
-"""The text before a claim that the model does not make, or not yet."""
-_LEAD = re.compile(r"(?:\s|:|[*_]{1,2}(?=\s))*(?:(?:simply|just|indeed|clearly|exactly|therefore|"
-                   r"thus|equal to|the (?:number|integer|string|word|list|array|value))\b[\s:]*)?",
-                   re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?(?:[1-9]\d{0,2}(?:(?:,|\{,\}|\\,|[\u00a0\u2009\u202f])\d{3})+(?!\d)"
-                     r"|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
-_QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
-_FENCE = re.compile(r"```[a-z]*[ \t]*\n(.*?)\n?[ \t]*```|(`+)(?!`)(.+?)(?<!`)\2(?!`)",
-                    re.DOTALL | re.IGNORECASE)
-_EMPHASIS = re.compile(r"(\*{1,3}|_{1,3})(?=\S)(.+?)(?<=\S)\1(?!\w)|\\\((.+?)\\\)|\\\[(.+?)\\\]"
-                       r"|\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
-_TEX = re.compile(r"\\(?:boxed|fbox|text|texttt|textbf|mathrm|mathtt|mathbf)\s*\{")
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _MOST_BOXES = 50  # a text that repeats itself to its end has thousands
-_REASON = r"(?:because|since|which|as (?:there|it|the|we|this|all|each|every|no|they))\b"
-_CLAUSE = re.compile(rf"(?P<clause>.*?)(?P<end>$|[.!](?=\s|$)|[;:,(\n]|\)|\s-+\s|\b"
-                     rf"{_REASON}|=(?![=>]))(?P<tail>.*)", re.DOTALL | re.IGNORECASE)
-_CHANGES = re.compile(
-    r"[\d'\"`\[\]{}<>+*/^%÷?|&~\\]|\b(?:or|and|nor|not|to|through|hundred|thousand|million|"
-    r"billion|dozen|half|point|more|less|fewer|than|if|unless|when|assuming|over|plus|minus|divided|"
-    r"mod|modulo|squared|cubed|factorial|remainder|is|isn|was|would|too|can|cannot|percent|true|"
-    r"false|none|first|second|bound|far|each|per|even|odd|then|[b-z]|times\s+\w|"
-    r"negative|positive|maximum|minimum|max|min|at|below|above|under|with|without|base)\b",
-    re.IGNORECASE)
-"""What may not come between a value and the end of its clause, because it can change the value."""
-_RETRACTS = re.compile(
-    r"\b(?:wait|actually|correction|correct answer|right answer|oops|sorry|mistake|hmm|however|but|"
-    r"rather|instead|incorrect|wrong|scratch that|i meant|second thought|reflection|should be|"
-    r"let me (?:re|double|check|verify|count|see|think|fix|correct|try)\w*|double[- ]check|recheck|"
-    r"final|alternatively|not sure|unsure|maybe|perhaps|possibly|"
-    r"probably|likely|approximately|roughly|i (?:think|guess)|estimated?|if we|otherwise)\b"
-    r"|(?<!\w)no[,:] |[-+*/]=|\b(?:hold on|again|error|update|edit|revised?|i mean|"
-    r"not (?:quite )?right|changes? to)\b", re.IGNORECASE)
-_CONTINUES = re.compile(r"\b(?:next|then|becomes?|(?:has|have) to be|must be|we get|giv(?:es|ing)|"
-                        r"add(?:s|ing|ed)?|subtract\w*|remains? to)\b", re.IGNORECASE)
-_BESIDE = re.compile(r"[\d\[{(<'\"`+-]|(?:or|and|nor|to|true|false|none|mod|modulo|plus|minus|"
-                     r"times|then|if|unless|when|assuming|base|in base|reversed|repeated|except|"
-                     r"excluding|without|[b-z] ?=)(?!\w)", re.IGNORECASE)
-"""What may not follow a comma, a colon or a bracket after the value."""
-_LAST_VALUE = re.compile(r"""(?<![\w.])(-?\d+(?:\.\d+)?|true|false|'[^'\n]*'|"[^"\n]*"|"""
-                         r"""\[[^\[\]\n]*\])[\s.!*_`)$]*$""", re.IGNORECASE)
-_SPOILS = re.compile(r"(?:\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
-                     re.IGNORECASE)
-"""What may not come before a box."""
-_LEFT_SIDE = re.compile(r"[a-z_]\w*|(?!.*\b(?:or|and)\b)[\w\s.*/()+-]*[+*/-][\w\s.*/()+-]*",
-                        re.IGNORECASE)
-_LISTED = re.compile(r"^\s*(?:first|start|begin|step|let|we|initial)|\n\s*\d+[.)]\s", re.IGNORECASE)
 
 
 def same_answer_lenient(answer: str, gold: str) -> bool:
@@ -76,7 +16,8 @@ def same_answer_lenient(answer: str, gold: str) -> bool:
     Accepts what `same_answer` accepts, and the same value after "the answer is", in quotes, in
     Markdown, in LaTeX's \\boxed, in a code fence, with thousands separators, with a unit, a full
     stop or an explanation after it. The type must be the answer's, but for quotes. A text that
-    takes its answer back or offers two is not the answer. docs/metrics.md has the table.
+    takes its answer back or offers two is not the answer, nor is one beyond TEXT_LIMIT.
+    docs/metrics.md has the table.
 
     Args:
         answer: What a model wrote: a whole text, or the part that `formats.parse_answer` returns.
@@ -92,22 +33,33 @@ def same_answer_lenient(answer: str, gold: str) -> bool:
 
 def _says(answer: str, value: object, gold: str) -> bool:
     """Whether a text states `value`, whose repr is `gold`."""
-    text = answer.rpartition("</think>")[2].translate(_PLAIN)
-    text = text.replace("\\left", "").replace("\\right", "").strip()
+    text = answer.rpartition("</think>")[2].translate(patterns.PLAIN)
+    if "<think>" in text or len(text) > patterns.TEXT_LIMIT:  # a thought is no answer yet
+        return False
+    for mark, plain in patterns.MARKS:
+        text = re.sub(mark, plain, text)
+    text = text.strip()
+    if (found := patterns.BEHIND.search(text[-1000:])) and (
+            (right := _alone(found["value"], value)) or patterns.VALUE.search(found["value"])):
+        return right
     start, claimed = _claim(text)
-    if start is None or len(_BOX.findall(text)) > _MOST_BOXES:
+    if start is None or len(patterns.BOX.findall(text)) > _MOST_BOXES:
         return False
     region = text[start:]
+    claimed = claimed or region.startswith(":")  # the part of a text behind "the answer is"
+    if any(re.search(r"\d!", inner) for inner in _boxes(region)):  # a factorial
+        return False
     if region.strip() and same_answer(region, gold):
         return True
-    rest = _after(region[_LEAD.match(region).end():], value) if claimed else None
+    begins = patterns.LEAD.match(region).end() if claimed or region[:1].islower() else 0
+    rest = _after(region[begins:], value)
     if rest is None:
         rest = _after(region, value)
     if rest is None and claimed:
         rest = _after(_right_side(region.strip().partition("\n")[0]), value)
     if rest is not None:
         return _leaves(rest, value, claimed)
-    return _in_a_box(region, value, claimed)
+    return _in_a_box(region, value, claimed, headed=text[:start].rstrip(" ").endswith("\n"))
 
 
 def lenient_outcome(row: Mapping) -> str | None:
@@ -137,13 +89,13 @@ def _claim(text: str) -> tuple[int | None, bool]:
 
     None if the last announcement is of an answer that is not the model's own.
     """
-    claims = list(_CLAIM.finditer(text))
-    if not claims:
-        results = [result for result in _RESULT.finditer(text)
+    found = list(patterns.CLAIM.finditer(text))
+    if not found:
+        results = [result for result in patterns.RESULT.finditer(text)
                    if "\n" not in text[result.end():].strip()]
         return (results[-1].end(), True) if results else (0, False)
-    last = claims[-1]
-    if (last["word"] or "").lower() not in _CLAIMING or _GOVERNED.search(
+    last = found[-1]
+    if (last["word"] or "").lower() not in patterns.CLAIMING or patterns.GOVERNED.search(
             text[:last.start()][-200:] + last.group().lower().partition("answer")[0]):
         return None, False
     return last.end(), True
@@ -152,21 +104,22 @@ def _claim(text: str) -> tuple[int | None, bool]:
 def _after(text: str, value: object) -> str | None:
     """What follows `value` in a text that begins with it; None if it does not begin with it."""
     text = text.strip()
-    if isinstance(value, str) and value and text.startswith(value) and not _number(value):
-        rest = text[len(value):]
-        if re.fullmatch(rf"[.!]*|\s*\n.*|[,;:]?\s+(?:{_REASON}|\().*|[.!]\s+[A-Z].*", rest,
-                        re.DOTALL):
+    plain = value.strip() if isinstance(value, str) else ""  # without quotes its ends do not show
+    if plain and text.startswith(plain) and not _number(plain):
+        rest = text[len(plain):]
+        if re.fullmatch(rf"[.!*_]*|\s*\n.*|[,;:]?\s+(?:{patterns.REASON}|\().*|[.!]\s+[A-Z].*"
+                        r"|\s+-\s+(?:the|this|these|all)\b.*", rest, re.DOTALL):
             return rest
-    if match := _FENCE.match(text) or _QUOTED.match(text):
-        quoted = match.re is _QUOTED
-        inner = match.group() if quoted else match[1] or match[3] or ""
-        return text[match.end():] if _exactly(inner, value, quoted) else None
-    if match := _TEX.match(text):
-        end = _closing(text, match.end() - 1)
-        return _joined(text[match.end():end - 1], text[end:], value) if end else None
-    if match := _EMPHASIS.match(text):
-        inner = next(part for part in match.groups()[1:] if part)
-        rest = _joined(inner, text[match.end():], value)
+    if found := patterns.FENCE.match(text) or patterns.QUOTED.match(text):
+        quoted = found.re is patterns.QUOTED
+        inner = found.group() if quoted else found[1] or found[3] or ""
+        return text[found.end():] if _exactly(inner, value, quoted) else None
+    if found := patterns.TEX.match(text):
+        end = _closing(text, found.end() - 1)
+        return _joined(text[found.end():end - 1], text[end:], value) if end else None
+    if found := patterns.EMPHASIS.match(text):
+        inner = next(part for part in found.groups()[1:] if part)
+        rest = _joined(inner, text[found.end():], value)
         if rest is not None:
             return rest
     return _after_literal(text, value)
@@ -181,12 +134,14 @@ def _exactly(inner: str, value: object, quoted: bool) -> bool:
     """Whether a text in quotes, or the content of a code span, is the value and nothing else."""
     inner = inner.strip()
     if not quoted:
-        return inner == value or same_answer(inner, repr(value)) or (
+        plain = value.strip() if isinstance(value, str) else value
+        return inner == plain or same_answer(inner, repr(value)) or (
             _after_literal(inner, value) == ""
-            or (_QUOTED.fullmatch(inner) is not None and _exactly(inner, value, True)))
-    if isinstance(value, str):
-        return inner[1:-1] == value or same_answer(inner, repr(value))
-    return type(value) in (int, float) and inner[1:-1] == repr(value)
+            or (patterns.QUOTED.fullmatch(inner) is not None and _exactly(inner, value, True)))
+    if isinstance(value, str) and (inner[1:-1] == value or same_answer(inner, repr(value))):
+        return True
+    return type(value) in (int, float, str) and _is_number(value) and (
+        _after_literal(inner[1:-1], value) == "")
 
 
 def _after_literal(text: str, value: object) -> str | None:
@@ -197,12 +152,12 @@ def _after_literal(text: str, value: object) -> str | None:
     if isinstance(value, bool):
         return text[len(repr(value)):] if re.match(rf"{value!r}\b", text, re.IGNORECASE) else None
     wanted = value if isinstance(value, str) else repr(value)
-    if number := _NUMBER.match(text.removeprefix("$").removeprefix("\\$")):
-        written = re.sub(r"[^\d.eE+-]", "", number.group()).removeprefix("+")
+    if found := patterns.NUMBER.match(text.removeprefix("$").removeprefix("\\$")):
+        written = re.sub(r"[^\d.eE+-]", "", found.group()).removeprefix("+")
         if isinstance(value, float) and "." in written:
             written = repr(float(written))
         same = _number(wanted) and written == wanted
-        return text.removeprefix("\\").removeprefix("$")[number.end():] if same else None
+        return text.removeprefix("\\").removeprefix("$")[found.end():] if same else None
     if value is None and re.match(r"None\b", text):
         return text[4:]
     return None
@@ -211,7 +166,7 @@ def _after_literal(text: str, value: object) -> str | None:
 def _right_side(text: str) -> str:
     """The text after the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
     left, _, right = text[:500].rpartition("=")
-    return right if _LEFT_SIDE.fullmatch(left.strip().strip("$*`").strip()) else ""
+    return right if patterns.LEFT_SIDE.fullmatch(left.strip().strip("$*`").strip()) else ""
 
 
 def _is_number(value: object) -> bool:
@@ -225,11 +180,15 @@ def _number(text: str) -> bool:
 def _closing(text: str, start: int) -> int | None:
     """The position after the bracket that closes the one at `start`; None if there is none."""
     pairs, open_, position = {"[": "]", "(": ")", "{": "}"}, [], start
+    unclosed = {"'": 0, '"': 0}  # up to here no quote of this kind begins a quoted text
     while position < len(text):
-        if quoted := open_ and _QUOTED.match(text, position):
-            position = quoted.end()
-            continue
         sign = text[position]
+        if open_ and position >= unclosed.get(sign, len(text)):
+            if quoted := patterns.QUOTED.match(text, position):
+                position = quoted.end()
+                continue
+            end = text.find("\n", position)
+            unclosed[sign] = end if end >= 0 else len(text)
         if sign in pairs:
             open_.append(pairs[sign])
         elif open_ and sign == open_[-1]:
@@ -241,53 +200,75 @@ def _closing(text: str, start: int) -> int | None:
 
 
 def _same_list(text: str, value: object) -> bool:
-    """Whether a bracketed text is the value; words in it may have no quotes, as in [a, b]."""
-    text = text.replace("\\_", "_")
+    """Whether a bracketed text is the value; words in it may lack quotes, as in [a, b].
+
+    A number may lack its quotes where another word of the list shows that quotes were left out.
+    """
+    text = re.sub(r"\\(?:text|math)[a-z]*\s*\{([^{}]*)\}", r"\1", text.replace("\\_", "_"))
+    text = re.sub(r"\\[, ]", " ", text)
     if same_answer(text, repr(value)):
         return True
     if not (isinstance(value, list) and text.startswith("[")):
         return False
-    words = [word.strip() for word in text[1:-1].split(",")]
-    return len(words) == len(value) and all(
-        same_answer(word, repr(item))
-        or (isinstance(item, bool) and word == repr(item).lower())
-        or (word == item and re.fullmatch(r"(?!(?:True|False|None)$)[A-Za-z][\w-]*", word))
-        for word, item in zip(words, value, strict=True))
+    words = [re.sub(r"^(\*\*|`)(.+)\1$", r"\2", word.strip()) for word in text[1:-1].split(",")]
+    if len(words) != len(value):
+        return False
+    bare = [word == one and patterns.BARE.fullmatch(word) is not None and not _number(word)
+            for word, one in zip(words, value, strict=True)]
+    return all(same_answer(word, repr(one)) or is_bare
+               or (isinstance(one, bool) and word == repr(one).lower())
+               or (any(bare) and word == one and _number(word))
+               for word, one, is_bare in zip(words, value, bare, strict=True))
 
 
 def _leaves(rest: str, value: object, claimed: bool) -> bool:
     """Whether the text after a value leaves it as it is: nothing, a unit, or an explanation."""
     rest = rest.partition("\n\nQ: ")[0]  # a base model continues with a question of its own
     boxes = _boxes(rest)
-    if _RETRACTS.search(rest) or any(not _alone(inner, value) for inner in boxes):
+    prose = rest.lstrip(" \n\t.!*_#")
+    explains = patterns.EXPLAINS.match(prose) and re.search(r"[.\n]", rest[:-len(prose)])
+    retracts = patterns.TAKES_BACK if explains else patterns.RETRACTS
+    if retracts.search(rest) or any(not _alone(inner, value) for inner in boxes):
         return False
     if boxes:
-        rest = rest[:_BOX.search(rest).start()]
-    rest = re.sub(r"\\text\s*\{([^}]*)\}", r"\1", rest)
-    rest = re.sub(r"^[*_`$}]+(?![\w*])|```|[*_`$]+\s*$|\\[)\]]|\*\*", "", rest).rstrip()
+        rest = rest[:patterns.BOX.search(rest).start()]
+    rest = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", rest)
+    rest = re.sub(r"^[*_`$}]+(?![\w*])|```|\\[)\]]|\*\*", "", rest)
+    rest = rest.rstrip().rstrip("*_`$").rstrip()
     if re.match(r"\s*\.\.", rest):
         return False
-    if not rest.strip(" \n.!)"):
+    if not rest.strip(" \n.!)∎■✓✅") or explains:
         return True
     if re.match(r"[^\s.,;:!)(]|[.,;:!)]+[^\s.)*_]", rest):
         return False
     if not claimed and (rest.startswith(")") or (
-            rest.startswith(".") and _LISTED.search(rest[1:]))):
+            rest.startswith(".") and patterns.LISTED.search(rest[1:]))):
         return False
-    clause = _CLAUSE.fullmatch(rest)
+    found = patterns.CLAUSE.fullmatch(rest)
     units = 0 if not _is_number(value) else 6 if claimed else 3
-    if _CHANGES.search(clause["clause"]) or len(clause["clause"].split()) > units:
+    if patterns.CHANGES.search(found["clause"]) or len(found["clause"].split()) > units:
         return False
-    end, tail = clause["end"].strip().lower(), clause["tail"].strip(" \n*_`$#>-")
-    if not tail:
+    end, tail = found["end"].strip().lower(), found["tail"].strip(" \n*_`$#>-")
+    if not tail or (end in {"", ".", ";", ":", "(", "="} and _sums_up(tail, value)):
         return True
-    if end == "=" or re.fullmatch(_REASON, end, re.IGNORECASE):
+    if end == "which":
+        return not found["clause"].strip() and not patterns.CONTINUES.match(tail)
+    if end == "=":
+        return found["clause"][-1:] not in ("!", ":") and bool(re.search(r"\S\s*[-+*/]", tail))
+    if re.fullmatch(patterns.REASON, end, re.IGNORECASE):
         return True
-    if _CONTINUES.search(tail):
+    if patterns.CONTINUES.search(tail):
         return False
-    if clause["end"] == "\n" or end in {".", "!", ")"}:
-        return _is_prose(tail, value, clause["end"] == "\n" or not claimed)
-    return not _BESIDE.match(tail)
+    if found["end"] == "\n" or end in {".", "!", ")"}:
+        return _is_prose(tail, value, found["end"] == "\n" or not claimed)
+    return not patterns.BESIDE.match(tail)
+
+
+def _sums_up(text: str, value: object) -> bool:
+    """Whether a text is a sum that gives the value, as the "3 + 4 = 7" after "7:"."""
+    found = patterns.SUM.fullmatch(text)
+    return found is not None and (found["total"] or str(value)) == str(value) == str(
+        sum(int(term.replace(" ", "")) for term in re.findall(r"[-+]?\s*\d+", found["sum"])))
 
 
 def _is_prose(text: str, value: object, own_line: bool) -> bool:
@@ -295,8 +276,10 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
     A text that ends with another number, or with another truth value, may be a new answer.
     """
+    if patterns.TURNED.match(text) or re.match(r"(?i)n?or\b", text):
+        return False
     words = re.findall(r"(?i)\b(?!(?:true|false|none|yes|no)\b)[a-z]{2,}", text)
-    last = _LAST_VALUE.search(text)
+    last = patterns.LAST_VALUE.search(text)
     if last and last[1].strip("'\"").lower() != str(value).lower():
         return False
     if re.match(r"(?i)(?:so|thus|hence|therefore)\b", text) and set(
@@ -307,7 +290,7 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
 def _boxes(text: str) -> list[str]:
     """The content of each \\boxed of a text."""
-    ends = [(box.end(), _closing(text, box.end() - 1)) for box in _BOX.finditer(text)]
+    ends = [(found.end(), _closing(text, found.end() - 1)) for found in patterns.BOX.finditer(text)]
     return [text[start:end - 1] for start, end in ends if end]
 
 
@@ -320,15 +303,19 @@ def _alone(inner: str, value: object) -> bool:
     return rest is not None and _leaves(rest, value, False)
 
 
-def _in_a_box(text: str, value: object, claimed: bool) -> bool:
-    """Whether the last line with a \\boxed holds the value alone, and nothing takes it back."""
-    boxes = list(_BOX.finditer(text))
+def _in_a_box(text: str, value: object, claimed: bool, headed: bool) -> bool:
+    """Whether the last line with a \\boxed holds the value alone, and nothing takes it back.
+
+    Below a heading, "Final Answer", a sentence that ends with the box may have other values.
+    """
+    boxes = list(patterns.BOX.finditer(text))
     if not boxes:
         return False
     before = text[:boxes[-1].start()]
     line = before.rpartition("\n")[2]
-    if _SPOILS.search(before) or (
-            claimed and re.search(r"[\d'\"\[]|\b(?:true|false)\b", before, re.IGNORECASE)):
+    if patterns.SPOILS.search(before[-200:]) or (
+            claimed and patterns.VALUE.search(before)
+            and not (headed and patterns.SENTENCE.fullmatch(before.strip()))):
         return False
     inners = _boxes(line + text[boxes[-1].start():])
     end = _closing(text, boxes[-1].end() - 1)

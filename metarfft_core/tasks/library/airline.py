@@ -3,7 +3,9 @@
 The task is not among the 86 of the paper's Table 1: no preset trains on it unless it is named.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from metarfft_core.tasks.registry import task
@@ -119,34 +121,82 @@ def _bag(rng) -> list[int]:
 def from_rulearena(problem: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of the task for a problem of RuleArena's airline part.
 
+    Numbers may be written as text, and names in other capitals: "1,180", "main cabin", "US".
+
     Args:
         problem: With base_price, customer_class, direction, the route as `route` or `routine`, and
             `bags` or `bag_list`: the bags with size and weight. The first bag is the carry-on,
             which is free. The keys may also stand under `info`, as in RuleArena's own files.
+            Other keys do not matter.
 
     Raises:
-        ValueError: A key is missing, a cabin or route is unknown, or more than two bags are checked
-            on a flight to or from Cuba, for which the benchmark has no fee.
+        ValueError: A key is missing, a number is not a whole one from 0, a cabin or route is
+            unknown, or more than two bags are checked on a flight to or from Cuba, for which the
+            benchmark has no fee.
     """
-    facts = problem.get("info", problem)
+    if not isinstance(problem, Mapping):
+        raise _wrong("expected a mapping", problem)
+    info = problem.get("info")
+    facts = info if isinstance(info, Mapping) else problem
     bags = _value(facts, "bags", "bag_list")
-    inputs = {"price": _value(facts, "base_price"), "cabin": _value(facts, "customer_class"),
-              "route": _value(facts, "route", "routine"), "direction": _value(facts, "direction"),
-              "bags": [[*bag["size"], bag["weight"]] for bag in bags[1:]]}
-    for key, allowed in (("cabin", AirlineBaggage.tables["CABINS"]),
-                         ("route", list(AirlineBaggage.tables["AREA"])), ("direction", [0, 1])):
-        if inputs[key] not in allowed:
-            raise ValueError(f"a problem of RuleArena: {key}: allowed are "
-                             f"{', '.join(map(str, allowed))}; got {inputs[key]!r}")
+    if not isinstance(bags, list | tuple):
+        raise _wrong("bags: expected a list", bags)
+    direction = whole_number("direction", _value(facts, "direction"))
+    if direction not in (0, 1):
+        raise _wrong("direction: allowed are 0, 1", direction)
+    inputs = {"price": whole_number("base_price", _value(facts, "base_price")),
+              "cabin": _name("cabin", _value(facts, "customer_class"),
+                             AirlineBaggage.tables["CABINS"]),
+              "route": _name("route", _value(facts, "route", "routine"),
+                             list(AirlineBaggage.tables["AREA"])),
+              "direction": direction, "bags": [_sides_and_weight(bag) for bag in bags[1:]]}
     if inputs["route"] == "Cuba" and len(inputs["bags"]) > 2:
-        raise ValueError("a problem of RuleArena: at most two bags are checked to or from Cuba, "
-                         f"got {len(inputs['bags'])}")
+        raise _wrong("at most two bags are checked to or from Cuba", len(inputs["bags"]))
     return inputs
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A whole number from 0, also one written as text; raises ValueError for anything else."""
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"\$?(\d+|\d{1,3}(,\d{3})+)(\.0+)?", value.strip(),
+                                               re.ASCII):
+        number = float(value.strip().lstrip("$").replace(",", ""))
+    if isinstance(number, bool) or not isinstance(number, Real) or not (
+            0 <= number < 10**9) or number != int(number):
+        raise _wrong(f"{name}: expected a whole number from 0", value)
+    return int(number)
+
+
+def _name(name: str, value: Any, allowed: list[str]) -> str:
+    """The one of `allowed` that `value` is, whatever its capitals, dots and spaces."""
+    names = {_plain(one): one for one in allowed}
+    if not isinstance(value, str) or _plain(value) not in names:
+        raise _wrong(f"{name}: allowed are {', '.join(allowed)}", value)
+    return names[_plain(value)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s._-]", "", name).casefold()
+
+
+def _sides_and_weight(bag: Any) -> list[int]:
+    """The three sides and the weight of a bag, which may also be a list of these four."""
+    if isinstance(bag, Mapping):
+        size = _value(bag, "size")
+        numbers = [*(size if isinstance(size, list | tuple) else [size]), _value(bag, "weight")]
+    else:
+        numbers = bag
+    if not isinstance(numbers, list | tuple) or len(numbers) != 4:
+        raise _wrong("a bag: expected three sides as size, and a weight", bag)
+    return [whole_number("a bag's size or weight", number) for number in numbers]
 
 
 def _value(facts: Mapping[str, Any], *keys: str) -> Any:
     for key in keys:
-        if key in facts:
+        if facts.get(key) is not None:
             return facts[key]
-    raise ValueError(f"a problem of RuleArena has {' or '.join(keys)}, got the keys "
-                     f"{', '.join(map(str, facts))}")
+    raise _wrong(f"expected {' or '.join(keys)}", f"the keys {', '.join(map(str, facts))}", str)
+
+
+def _wrong(expected: str, got: Any, show: Callable[[Any], str] = repr) -> ValueError:
+    return ValueError(f"a problem of RuleArena: {expected}; got {show(got)}")

@@ -10,6 +10,7 @@ from typing import Any
 from metarfft_core import scoring
 from metarfft_core.tracing.judge import paper, parse
 from metarfft_core.tracing.judge.replay import judge, judge_at_length, split_prompt
+from metarfft_core.tracing.steps import Fact
 
 
 def outcome(completions: list, gold_answer: list[str], **_: Any) -> list[float]:
@@ -32,7 +33,8 @@ def process(prompt: str, text: str, gold: str, template: str, wording: str = "ki
 
     The share is relative to the lines of the text or of the right trace, whichever has more. So
     neither an early end nor additional text increases it. The last line of a text that ends too
-    early counts as false.
+    early counts as false. In the paper's wording a step has several lines, and a false step
+    counts from its first line.
 
     Args:
         prompt: A prompt with the rule and the question, with or without an exemplar.
@@ -46,6 +48,9 @@ def process(prompt: str, text: str, gold: str, template: str, wording: str = "ki
     if not false:
         return 1.0
     right = max(0, min(one.line for one in false) - 1)
+    if wording == "paper":
+        steps, _ = paper.blocks(split_prompt(prompt)[0], text)
+        right = max((step.end for step in steps if step.end <= right), default=0)
     return right / max(text.count("\n") + 1, gold.count("\n") + 1)
 
 
@@ -63,5 +68,10 @@ def has_trace(prompt: str, text: str, wording: str = "kit") -> bool:
     else:
         steps = (parse.step(line.strip(), recited) for line in text.split("\n"))
         found = [(step.code, step.facts) for step in steps]
-    return any(code in recited and any(fact.kind != "text" for fact in facts)
-               for code, facts in found)
+    return any(code in recited and any(_told(fact) not in recited for fact in facts
+                                       if fact.kind != "text") for code, facts in found)
+
+
+def _told(fact: Fact) -> str:
+    """The line that states a fact in the paper's wording, where a line of the rule may follow."""
+    return (fact.right if fact.kind == "each" else f"{fact.left} = {fact.right}").strip()
