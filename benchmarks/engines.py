@@ -97,7 +97,8 @@ def compare(folder: Path, prompts: list[list[int]],
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                 trust_remote_code=False).eval()
     names = list(outputs)
     all_gaps = {engine: [] for engine in names}
     differing, nearer = [], Counter()

@@ -92,7 +92,7 @@ def build(layers: int):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(models.resolve(models.EMBEDDED))
+    config = AutoConfig.from_pretrained(models.resolve(models.EMBEDDED), trust_remote_code=False)
     config.num_hidden_layers, config.hidden_size, config.intermediate_size = layers, 192, 512
     config.num_attention_heads, config.num_key_value_heads, config.head_dim = 3, 1, 64
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32,

@@ -19,12 +19,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status. It is 0 for success, 1 if a run or the system failed (such as a full disk),
-        and 2 for a user's error.
+        2 for a user's error, and 130 if the command was interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
         places.settle()
         options.command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of a long listing has closed it
         sys.stderr.close()
     except Exception as error:

@@ -260,3 +260,19 @@ def test_a_copy_of_the_benchmark_is_checked(tmp_path, capsys):
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [
+    b"[" * 50_000, b'{"info":' * 50_000, bytes(range(128, 256)), b"null", b"\0", b"5",
+    b'{"total_cost": "%s"}' % (b"x" * 10**6), b'{"total_cost": 1%s}' % (b"0" * 10**4)],
+    ids=lambda content: str(content[:9]))
+def test_a_file_of_anything_is_refused_in_one_short_line(tmp_path, capsys, content):
+    """Whatever a line of the file holds, the message names file and line, and does not repeat it
+    at length."""
+    path = tmp_path / "any.jsonl"
+    path.write_bytes(content)
+    assert rulearena.main([str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path}, line 1: ")
+    assert said.count("\n") == 1
+    assert len(said) < 700

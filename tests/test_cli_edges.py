@@ -1,5 +1,6 @@
 """Whatever goes wrong in a command is one line that names a file, within seconds."""
 
+import re
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ def run(tmp_path, monkeypatch):
     TypeError("'int' object is not iterable"), IndexError("list index out of range"),
     RecursionError("maximum recursion depth exceeded"), KeyError("params_digest"),
     AttributeError("x"), OSError("no file is named"), Exception("of a library\nin two lines"),
+    RuntimeError("of a library\nin two lines"), MemoryError(),
     yaml_files.yaml.YAMLError("broken")], ids=lambda error: type(error).__name__)
 def test_an_error_without_a_message_names_the_file(monkeypatch, capsys, error):
     """Errors from deep inside are one line, with the file of the command and the place."""
@@ -35,6 +37,38 @@ def test_an_error_without_a_message_names_the_file(monkeypatch, capsys, error):
     said = capsys.readouterr().err
     assert said.startswith(f"metarfft: own.yaml: {type(error).__name__} in test_cli_edges.py, line")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["import sys\nsys.exit(3)\n", "raise SystemExit\n", "\0", "def"])
+def test_a_task_file_that_ends_the_process_is_named(tmp_path, capsys, text):
+    """A file that asks Python to end, or is none, does not end the command without a word."""
+    path = tmp_path / "own.py"
+    path.write_text(text)
+    assert main(["check", str(path)]) == 2
+    assert re.match(rf"metarfft: {path}, line [12]: (SystemExit|SyntaxError): ?.*\n$",
+                    capsys.readouterr().err)
+
+
+def test_an_interrupted_command_says_so(monkeypatch, capsys):
+    """Ctrl-C ends a command with one line and the usual status, not with a traceback."""
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(params, "load", interrupt)
+    assert main(["build", "--params", "own.yaml"]) == 130
+    assert capsys.readouterr().err == "metarfft: interrupted\n"
+
+
+def test_a_full_disk_behind_a_listing_is_an_error():
+    """What could not be written ends the command with a line, and not with success."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", "import sys; from metarfft_core.cli import "
+                               "main; sys.exit(main(['sample', 'lc_485']))"], stdout=full,
+                              stderr=subprocess.PIPE, text=True,
+                              env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
+    assert done.returncode
+    assert done.stderr.startswith("metarfft: metarfft: OSError in cli.py")
+    assert "No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "{", "", "\\xff", '{"shards": 5}', "[" * 50_000,
@@ -52,6 +86,19 @@ def test_a_damaged_manifest_is_named(run, capsys, name, content):
             assert str(run.folder) in said, (command, said)
 
 
+@pytest.mark.parametrize("content", ["5", "[]", "null", '"x"', "\ufeff{}", "[" * 50_000])
+def test_a_json_file_without_a_mapping_is_named(run, capsys, content):
+    """Results whose description is no mapping are refused by the description's name."""
+    about = run.folder / "evaluation" / "direct" / "nupa_length.json"
+    about.write_text(content)
+    for command in (["report"], ["export", "--as", "results", "--to", str(run.folder / "kept")],
+                    ["figures"]):
+        assert main([*command, "--params", str(run.folder / "params.yaml")]) in (1, 2)
+        said = capsys.readouterr().err
+        assert said.startswith(f"metarfft: {about} is damaged"), (command, said)
+        assert said.count("\n") == 1
+
+
 def test_a_key_that_a_file_lacks_names_the_file(tmp_path):
     """What is read of a JSON file knows where it is from, and is otherwise a mapping."""
     path = tmp_path / "manifest.json"
@@ -65,6 +112,7 @@ def test_a_key_that_a_file_lacks_names_the_file(tmp_path):
 
 @pytest.mark.parametrize(("content", "said"), [
     (None, "No such file"), ("", "is empty"), ("[]\n", "line 1: expected"),
+    ("[" * 50_000, "line 1: expected"),
     ('{"prompt": "x"}\n', "line 1: expected")])
 @pytest.mark.parametrize("command", [["train", "--stage", "pretrain"], ["run"], ["check-params"]])
 def test_a_wrong_mix_file_is_refused_at_once(tmp_path, monkeypatch, capsys, content, said, command):

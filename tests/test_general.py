@@ -154,6 +154,15 @@ def test_changed_results_are_refused(run, tiny):
     assert general.read(run, "base", "gsm8k", limit=2) is None
     with pytest.raises(ParamsError, match="was made with other parameters"):
         general.read(run.model_copy(update={"seed": 1}), "base", "gsm8k")
+    about = files.read_json(target)
+    files.write_json(target, about | {"score": 0.9})
+    with pytest.raises(ParamsError, match="its score is not that of its lines"):
+        general.read(run, "base", "gsm8k")
+    for benchmark, weights in (("arc", "base"), ("gsm8k", "pretrain")):
+        files.write_json(target, about | {"benchmark": benchmark, "weights": weights})
+        with pytest.raises(ParamsError, match=f"is the result of {weights} on {benchmark}"):
+            general.read(run, "base", "gsm8k")
+    files.write_json(target, about)
     with open(target.with_suffix(".jsonl"), "a") as file:
         file.write('{"score": 1}\n')
     with pytest.raises(ParamsError, match="is missing or changed"):
@@ -236,7 +245,7 @@ def test_a_judge_compares_the_answers_of_a_run(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("content", "said"), [
     (None, "the kit has no copy of AlpacaEval's prompts"), ("{", "is not JSON"),
     ('[{"instruction": "x"}]', "entry 1: expected an object with the texts instruction and out"),
-    ("[]", "expected a list of objects")])
+    ("[" * 50_000, "is not JSON"), ("[]", "expected a list of objects")])
 def test_wrong_files_of_prompts_are_refused(tmp_path, content, said):
     """The message names the file, the entry and what is expected."""
     path = tmp_path / "prompts.json"

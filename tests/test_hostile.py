@@ -161,6 +161,16 @@ def test_many_large_values_are_unreadable():
     assert time.process_time() - began < 3 * SECONDS
 
 
+def test_many_looks_at_a_large_value():
+    """A condition that states nothing of a large value does not measure it again and again."""
+    rule = "def f(a, n):\n    while a:\n        n = 0\n    return n\n"
+    text = f"def f(a, n): # a = {[0] * 9_999}; n = 0\n" + (
+        "while a: # a is not empty -> True\nn = 0\n" * 10_000)
+    began = time.process_time()
+    assert judged(rule, f"{[0] * 9_999} 0", text) == ["the rule executes here: while a:"]
+    assert time.process_time() - began < SECONDS
+
+
 @pytest.mark.parametrize("expression", [
     "'%3000000000d' % 2", "b'%3000000000d' % 2", "('a' * 9999).replace('a', 'b' * 9999)",
     "('a' * 9999).join(['b'] * 9999)", "[[[0] * 99] * 99] * 99", "[10 ** 5000]", "{1: 10 ** 5000}",

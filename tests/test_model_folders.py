@@ -129,6 +129,47 @@ def test_a_folder_with_pytorch_files_alone_is_refused_at_once(tmp_path, capsys, 
         models.weights_hash(folder)
 
 
+@pytest.mark.parametrize("shard", [
+    "model-00001-of-00001.safetensors", "../other.safetensors", "sub/own.safetensors",
+    "pytorch_model.bin", 5, None])
+def test_an_index_names_whole_files_of_its_folder_alone(tmp_path, shard):
+    """A shard that lacks, lies elsewhere or has another form is refused before it is missed."""
+    folder = write_tiny(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    (folder / "sub").mkdir()
+    for path in ("../other.safetensors", "sub/own.safetensors", "pytorch_model.bin"):
+        (folder / path).write_bytes(weights.read_bytes())
+    own = weights.rename(folder / "own.safetensors")
+    index = folder / "model.safetensors.index.json"
+    files.write_json(index, {"weight_map": {"a": own.name, "b": own.name}})
+    assert models.resolve(str(folder)) == str(folder)
+    files.write_json(index, {"weight_map": {"a": own.name, "b": shard}})
+    with pytest.raises(ParamsError, match=re.escape(f"{index} names {shard!r}, which is no")):
+        models.resolve(str(folder), weights=False)
+    files.write_json(index, {"weight_map": {} if shard else []})
+    with pytest.raises(ParamsError, match="names no weights"):
+        models.weights_hash(folder)
+
+
+def test_weights_that_transformers_would_pass_over_are_refused(tmp_path):
+    """Beside safetensors of another name it would read pytorch_model.bin, which is not hashed."""
+    folder = write_tiny(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    (folder / "pytorch_model.bin").write_bytes(b"x")
+    assert models.resolve(str(folder)) == str(folder)
+    weights.rename(folder / "consolidated.safetensors")
+    with pytest.raises(ParamsError, match="no weights in safetensors"):
+        models.resolve(str(folder))
+
+
+def test_an_adapter_is_no_model(tmp_path):
+    """transformers would load the model that the adapter names, which is not in the folder."""
+    folder = write_tiny(tmp_path / "model")
+    files.write_json(folder / "adapter_config.json", {"base_model_name_or_path": "/elsewhere"})
+    with pytest.raises(ParamsError, match="has an adapter"):
+        models.resolve(str(folder))
+
+
 ADAPTER = """
 import sys
 from metarfft_core import models
@@ -192,11 +233,12 @@ def test_code_of_a_model_folder_never_runs(tmp_path):
 
 
 def test_no_model_is_loaded_with_its_own_code():
-    """Each call that loads a model or a tokenizer of transformers or vLLM says so itself."""
-    calls = [(path, call) for path in (ROOT / "metarfft_core").rglob("*.py")
+    """Each call that loads a model or a tokenizer of transformers, vLLM or lm-eval says so."""
+    files_of_code = [*(ROOT / "metarfft_core").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    calls = [(path, call) for path in files_of_code
              for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
              if isinstance(call, ast.Call) and re.fullmatch(
-                 r"EngineArgs|Auto\w+\.from_pretrained", ast.unparse(call.func))]
+                 r"EngineArgs|HFLM|Auto\w+\.from_pretrained", ast.unparse(call.func))]
     assert len(calls) >= 8
     for path, call in calls:
         given = {word.arg: ast.unparse(word.value) for word in call.keywords}

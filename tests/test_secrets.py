@@ -2,9 +2,11 @@
 and a server that never ends is given up."""
 
 import base64
+import html
 import json
 import re
 import time
+import urllib.parse
 
 import made_up_run
 import pytest
@@ -38,6 +40,8 @@ ECHOES = {
     "hexadecimal": KEY.encode().hex(), "JSON": "".join(f"\\u{ord(char):04x}" for char in KEY),
     "JSON in JSON": json.dumps("".join(f"\\u{ord(char):04x}" for char in KEY)),
     "entities": "".join(f"&#{ord(char)};" for char in KEY),
+    "octal": "".join(f"\\{ord(char):03o}" for char in KEY), "backwards": KEY[::-1],
+    "invisible characters": "\u200b".join(KEY),
     "a part of it": KEY.replace("-", "%2D"),
     "over lines": "\n".join([KEY[:3], KEY[3:6], KEY[6:]]),
     "masked as OpenAI does": f"{KEY[:8]}{'*' * 12}{KEY[-4:]}",
@@ -120,12 +124,35 @@ def test_the_shortest_key_is_taken_out_of_an_answer(server, monkeypatch):
     assert answer.text == f"The data, my {redaction.INSTEAD}.\nSo the answer is 4"
 
 
+@pytest.mark.parametrize("key", [
+    "a%41b%2Fc%2541d-XY", "x&amp;y&lt;zQ12345&#65;", r"q\u0041bc\/de\x41f", r"k.*+?^${}()|[]\z9",
+    "sk-" + "Z" * 300, "********abcdef", "%5Cu0041-0123456"])
+def test_a_key_of_any_characters_is_taken_out(key):
+    """A key may hold what is an escape or a regular expression elsewhere."""
+    for echo in (key, urllib.parse.quote(key, safe=""), json.dumps(key), html.escape(key),
+                 key.encode().hex()):
+        for said in (redaction.message(f"No {echo} here", key),
+                     redaction.answer(f"No {echo} here", key)):
+            assert said.startswith("No ")
+            assert said.endswith(" here")
+            assert not any(echo[at:at + 12] in said for at in range(len(echo) - 11))
+
+
+def test_a_key_of_escapes_alone_is_refused(monkeypatch):
+    """What is left of it without its escapes is too short to be taken out of an answer."""
+    monkeypatch.setenv("METARFFT_API_KEY", "&#65;&#66;a1")
+    with pytest.raises(ParamsError, match=r"has no key .* 8 or more"):
+        api.read_key(settings("http://localhost:1/v1"))
+
+
 def test_long_messages_are_read_in_no_time():
     """Messages of stars, of percents and of the key's beginnings take a second or so."""
-    start = time.monotonic()
+    start = time.process_time()
     for text in ("*" * 10**6, "%25" * 10**6, "sk-" * 10**6, "sk-**" * 10**6, "\\" * 10**6):
         assert len(redaction.message(text, KEY)) <= redaction.LONGEST_MESSAGE
-    assert time.monotonic() - start < 10
+    for text in ("\\" * 300_000, "\\u" * 300_000, "%25" * 300_000):
+        assert redaction.answer(text, KEY) == text
+    assert time.process_time() - start < 10
 
 
 # ----------------------------------------------------------------------- what a user writes
@@ -180,6 +207,13 @@ def test_no_error_beside_the_key_shows_it(tmp_path, capsys):
     path = _file(tmp_path)
     values = params.read(path)
     values["evaluation"]["api"] = {"name": "R1", "key_variable": KEY}
+    path.write_text(yaml_files.dump(values))
+    assert main(["build", "--params", str(path)]) == 2
+    for wrong in (KEY, [KEY], [[KEY]], {KEY: 1}):
+        values["evaluation"]["api"] = wrong
+        path.write_text(yaml_files.dump(values))
+        assert main(["build", "--params", str(path)]) == 2
+    values["evaluation"] = KEY
     path.write_text(yaml_files.dump(values))
     assert main(["build", "--params", str(path)]) == 2
     path.write_text(f'name: x\nevaluation:\n  api:\n  - {{key_variable: "{KEY}\n')

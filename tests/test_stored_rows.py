@@ -90,6 +90,7 @@ def test_changed_rows_are_refused_by_whatever_reads_them(run, tmp_path, capsys, 
 
 @pytest.mark.parametrize("change", [
     lambda path: path.write_text("{\n"), lambda path: path.write_text("[]\n"),
+    lambda path: path.write_text("[" * 50_000 + "\n"),
     lambda path: path.write_text('{"length": 1}\n'), lambda path: path.unlink()])
 def test_rows_that_are_none_name_the_file(run, change):
     """A line that is no row, and a lost file, are a user's error."""

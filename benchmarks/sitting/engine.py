@@ -60,7 +60,8 @@ def _compared(folder: Path, prompts: list, one: list, two: list) -> dict:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                 trust_remote_code=False).eval()
     gaps = []
     for prompt, first, second in zip(prompts, one, two, strict=True):
         if first == second:

@@ -62,7 +62,8 @@ def measure(record: Record, setting: Setting, steps: int = 3) -> dict:
     rows = [shapes.row(samples, sizes["vocab_size"], number)
             for number, samples in enumerate(micro)] * (steps + 1)
     counted = operations.of_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(tiny.write_tokenizer(record.work / "tokenizer"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny.write_tokenizer(record.work / "tokenizer"),
+                                              trust_remote_code=False)
     clock = _train(record, setting, model, rows, steps + 1, tokenizer)
     took = statistics.median(clock.steps[1:])
     tokens = sum(map(shapes.total, micro))

@@ -70,7 +70,7 @@ def load(path: str | Path) -> list[Task]:
             spec.loader.exec_module(module)
     except ValueError as error:
         raise CheckError(f"{path}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CheckError(f"{path}, {where(error, str(file))}: {explain(error)}") from None
     own = {module.__name__, *neighbours}
     declared = [value for value in vars(module).values()
@@ -80,13 +80,13 @@ def load(path: str | Path) -> list[Task]:
     return declared
 
 
-def where(error: Exception, file: str, lines: list[str] | None = None) -> str:
+def where(error: BaseException, file: str, lines: list[str] | None = None) -> str:
     """The last line of a file in an error's traceback, with its text if `lines` are given."""
     numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                if frame.filename == file]
-    number = numbers[-1] if numbers else getattr(error, "lineno", 1)
+    number = numbers[-1] if numbers else getattr(error, "lineno", None) or 1
     return f"line {number}" + (f": {lines[number - 1].strip()}" if lines else "")
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -136,7 +136,7 @@ def read_prompts(path: Path) -> list[dict]:
     except OSError as error:
         raise ParamsError(f"--prompts: {path}: {error.strerror}; the kit has no copy of "
                           "AlpacaEval's prompts, alpaca_eval.json") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParamsError(f"--prompts: {path} is not JSON: {error}") from None
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], start=1):
         if not (isinstance(row, dict) and all(isinstance(row.get(key), str)

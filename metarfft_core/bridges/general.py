@@ -102,7 +102,7 @@ def _model(config: Params, folder: Path):
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=str(folder), dtype="bfloat16",
+    return HFLM(pretrained=str(folder), dtype="bfloat16", trust_remote_code=False,
                 tokenizer=models.load_tokenizer(str(folder), config.model.chat_template),
                 device="cuda" if torch.cuda.is_available() else "cpu",
                 batch_size=min(config.evaluation.batch_size, _LARGEST_BATCH))

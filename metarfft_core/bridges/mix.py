@@ -120,7 +120,7 @@ def _read(path: Path, data_set: DataSet) -> tuple[list[dict], str]:
     try:
         rows = json.loads(text) if text.lstrip().startswith("[") else [
             json.loads(line) for line in text.split("\n") if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParamsError(f"--from: {path} is neither JSON nor JSONL: {error}") from None
     for number, row in enumerate(rows, start=1):
         missing = [name for name in data_set.fields if not isinstance(row, dict) or name not in row]

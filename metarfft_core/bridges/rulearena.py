@@ -35,7 +35,7 @@ def check(path: Path) -> Agreement:
         ParamsError: The file is not one of problems with totals; names the line.
     """
     rule, checked, differing = tasks.get(TASK).rule, 0, []
-    with files.naming(path), open(path, encoding="utf-8") as file:
+    with files.naming(path), open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -48,7 +48,7 @@ def check(path: Path) -> Agreement:
     return Agreement(checked, differing)
 
 
-def _problem(where: str, line: str) -> tuple[int, dict]:
+def _problem(where: str, line: bytes) -> tuple[int, dict]:
     """The total and the task's inputs of one line."""
     try:
         problem = json.loads(line)
@@ -56,7 +56,7 @@ def _problem(where: str, line: str) -> tuple[int, dict]:
             raise ValueError("expected total_cost, got none (docs/bridges.md shows how to add it)")
         total = airline.whole_number("total_cost", problem["total_cost"])
         return total, airline.from_rulearena(problem)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ParamsError(f"{where}: not a problem of RuleArena: {error}") from None
 
 

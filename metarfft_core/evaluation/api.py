@@ -103,7 +103,8 @@ def read_key(settings: Api) -> str | None:
         return None
     key = os.environ.get(settings.key_variable, "").strip()
     least = redaction.SHORTEST_KEY
-    if not re.fullmatch(f"[!-~]{{{least},}}", key):  # a header cannot contain other characters
+    # A header cannot contain other characters.
+    if not re.fullmatch("[!-~]+", key) or len(redaction.decoded(key)) < least:
         raise ParamsError(f"evaluation.api {settings.name}: the environment variable "
                           f"{settings.key_variable} has no key for {settings.base_url}; expected "
                           f"{least} or more ASCII characters without a space (or key_variable: "

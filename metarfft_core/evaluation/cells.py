@@ -179,7 +179,7 @@ def finished_rows(results: Path, about: Mapping, own_seed: int) -> list[dict]:
                 seed = row.get("seed", own_seed)
                 name = row["task"] + ("" if seed == own_seed else f"-seed{seed}")
                 rows.append((sample_key(row), row["method"], name, row["outcome"], row))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise _changed(results, f"line {number} is no row") from None
     if any(row[1:3] != (results.parent.name, results.stem) for row in rows):
         raise _changed(results, "it has rows of another method, task or seed")

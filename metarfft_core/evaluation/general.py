@@ -77,7 +77,8 @@ def read(config: Params, weights: str, benchmark: str, limit: int | None = None)
     """Read a result and compute its interval; None if there is none with this limit.
 
     Raises:
-        ParamsError: The result is of another run, or its lines were changed.
+        ParamsError: The result is of another run, other weights or another benchmark, or it was
+            changed.
     """
     target = path(config, weights, benchmark)
     if not target.exists():
@@ -85,6 +86,9 @@ def read(config: Params, weights: str, benchmark: str, limit: int | None = None)
     about, lines = files.read_json(target), target.with_suffix(".jsonl")
     if about["limit"] != limit:
         return None
+    if (about["benchmark"], about["weights"]) != (benchmark, weights):
+        raise ParamsError(f"{target} is the result of {about['weights']} on {about['benchmark']}: "
+                          "delete it to evaluate again")
     if about["params"] != config.digest:
         raise ParamsError(f"{target} was made with other parameters (digest {about['params']}, "
                           f"this run has {config.digest}): delete it to evaluate again")
@@ -92,6 +96,9 @@ def read(config: Params, weights: str, benchmark: str, limit: int | None = None)
         raise ParamsError(f"{lines} is missing or changed: restore it, or delete {target}")
     scores = [json.loads(line)["score"]
               for line in lines.read_text(encoding="utf-8").split("\n") if line]
+    if (len(scores), sum(scores) / max(1, len(scores))) != (about["questions"], about["score"]):
+        raise ParamsError(f"{target}: its score is not that of its lines: delete it to evaluate "
+                          "again")
     return Score(about["score"], *_interval(config, scores), len(scores))
 
 

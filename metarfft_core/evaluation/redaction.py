@@ -1,7 +1,8 @@
 """Takes the API key out of what a server says, before anything prints or stores it.
 
 A server may repeat the key whole, in part, masked (`sk-ab***89`) or encoded. The text is read with
-the usual escapes undone and white space left out, and every piece of the key in it is replaced.
+the usual escapes undone, without white space and invisible characters, and every piece of the key
+in it is replaced.
 """
 
 import base64
@@ -21,10 +22,11 @@ LONGEST_MESSAGE = 300
 
 _READ = 4000  # of a longer message only this many characters are looked at
 _LARGE = 1 << 20  # an answer of more characters than this is left out whole if it has the key
-_ENCODED = re.compile(r"%(?:25)*[0-9a-fA-F]{2}|\\+u[0-9a-fA-F]{4}|\\+x[0-9a-fA-F]{2}"
-                      r"|&#?[0-9a-zA-Z]{1,8};|\\+(?=[/\"'])")
+_ENCODED = re.compile(r"%(?:25)*[0-9a-fA-F]{2}|&#?[0-9a-zA-Z]{1,8};"
+                      r"|(?<!\\)\\+(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[0-7]{3}|(?=[/\"']))")
 """A character that is percent-encoded, also twice; an escape of JSON or Python; or an entity."""
-_UNIT = re.compile(f"{_ENCODED.pattern}|.", re.DOTALL)
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060-\u2064\ufeff]+")
+_UNIT = re.compile(f"({_ENCODED.pattern})|.", re.DOTALL)
 _MASK = r"[*.#xX_\u2022\u2026-]{2,}"
 
 
@@ -60,14 +62,15 @@ def _masked(key: str) -> re.Pattern[str]:
 
 def _without(text: str, key: str, least: int) -> str:
     """Replace every `least` or more characters in a row of the key, encoded or not."""
-    plain = "".join(_ENCODED.sub(lambda unit: _read(unit[0]), text).lower().split())
+    plain = decoded(text)
     if not any(form[start:start + least] in plain for form in _forms(key)
                for start in range(max(1, len(form) - least + 1))):
         return text
     if len(text) > _LARGE:
         return INSTEAD
-    units = [(unit, char) for unit in _UNIT.findall(text) for char in [_read(unit)]]
-    places = [place for place, (_, char) in enumerate(units) if char and not char.isspace()]
+    units = [(unit[0], _read(unit[1]) if unit[1] else _small(unit[0]))
+             for unit in _UNIT.finditer(text)]
+    places = [place for place, (_, char) in enumerate(units) if char and not _UNSEEN.match(char)]
     plain = "".join(units[place][1] for place in places)
     secret: set[int] = set()
     for form in _forms(key):
@@ -82,23 +85,39 @@ def _without(text: str, key: str, least: int) -> str:
     return "".join(parts)
 
 
+def decoded(text: str) -> str:
+    """Return what a text means, in small letters, as the key is looked for in it."""
+    return _UNSEEN.sub("", _ENCODED.sub(lambda unit: _read(unit[0]), text).lower())
+
+
 def _read(unit: str) -> str:
-    """Return the character that a unit means; "" for a backslash that only escapes the next."""
-    if unit[0] == "&" and len(unit) > 1:
+    """Return what an encoded character is; "" for a backslash that only escapes the next."""
+    if unit[0] == "&":
         unit = html.unescape(unit)
-    elif unit[0] == "%" and len(unit) > 1:
+    elif unit[0] == "%":
         unit = chr(int(unit[-2:], 16))
-    elif unit[0] == "\\":
-        digits = unit.lstrip("\\")[1:]
-        unit = chr(int(digits, 16)) if digits else ""
+    else:
+        digits = unit.lstrip("\\")
+        unit = chr(int(digits[1:], 16) if digits[:1] in ("u", "x") else int(digits, 8)
+                   ) if digits else ""
+    return _small(unit)
+
+
+def _small(unit: str) -> str:
     low = unit.lower()
     return low if len(low) < 2 else "\0"
 
 
 def _forms(key: str) -> Iterator[str]:
-    """Yield the key, its hexadecimal digits, and its base64 at each of the three alignments."""
+    """Yield the key, also backwards, its hexadecimal digits, and its base64.
+
+    A key that has an escape itself is also yielded as it is read in a text. The base64 is that of
+    each of the three alignments.
+    """
     content = key.encode()
-    yield key.lower()
+    for one in {key.lower(), decoded(key)}:
+        yield one
+        yield one[::-1]
     yield content.hex()
     for shift in range(3):
         padded = base64.b64encode(b"\0" * shift + content).decode().rstrip("=").lower()

@@ -274,7 +274,7 @@ def stored_rows(file: BinaryIO) -> list[dict]:
     for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RuntimeError(f"{file.name}: line {number} is not JSON") from None
     return rows
 

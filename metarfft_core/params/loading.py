@@ -20,6 +20,9 @@ DEFAULT_FILE = ROOT / "params" / "smoke.yaml"
 ENVIRONMENT_VARIABLE = "METARFFT_PARAMS"
 """The environment variable that names the parameter file of a notebook."""
 
+LONGEST_VALUE = 200
+"""The characters of a wrong value that a message repeats."""
+
 _SECRET = {"base_url": "an address without a user, a password or a query",
            "key_variable": "the name of an environment variable, such as METARFFT_API_KEY"}
 """Keys in which someone may write a secret, so no message repeats their values, and what is
@@ -101,12 +104,15 @@ def _explain(problem: dict) -> tuple[str, str]:
     if keys and keys[-1] in _SECRET:
         return where, (f"{message}: expected {_SECRET[keys[-1]]} (the value is not shown, because "
                        "it may hold a secret)")
-    if keys[:1] == ["evaluation"] and isinstance(got, (dict, list)):  # it may hold such a value
+    if keys[:1] == ["evaluation"] and (isinstance(got, (dict, list)) or (
+            keys[1:2] in ([], ["api"]) and len(keys) < 4)):  # it may hold such a value
         return where, f"{message}, got a {type(got).__name__}"
     hint = ""
     if isinstance(got, str) and problem["type"].startswith(("float", "int")):
         hint = " (a string; in YAML write a small number as 1.0e-5)"
-    return where, f"{message}, got {got!r}{hint}"
+    shown = repr(got)
+    shown = shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}..."
+    return where, f"{message}, got {shown}{hint}"
 
 
 def _allowed_keys(keys: list[str]) -> list[str]:

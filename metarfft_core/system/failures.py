@@ -24,7 +24,8 @@ def explain(error: Exception, given: str) -> tuple[str, int]:
         text = files.explain(error)
     elif isinstance(error, ValueError | KeyError) and _is_told(error, text):
         return text, 2
-    elif type(error) is RuntimeError or type(error).__module__.startswith("metarfft_core"):
+    elif type(error).__module__.startswith("metarfft_core") or (
+            type(error) is RuntimeError and _raised_here(error)):
         return str(error), 1
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     place = f"{Path(frame.f_code.co_filename).name}, line {line}"
@@ -35,6 +36,10 @@ def _is_told(error: ValueError | KeyError, text: str) -> bool:
     """Whether an error has a message for the user, who gave a wrong value, or names a file."""
     if isinstance(error, KeyError):
         return " " in text  # a sentence, such as that of an unknown task
+    return _raised_here(error) or os.sep in text
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether the kit raised an error, and no library."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    raised_here = Path(__file__).parent.parent in Path(frame.f_code.co_filename).parents
-    return raised_here or os.sep in text
+    return Path(__file__).parent.parent in Path(frame.f_code.co_filename).parents

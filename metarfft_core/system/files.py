@@ -163,8 +163,8 @@ def _damaged(path: Path, reason: object) -> str:
     return f"{path} is damaged, delete it or put back what was written: {reason}"
 
 
-def read_json(path: Path):
-    """Read a JSON file.
+def read_json(path: Path) -> dict:
+    """Read a JSON file that holds a mapping, as all that the kit writes do.
 
     Raises:
         json.JSONDecodeError: The file is damaged. The message (of a ValueError) names the file.
@@ -176,7 +176,9 @@ def read_json(path: Path):
         raise json.JSONDecodeError(_damaged(path, error.msg), error.doc, error.pos) from None
     except (UnicodeDecodeError, RecursionError) as error:
         raise json.JSONDecodeError(_damaged(path, error), "", 0) from None
-    return _Mapping(value, path) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        raise json.JSONDecodeError(_damaged(path, "expected a mapping"), "", 0)
+    return _Mapping(value, path)
 
 
 def sha256(path: Path) -> str:

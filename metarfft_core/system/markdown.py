@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_INERT = {"<": "&lt;", "](": "]\\(", "://": "&#58;//", "www.": "www&#46;"}
-"""What begins an HTML element or a link, and how it is written as plain text."""
+_INERT = {r"<": "&lt;", r"\]\(": r"]\\(", r"://": "&#58;//", r"(www)\.": r"\1&#46;",
+          r"(?<=\w)@(?=\w)": "&#64;"}
+"""What begins an HTML element or a link, as a pattern, and how it is written as plain text."""
+_COMPUTED = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
@@ -20,17 +22,17 @@ class Markup(str):
 def plain(text: str) -> str:
     """A text as Markdown that shows it, without HTML and links."""
     for begins, shown in _INERT.items():
-        text = text.replace(begins, shown)
+        text = re.sub(begins, shown, text, flags=re.IGNORECASE)
     return text
 
 
 def csv_cell(value: Any) -> Any:
     """A cell of a CSV file that no spreadsheet reads as a formula.
 
-    A text that begins with = + - @, a tab or a carriage return gets an apostrophe before it.
-    Numbers stay, and so does a text that is a number, such as "-5".
+    A text that begins with = + - @, also in wide letters, a tab or the end of a line gets an
+    apostrophe before it. Numbers stay, and so does a text that is a number, such as "-5".
     """
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and (
+    if isinstance(value, str) and value.startswith(_COMPUTED) and (
             not _NUMBER.fullmatch(value)):
         return f"'{value}"
     return value
@@ -59,4 +61,5 @@ def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True
 def _cell(value: Any) -> str:
     """A cell's text on one line; model output may contain any character."""
     text = "".join(character if character.isprintable() else " " for character in str(value))
-    return (text if isinstance(value, Markup) else plain(text)).replace("|", "\\|")
+    # A backslash before a bar would undo the backslash that the bar gets.
+    return re.sub(r"(\\*)\|", r"\1\1\\|", text if isinstance(value, Markup) else plain(text))

@@ -44,30 +44,45 @@ def check(source: str) -> ast.Module:
     Raises:
         RuleError: The rule leaves the subset; the message gives the line and the reason.
     """
+    try:
+        return _checked(source)
+    except (RecursionError, MemoryError):
+        raise RuleError("line 1: not a rule: nested too deep") from None
+
+
+def _checked(source: str) -> ast.Module:
     lines.refuse_other_line_ends(source)
     try:
         module = ast.parse(source)
     except SyntaxError as error:
-        raise RuleError(f"line {error.lineno}: not Python: {error.msg}") from None
+        raise RuleError(f"line {error.lineno or 1}: not Python: {error.msg}") from None
+    except ValueError as error:  # a null byte, or half of a character
+        raise RuleError(f"line 1: not Python: {error}") from None
     if not module.body or not isinstance(module.body[-1], ast.FunctionDef):
         raise RuleError("line 1: a rule's text ends with the function that is the rule")
-    if "#" in source:
-        lines.refuse_comments(source)
-    if "\f" in source:
-        lines.refuse_form_feeds(source)
-    names = {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
-    tables = {node.targets[0].id for node in module.body if isinstance(node, ast.Assign)
-              and isinstance(node.targets[0], ast.Name)}
-    checker = _Checker(names, tables, lines.ends(source), source.split("\n"))
+    found = lines.tokens(source)
+    lines.refuse_tokens(found)
+    if "\f" in source or "\\" in source:
+        lines.refuse_gaps(source, found)
+    names: set[str] = set()
+    tables: set[str] = set()
     for node in module.body:
         match node:
-            case ast.FunctionDef():
-                checker.function(node)
+            case ast.FunctionDef(name=name):
+                group = names
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name.isupper():
                 if not is_literal(value):
                     refuse(node, f"the table {name} is not a literal")
+                group = tables
             case _:
                 refuse(node, "beside rules a rule's text holds only tables: NAME = literal")
+        if name in names | tables:
+            refuse(node, f"{name} is defined twice")
+        group.add(name)
+    checker = _Checker(names, tables, lines.ends(found), source.split("\n"))
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef):
+            checker.function(node)
     return module
 
 
@@ -118,15 +133,14 @@ class _Checker:
         known |= {part.id: part for part in ast.walk(node)
                   if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
         for name, place in known.items():
-            if name in BUILTINS | self.tables:
-                refuse(place, f"{name} is {'a built-in' if name in BUILTINS else 'a table'}: give "
-                              "the variable another name")
+            for what, taken in (("a built-in", BUILTINS), ("a table", self.tables),
+                                ("a function", self.helpers)):
+                if name in taken:
+                    refuse(place, f"{name} is {what}: give the variable another name")
         called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
         for part in ast.walk(node):
             if not isinstance(part, ast.Name) or isinstance(part.ctx, ast.Store):
                 continue
-            if id(part) in called and part.id in known:
-                refuse(part, f"{part.id} is a variable here and cannot be called")
             if id(part) not in called and part.id not in known.keys() | self.tables:
                 refuse(part, f"{part.id} is no variable of the rule: it is never assigned")
 

@@ -303,7 +303,7 @@ def general(mix: params.Mix):
         try:
             row = json.loads(line)
             texts = {key: row[key] for key in ("prompt", "completion")}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             texts = {"": None}
         if not all(isinstance(text, str) and text.strip() for text in texts.values()):
             raise ParamsError(f"mix.file: {path}, line {number}: expected a JSON object with the "

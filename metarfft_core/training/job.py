@@ -181,7 +181,7 @@ def read_log(folder: Path) -> list[dict]:
     for line in path.read_bytes().split(b"\n") if path.exists() else []:
         try:
             lines.append(json.loads(line))
-        except ValueError:  # an interrupted line, or the text after the last newline
+        except (ValueError, RecursionError):  # an interrupted line, or what follows the last one
             break
     return lines
 

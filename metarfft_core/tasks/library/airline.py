@@ -199,4 +199,4 @@ def _value(facts: Mapping[str, Any], *keys: str) -> Any:
 
 
 def _wrong(expected: str, got: Any, show: Callable[[Any], str] = repr) -> ValueError:
-    return ValueError(f"a problem of RuleArena: {expected}; got {show(got)}")
+    return ValueError(f"a problem of RuleArena: {expected}; got {show(got)[:200]}")

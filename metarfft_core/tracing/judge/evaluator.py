@@ -84,7 +84,7 @@ def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
             RecursionError, MemoryError) as error:
         raise Unclear(str(error)) from None
-    if is_too_large(value):
+    if not is_place(node) and is_too_large(value):  # what is stored somewhere was measured before
         raise Unclear(TOO_LARGE)
     return value
 
