@@ -132,5 +132,6 @@ def test_the_papers_arms_ask_for_their_file(name):
     settings, paper = config.pretraining, {"gsm8k": 7182, "arc": 6872, "alpaca": 8000}[name]
     assert settings.mix.share * settings.steps * settings.batch_size == pytest.approx(paper, 0.02)
     if not settings.mix.path.exists():
-        with pytest.raises(ParamsError, match=rf"mix.file: .*{name}.jsonl: No such file"):
+        with pytest.raises(ParamsError, match=rf"mix.file: .*{name}.jsonl: No such file.*; "
+                           r"python -m metarfft_core.bridges.mix builds it \(--to "):
             training.check_mix(config)

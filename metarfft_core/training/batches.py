@@ -297,6 +297,9 @@ def general(mix: params.Mix):
         *lines, last = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, FileNotFoundError):
+            reason += (f"; python -m metarfft_core.bridges.mix builds it (--to {mix.file}), see "
+                       "docs/general.md")
         raise ParamsError(f"mix.file: {path}: {reason}") from None
     rows = []
     for number, line in enumerate([*lines, last] if last else lines, start=1):
