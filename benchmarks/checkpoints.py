@@ -9,7 +9,7 @@ printed.
 gathered: what transformers and accelerate do with FULL_STATE_DICT, and the kit did before: the
     first process gathers the weights twice and the optimizer's state once, writes them,
     and hashes the files one after another. The training waits for all of it.
-shards: `training.process.trainer.Writer`. The training waits for the copy alone.
+shards: `training.process.trainer.CheckpointWriter`. The training waits for the copy alone.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from metarfft_core.system import files
 from metarfft_core.training.process import checkpoints
-from metarfft_core.training.process.trainer import Trainer, Writer
+from metarfft_core.training.process.trainer import CheckpointWriter, Trainer
 
 REPEATS, PROCESSES = 3, 2
 
@@ -78,7 +78,7 @@ def gathered(model, optimizer, folder: Path) -> dict[str, float]:
     return {"waits": ended - began, "hashing": ended - written, "all": ended - began}
 
 
-def shared(model, optimizer, folder: Path, writer: Writer) -> dict[str, float]:
+def shared(model, optimizer, folder: Path, writer: CheckpointWriter) -> dict[str, float]:
     """Write as the kit does, in the background."""
     trainer = SimpleNamespace(
         model=model, optimizer=optimizer, writer=writer, best=None,
@@ -100,7 +100,7 @@ def measure(rank: int, port: int, millions: float, root: str) -> None:
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank,
                                    world_size=PROCESSES)
     model, optimizer = model_of(millions)
-    writer = Writer(in_background=True)
+    writer = CheckpointWriter(in_background=True)
     found: dict[str, list[dict]] = {"gathered": [], "shards": []}
     for number in range(REPEATS):
         for road in found:

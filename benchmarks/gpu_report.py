@@ -3,7 +3,7 @@
     python benchmarks/gpu_report.py DIR [--page FILE]
 
 DIR is the folder that benchmarks/gpu.py wrote. What stands in the page between the two markers is
-replaced. Without results the page says that no sitting was held. If a case was measured twice, the
+replaced. Without results the page says that it was not run. If a case was measured twice, the
 last one counts; results of a rehearsal are used only if there are no others, and are marked.
 """
 
@@ -16,7 +16,7 @@ from sitting import ITEMS, record
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- gpu_report.py: begins -->", "<!-- gpu_report.py: ends -->"
-NOT_RUN = "**Not run: no sitting was held, because no GPU was at hand.**"
+NOT_RUN = "**Not run: we had no GPU.**"
 REHEARSAL = ("**A rehearsal at toy size. Its figures mean nothing**; they show that every item "
              "runs and what the tables will look like.")
 _READING = """\

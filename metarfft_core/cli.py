@@ -1,4 +1,4 @@
-"""The command `metarfft`: shows tasks and samples, runs the stages, and uses the results."""
+"""The command `metarfft`: show tasks and samples, run the stages, use the results."""
 
 import argparse
 import os
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports a user's error in one line, as the commands do."""
 
     def error(self, message: str):
-        self.exit(_fail(f"{message} ({self.prog} --help says more)", 2))
+        self.exit(_fail(f"{message} (see {self.prog} --help)", 2))
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -96,9 +96,9 @@ _COMMANDS: dict[str, tuple[Callable, str, tuple]] = {}
 _PARAMS = _option("--params", required=True, metavar="FILE", help="a parameter file")
 _TRAINING = (
     _option("--stage", required=True, help="pretrain or adapt; the command train also takes rl"),
-    _option("--task", help="of an adaptation or of reinforcement learning"),
-    _option("--method", help="of an adaptation"),
-    _option("--seed", type=_whole(0), help="of an adaptation; the run's by default"))
+    _option("--task", help="the name or id of the task of an adaptation, or of rl"),
+    _option("--method", help="the method of an adaptation"),
+    _option("--seed", type=_whole(0), help="the seed of an adaptation; the run's by default"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,11 +129,11 @@ def _tasks(options: argparse.Namespace) -> None:
 
 @_command(
     "print the prompt and the completion of one sample",
-    _option("task", help="a task's name or id: add_integer, nupa_add"),
+    _option("task", help="a task's name or id, such as add_integer or nupa_add"),
     _option("--length", type=_whole(1), default=3, help="in the units of the task (%(default)s)"),
-    _option("--format", default="rfft", help="direct, scratchpad or rfft (%(default)s)"),
+    _option("--format", default="rfft", help="direct, scratchpad, rfft or rfft_nl (%(default)s)"),
     _option("--seed", type=_whole(0), default=0),
-    _option("--index", type=_whole(0), default=0, help="which sample of that length"))
+    _option("--index", type=_whole(0), default=0, help="the number of the sample, from 0"))
 def _sample(options: argparse.Namespace) -> None:
     from metarfft_core import formats, tasks
 
@@ -151,12 +151,12 @@ def _gallery(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "check the tasks that a file of yours declares, or all tasks",
+    "check the tasks in a file of your own, or all tasks",
     _option("file", nargs="?", type=_path, metavar="FILE.py",
             help="the file is executed; without it the kit's own tasks are checked"),
     _option("--lengths", type=_whole(1), nargs="+", metavar="N",
             help="in the units of the tasks (a few from 1 to 30)"),
-    _option("--samples", type=_whole(1), default=5, help="for each length (%(default)s)"))
+    _option("--samples", type=_whole(1), default=5, help="samples for each length (%(default)s)"))
 def _check(options: argparse.Namespace) -> None:
     from metarfft_core import tasks
     from metarfft_core.authoring import checks
@@ -166,7 +166,7 @@ def _check(options: argparse.Namespace) -> None:
         print(report, end="\n\n", flush=True)
 
 
-@_command("check a parameter file, before papermill executes what it holds", _PARAMS)
+@_command("check a parameter file before papermill executes it", _PARAMS)
 def _check_params(options: argparse.Namespace) -> None:
     from metarfft_core import params, training
 
@@ -176,13 +176,13 @@ def _check_params(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "what a run costs: tokens, steps, memory, GPU hours",
+    "estimate what a run costs: tokens, steps, memory, GPU hours",
     _PARAMS,
-    _option("--processes", type=_whole(1), help="GPUs of the RF-pretraining"),
+    _option("--processes", type=_whole(1), help="the number of GPUs for RF-pretraining"),
     _option("--gpu-memory", type=float, default=80.0, metavar="GIB",
-            help="of each GPU (%(default)s)"),
-    _option("--measured", action="store_true", help="the plan beside what the run took; --params "
-            "can then be the folder of a run"))
+            help="the memory of each GPU (%(default)s)"),
+    _option("--measured", action="store_true", help="compare the plan with what the run took; "
+            "--params can then be the folder of a run"))
 def _plan(options: argparse.Namespace) -> None:
     from metarfft_core import params
     from metarfft_core.planning import display, measured, plan
@@ -190,16 +190,12 @@ def _plan(options: argparse.Namespace) -> None:
     if options.measured:
         print(measured.report(options.params))
         return
-    problems, counted = 0, {}
-    for config in params.with_kept([params.load(options.params)]):
-        made = plan.plan(config, options.processes, options.gpu_memory, counted=counted)
-        print(f"\nOf the kept step, run {config.name}\n" * bool(config.kept) + display.show(made),
-              flush=True)
-        problems += len(made.problems)
-    if problems:
+    made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
+    print(display.show(made), flush=True)
+    if problems := len(made.problems):
         raise RuntimeError(f"the plan names {problems} "
                            + ("problem" if problems == 1 else "problems")
-                           + ": the run cannot be made like this")
+                           + ": this run is not possible as planned")
 
 
 @_command("download the model to this machine, for runs without a network", _PARAMS)
@@ -209,7 +205,7 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"model: {models.resolve(params.load(options.params).model.name)}")
 
 
-@_command("read all large files again whose hashes are kept, and name those that changed unseen")
+@_command("read all large files with stored hashes again, and name those that changed unnoticed")
 def _verify(options: argparse.Namespace) -> None:
     from metarfft_core.system import files
 
@@ -229,7 +225,7 @@ def _build(options: argparse.Namespace) -> None:
 @_command(
     "show which tokens of a sample are trained on",
     _PARAMS,
-    _option("--number", type=_whole(0), default=0, help="of the sample, in training order"),
+    _option("--number", type=_whole(0), default=0, help="its number, in training order"),
     *_TRAINING)
 def _preview(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params
@@ -242,10 +238,10 @@ def _preview(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "one training of a run; without --task all adaptations, or all of rl",
+    "run one training of a run; without --task all adaptations, or all of rl",
     _PARAMS,
     _option("--launch", type=_path, metavar="FILE", help="a configuration file of accelerate"),
-    _option("--only-start", action="store_true", help="make the PiSSA start and end, on one GPU"),
+    _option("--only-start", action="store_true", help="only make the PiSSA start, on one GPU"),
     *_TRAINING)
 def _train(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
@@ -280,13 +276,13 @@ def _job(config, options: argparse.Namespace):
 
 
 @_command(
-    "generate and score what a run has not evaluated yet",
+    "generate and score the missing answers of a run",
     _PARAMS,
-    _option("--general", action="store_true", help="GSM8K and ARC instead, by lm-eval, on the "
-            "weights of the base model or of --stage"),
-    _option("--limit", type=_whole(1), help="questions of each benchmark, for a try"),
-    _option("--prompts", type=_path, metavar="FILE", help="AlpacaEval's; with --judge"),
-    _option("--judge", type=_path, metavar="FILE", help="the server that compares answers"),
+    _option("--general", action="store_true", help="instead score the base model, or the "
+            "weights of --stage, on GSM8K and ARC with lm-eval"),
+    _option("--limit", type=_whole(1), help="the number of questions of each benchmark, for a try"),
+    _option("--prompts", type=_path, metavar="FILE", help="AlpacaEval's prompts; needs --judge"),
+    _option("--judge", type=_path, metavar="FILE", help="a file that describes the judge"),
     _option("--stage", help="pretrain or adapt; with --general"), *_TRAINING[1:])
 def _evaluate(options: argparse.Namespace) -> None:
     from metarfft_core import evaluation, params
@@ -310,7 +306,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     _PARAMS,
     _option("--pretrain-on", type=_path, metavar="FILE",
             help="a configuration file of accelerate for RF-pretraining"),
-    _option("--adapt-on", type=_path, metavar="FILE", help="one for the adaptations"))
+    _option("--adapt-on", type=_path, metavar="FILE", help="the same for the adaptations"))
 def _run(options: argparse.Namespace) -> None:
     from metarfft_core import corpus, params, training
 
@@ -339,10 +335,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "draw the paper's figures and tables, and judge its claims",
+    "draw the paper's figures and tables, and judge its numbers",
     _option("--params", required=True, nargs="+", metavar="FILE",
-            help="the parameter files of the runs that take part"),
-    _option("--to", type=_folder, metavar="DIR", help="paper, beside the runs"))
+            help="the parameter files of the runs to draw"),
+    _option("--to", type=_folder, metavar="DIR", help="where to write (paper, beside the runs)"))
 def _figures(options: argparse.Namespace) -> None:
     from metarfft_core import evaluation, figures, params
     from metarfft_core.analysis import diagnoses
@@ -361,10 +357,10 @@ def _figures(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "what made a run, or how two runs differ",
+    "show how a run was made, or how two runs differ",
     _option("--params", required=True, metavar="RUN",
             help="a parameter file or the folder of a run"),
-    _option("--against", metavar="RUN", help="another one"))
+    _option("--against", metavar="RUN", help="the run to compare with"))
 def _report(options: argparse.Namespace) -> None:
     from metarfft_core.analysis import compare, report
 
@@ -377,14 +373,14 @@ def _report(options: argparse.Namespace) -> None:
 
 
 @_command(
-    "write a model, the evaluation's tasks or a run's results",
+    "export a model, the evaluation's tasks or a run's results",
     _option("--params", required=True, metavar="FILE"),
     _option("--as", required=True, dest="kind", choices=("merged", "lm-eval", "hub", "results"),
             help="merged weights of an adaptation, a task folder for lm-eval, a data set for the "
                  "Hub, or the results that are small enough to keep"),
     _option("--to", type=_folder, required=True, metavar="DIR"),
-    _option("--task", help="of the adaptation; of lm-eval's tasks, if not all"),
-    _option("--method", help="of the adaptation; of lm-eval's tasks, if not all"),
+    _option("--task", help="the task of the adaptation, or the only one for lm-eval"),
+    _option("--method", help="the method of the adaptation, or the only one for lm-eval"),
     _option("--seed", type=_whole(0)))
 def _export(options: argparse.Namespace) -> None:
     from metarfft_core import params

@@ -81,8 +81,8 @@ def exemplar(task: Task, instance: Instance, seed: int) -> Instance:
                             stream="exemplar")
         if repr(drawn.inputs) != repr(instance.inputs):
             return drawn
-    raise ValueError(f"task {task.id} has no exemplar below length {EXEMPLAR_LENGTHS.stop} beside "
-                     f"{instance.inputs}")
+    raise ValueError(f"task {task.id} has no exemplar below length {EXEMPLAR_LENGTHS.stop} other "
+                     f"than {instance.inputs}")
 
 
 def _rule(task: Task, format: str, wording: str) -> str:
@@ -113,5 +113,5 @@ def _completion(task: Task, instance: Instance, format: str, wording: str) -> st
 
 def parse_answer(text: str) -> str | None:
     """The text after the last "So the answer is", stripped; None if the phrase is missing."""
-    _, found, answer = text.rpartition(ANSWER.strip())
-    return answer.strip() if found else None
+    _, separator, answer = text.rpartition(ANSWER.strip())
+    return answer.strip() if separator else None

@@ -102,8 +102,10 @@ class _Records:
         before = self.files.pop(name, None)
         kept = {file for files in self.files.values() for file, about in files.items()
                 if _same(self.folder / file, about)}
-        found = {path.relative_to(self.folder).as_posix(): path for path in _results(self.folder)}
-        self.files[name] = {file: _stamp(path) for file, path in found.items() if file not in kept}
+        results = {path.relative_to(self.folder).as_posix(): path
+                   for path in _results(self.folder)}
+        self.files[name] = {file: _stamp(path) for file, path in results.items()
+                            if file not in kept}
         for other, files in self.files.items():
             # A file of another notebook that this one wrote again now belongs to this one.
             left = {file: about for file, about in files.items()

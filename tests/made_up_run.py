@@ -49,7 +49,7 @@ def plain(file: str = "test") -> dict:
 
 def change(values: dict, **changes: object) -> dict:
     """Parameters changed at keys such as corpus__evaluation__lengths; a mapping is merged into the
-    one that stands there."""
+    one that is there."""
     values = deepcopy(values)
     for keys, value in changes.items():
         *sections, last = keys.split("__")

@@ -13,7 +13,7 @@ class TooLong(Exception):
 class Watched:
     """The lines of a rule, each as (frame, line, representations of the variables after it).
 
-    Lines stand in the order in which they are finished. A call is the line of its `def`. Raises
+    Lines are in the order in which they are finished. A call is the line of its `def`. Raises
     whatever the rule raises, and TooLong.
     """
 

@@ -76,7 +76,7 @@ class Right:
         return not facts or (facts[0][0] != "end" and facts[0][2] != "False")
 
     def left(self, place: int) -> int | None:
-        """Where the loop whose header stands at a place is left by that header, if it is."""
+        """Where the loop whose header is at a place is left by that header, if it is."""
         line = self.records[place][0].line
         for other in range(place + 1, len(self.records)):
             if self.records[other][0].line == line and not self.enters(other):

@@ -14,7 +14,7 @@ KEY = "sk-secret-0123456789"
 
 
 def with_key(monkeypatch):
-    """The key stands in the environment, and no proxy comes between."""
+    """The key is in the environment, and no proxy comes between."""
     monkeypatch.setenv("METARFFT_API_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 

@@ -26,8 +26,10 @@ from torch.distributed.fsdp.fully_sharded_data_parallel import StateDictType
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from metarfft_core import cli, corpus, params, training
+from metarfft_core.system import processes
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches
+from metarfft_core.training import launcher as training_launcher
 
 CONFIGS = ROOT / "params" / "accelerate"
 NAMES = ("plain", "one_gpu", "ddp", "fsdp2", "hybrid_4x8", "two_cpus")
@@ -185,13 +187,26 @@ state.end_training()
 """
 
 
-def test_two_cpus_are_two_processes(tmp_path):
-    """The configuration starts two processes that find each other."""
+@pytest.mark.parametrize("way", ["two_cpus", "pretraining.workers"])
+def test_two_cpus_are_two_processes(tmp_path, monkeypatch, way):
+    """The configuration starts two processes that find each other. So do the options of an
+    RF-pretraining with two workers, which give each process one thread of two."""
     (tmp_path / "who.py").write_text(WHO)
-    # How they end is not looked at: gloo sometimes aborts a process that is on its way out.
-    done = subprocess.run(launcher("two_cpus", tmp_path / "who.py"), capture_output=True,
-                          text=True, check=False)
-    assert sorted(done.stdout.splitlines()[:2]) == ["MULTI_CPU 2 0", "MULTI_CPU 2 1"]
+    line = launcher("two_cpus", tmp_path / "who.py")
+    if way != "two_cpus":
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        monkeypatch.setattr(processes, "cores", lambda: 2)
+        monkeypatch.setattr(processes, "gpus", list)
+        values = params.read(params.DEFAULT_FILE)
+        values["pretraining"]["workers"] = 2
+        options, size = training_launcher._launch_options(
+            training.Job(params.check(values), "pretrain"))
+        assert size == 2
+        assert options[options.index("--num_cpu_threads_per_process") + 1] == "1"
+        line = [*line[:3], *options, str(tmp_path / "who.py")]
+    # Do not assert how the processes exit: gloo sometimes aborts one that is about to end.
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.splitlines()[:2]) == ["MULTI_CPU 2 0", "MULTI_CPU 2 1"], done.stderr
 
 
 def launcher(name, *command):

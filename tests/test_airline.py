@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import permutations
 
+import numpy
 import pytest
 from samples import DATA, draw, pins
 
@@ -203,7 +204,8 @@ def test_what_is_no_mapping_is_refused():
 
 
 @pytest.mark.parametrize("changes", [
-    {"base_price": "180"}, {"base_price": 180.0}, {"base_price": "$180.00"}, {"direction": "0"},
+    {"base_price": "180"}, {"base_price": 180.0}, {"base_price": numpy.int64(180)},
+    {"base_price": "$180.00"}, {"direction": "0"},
     {"customer_class": "main cabin"}, {"customer_class": " MAIN  CABIN "}, {"route": "us"},
     {"route": None, "routine": "U.S."}, {"level": None}, {"note": "none", "passenger": "Jim"},
     {"info": "a sentence"}, {"bags": None, "bag_list": PROBLEMS[0]["bags"]},
@@ -245,7 +247,7 @@ def test_a_copy_of_the_benchmark_is_checked(tmp_path, capsys):
     lines = path.read_text().splitlines()
     lines[2] = json.dumps({**json.loads(lines[2]), "total_cost": str(PROBLEMS[1]["total_cost"])})
     lines[3] = json.dumps({**json.loads(lines[3]), "total_cost": 1})
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join([*lines, "", ""]))
     assert rulearena.main([str(path)]) == 1
     out = capsys.readouterr().out
     assert "line 4: the benchmark says 1, the rule" in out

@@ -1,4 +1,4 @@
-"""The road to Figure 8 in small: the airline task trained and evaluated with a real model."""
+"""The stages of Figure 8: the airline task trained and evaluated with a real model."""
 
 import ast
 import csv

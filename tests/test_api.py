@@ -53,7 +53,7 @@ main()
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
-    """The key stands in the environment, and no proxy comes between."""
+    """The key is in the environment, and no proxy comes between."""
     with_key(monkeypatch)
 
 
@@ -263,7 +263,7 @@ def test_a_server_that_is_down_is_given_up(server):
     """After ten samples in a row without an answer no further one is asked."""
     prompts = [f"prompt {number}" for number in range(15)]
     server.replies = {prompt: [refuse(502, "down")] for prompt in prompts}
-    with pytest.raises(api.ServerError, match=r"10 of 15 samples .* were not tried to the end"):
+    with pytest.raises(api.ServerError, match=r"10 of 15 samples .* were not finished"):
         ask(settings(server.address, retries=0, concurrency=1), prompts)
     assert len(server.requests) in (10, 11)  # the next one may be on its way
 
@@ -333,7 +333,7 @@ def test_the_request_is_greedy_and_holds_the_prompt_alone(server):
 
 
 def test_reasoning_is_kept_apart(server):
-    """What a model reasons stands apart from its text, however the server marks it."""
+    """A model's reasoning is kept apart from its text, however the server marks it."""
     server.replies = {
         "DeepSeek": [say("So the answer is 1", reasoning_content="hm")],
         "vLLM": [say("So the answer is 1", reasoning="hm")],
@@ -370,7 +370,7 @@ def test_a_missing_key_is_refused_before_any_request(server, monkeypatch, value)
     monkeypatch.delenv("METARFFT_API_KEY")
     if value is not None:
         monkeypatch.setenv("METARFFT_API_KEY", value)
-    with pytest.raises(ParamsError, match=r"METARFFT_API_KEY holds no key .* of 8 or") as caught:
+    with pytest.raises(ParamsError, match=r"METARFFT_API_KEY has no key .* 8 or more") as caught:
         next(api.generate(settings(server.address), ["prompt"]))
     assert server.requests == []
     if value and value.strip():

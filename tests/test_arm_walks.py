@@ -1,4 +1,4 @@
-"""The roads of the arms in small: each parameter file with a small random Qwen2 for the model."""
+"""The stages of every variant: each parameter file, with a small random Qwen2 as the model."""
 
 import json
 import math

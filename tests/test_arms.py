@@ -6,6 +6,7 @@ from metarfft_core import params
 from metarfft_core.analysis import stored
 from metarfft_core.claims import results_map
 from metarfft_core.params.loading import differing
+from metarfft_core.planning import display, plan
 from metarfft_core.system.places import ROOT
 
 TRAINED = {"adaptation.methods", "adaptation.further", "evaluation.in_context",
@@ -87,14 +88,17 @@ def test_the_one_task_arm_fills_the_same_steps():
 
 
 def test_every_step_arm_is_a_run_with_a_plan():
-    """The kept steps of the step arm are runs of both stages, and the map's hours include them."""
+    """The kept steps of the step arm are runs of both stages. The hours of the map and of the
+    plan's first line include them, and the plan lists them."""
     config = load("7b_steps")
     names = [one.name for one in params.kept_runs(config)]
     assert names == [*(f"7b_steps-pretraining-{step}" for step in (100, 200, 400, 600)),
                      *(f"7b_steps-adaptation-{step}" for step in (39, 78, 117))]
-    from metarfft_core.planning import plan
-
-    alone = plan.plan(config, estimate=True).stages
+    made = plan.plan(config, estimate=True)
+    assert f"Total: {sum(results_map.costs('7b_steps').values()):.3g} GPU hours" in display.show(
+        made)
+    assert all(f"{name} " in display.show(made) for name in names)
+    alone = made.stages
     hours = results_map.costs("7b_steps")
     assert hours["pretrain"] == pytest.approx(
         float(alone[alone.stage == "pretrain"].gpu_hours.sum()))

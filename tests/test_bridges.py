@@ -162,7 +162,7 @@ def test_one_rule_scores_everywhere(text, gold, accuracy):
 
 
 def test_the_tasks_are_what_the_run_evaluates(run, exported):
-    """A task stands for every method and task of the run, with the samples of its plan, and a
+    """There is a task for every method and task of the run, with the samples of its plan, and a
     limit that does for each of them."""
     import pandas
 

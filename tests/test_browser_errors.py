@@ -154,7 +154,7 @@ def test_keys_in_the_trace_show_the_next_one(page):
 
 
 def test_the_first_divergence_is_centred_and_named(page, viewer):
-    """The marked row stands in the middle of what is visible of the trace, below its name."""
+    """The marked row is in the middle of what is visible of the trace, below its name."""
     page.get_by_label("Length").select_option(index=5)
     page.wait_for_function("document.querySelector('.me-which').textContent.includes('length 12')")
     example = viewer.view["example"]

@@ -126,7 +126,7 @@ def test_a_recount_finds_what_the_card_says(built, split, format):
 
 
 def test_counts_by_length_and_tokens(built):
-    """Lengths of one count stand together; tokens are the mean and maximum of every sample."""
+    """Lengths of one count are together; tokens are the mean and maximum of every sample."""
     from metarfft_core import models
 
     [row] = table("adaptation", built)
@@ -143,7 +143,7 @@ def test_counts_by_length_and_tokens(built):
 
 
 def test_synthetic_rules_are_one_row(built):
-    """All shards of synthetic rules stand together, behind the tasks."""
+    """All shards of synthetic rules are together, after the tasks."""
     rows = table("in_context", built)
     assert [row["task"] for row in rows] == ["Monotonic array (lc_896)", "synthetic rules"]
     counts = re.findall(r"(\d+)(?:-(\d+))?: (\d+)", rows[1]["samples by length"])
@@ -159,7 +159,7 @@ def test_a_task_with_nothing_left_is_shown_as_such(built):
 
 
 def test_sources_name_and_link_the_problems(built):
-    """Every task of the corpus stands once under Sources, a LeetCode problem with its link."""
+    """Every task of the corpus occurs once under Sources, a LeetCode problem with its link."""
     rows = {row["id"]: row for row in table("Sources", built)}
     assert rows["lc_1275"]["task"] == "Find winner on a tic-tac-toe game"
     assert set(rows) == {"lc_1275", "lc_896", "bbh_navigate", "lc_2544"}

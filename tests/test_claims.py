@@ -8,7 +8,7 @@ import pytest
 import yaml
 from made_up_run import change, preset
 
-from metarfft_core import params
+from metarfft_core import params, tasks
 from metarfft_core.analysis import stored
 from metarfft_core.claims import deviations, verdicts
 from metarfft_core.evaluation import metrics
@@ -41,7 +41,7 @@ def _verdicts(*runs, table="table_2", group="Qwen2.5-7B-Instruct", metric="ACC_L
 
 
 def test_every_number_that_the_paper_reports_is_a_claim():
-    """Without a run each of them stands there as not run; their sum is that of a count by hand."""
+    """Without a run each of them is listed as not run; their sum is that of a count by hand."""
     judged = verdicts.judge([])
     assert {claim.verdict for claim in judged} == {"not run"}
     counts = {}
@@ -88,6 +88,9 @@ def test_the_papers_model_with_the_papers_number_reproduces_it():
     ({"corpus__wording": "kit"}, ["corpus.wording is kit, the paper's paper"]),
     ({"corpus__pretrain": {"samples_per_length": 299}}, ["corpus.pretrain.samples_per_length"]),
     ({"corpus__pretrain": {"lengths": "1-14"}}, ["corpus.pretrain.lengths are not 1 to 15"]),
+    ({"corpus__pretrain": {"tasks": [task.id for task in tasks.select(split="pretrain")
+                                     if {*range(1, 16)} <= {*task.lengths}]}},
+     ["corpus.pretrain.tasks are "]),
     ({"corpus__adaptation": {"samples_per_length": 2000}},
      ["corpus.adaptation.samples_per_length is 2000"]),
     ({"corpus__adaptation": {"lengths": "1-6"}}, ["corpus.adaptation.lengths are not 1 to 5"]),
@@ -255,7 +258,7 @@ def _differences(name, longest):
 
 
 def test_a_smoke_run_never_speaks():
-    """Its numbers stand nowhere on the page, which says that it was left out."""
+    """Its numbers are nowhere on the page, which says that it was left out."""
     run = _run({"direct": 0.1, "scratchpad": 0.3, "vanilla_rfft": 0.5, "meta_rfft": 0.9},
                name="smoking", model=SMOL, smoke=True)
     assert {claim.verdict for claim in verdicts.judge([run])} == {"not run"}
@@ -263,7 +266,7 @@ def test_a_smoke_run_never_speaks():
 
 
 def test_the_page_and_its_table_say_the_same(tmp_path):
-    """Each number stands in verdicts.csv and verdicts.md with ours, interval, run and verdict."""
+    """Each number is in verdicts.csv and verdicts.md with ours, interval, run and verdict."""
     run = _run(TABLE_2)
     path = verdicts.write([run], tmp_path / "page")
     with open(path.with_suffix(".csv"), newline="") as file:
@@ -278,7 +281,10 @@ def test_the_page_and_its_table_say_the_same(tmp_path):
     assert (line["run"], line["params_digest"], line["commit"]) == (run.name, run.digest,
                                                                     "made-run")
     ours = f"{float(line['value']):.2f} [{float(line['low']):.2f}, {float(line['high']):.2f}]"
-    assert f"| Meta-RFFT | ACC_Len30 | 0.77 | {ours} | run (Qwen2.5-7B-Instruct) |" in text
+    row = next(one for one in text.split("\n") if one.startswith(
+        "| Qwen2.5-7B-Instruct | Meta-RFFT | ACC_Len30 | 0.77 |"))
+    assert f"| 0.77 | {ours} | run (Qwen2.5-7B-Instruct) |" in row
+    assert row.endswith(f"| params/7b.yaml | {float(line['gpu_hours']):g} |  |")
 
 
 def test_every_line_of_the_papers_file_names_what_there_is():

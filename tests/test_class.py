@@ -41,7 +41,7 @@ def in_place(text: str, line: int, new: str) -> str:
 
 @pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
 def test_the_judges_walk_writes_the_trace_that_the_compiler_writes(task):
-    """Two roads to one text: the class shows traces of the first, the models learn the second."""
+    """Two programs, one text: the class shows traces of the first, the models learn the second."""
     for length in {task.lengths[0], task.lengths[3]}:
         inputs = task.sample(length=length, seed=3, index=0).inputs
         before = copy.deepcopy(inputs)
@@ -140,16 +140,16 @@ def wrong_answers() -> list[tuple[int, object, str]]:
         (2, 0, "lines 1 to"),
         (2, 10 ** 5000, "lines 1 to"),
         (2, false - 1, "is true, and so is all above it"),
-        (2, false + 1, "true to what stands above it"),
+        (2, false + 1, "follows from the lines above it"),
         (3, ["a"], "expected a trace as text, got list"),
         (3, trace, "nothing is changed yet"),
         (3, "So the answer is 5", "change a line in its place"),
         (3, trace.replace("1 + 1 = 2", "1 + 1 = 3"), "does not follow from your slip"),
         (3, trace.replace("True", "False"), "lines are changed (3, 6, 9"),
         (3, in_place(trace, trace.count("\n") + 1, "So the answer is 77"), "no longer right"),
-        (3, in_place(trace, 4, "x = 3"), "is no line of the rule now"),
+        (3, in_place(trace, 4, "x = 3"), "is not a line of the rule now"),
         (3, in_place(trace, 4, "num = num[1:]"), "claims no value"),
-        (3, in_place(trace, 2, "length  =  0 "), "is no line of the rule now"),
+        (3, in_place(trace, 2, "length  =  0 "), "is not a line of the rule now"),
         (3, in_place(trace, 4, trace.split("\n")[3].replace("'", '"')), "only its spelling"),
         (4, None.__class__, "expected a rule as text"),
         (4, rule, "nothing is changed yet"),
@@ -164,7 +164,7 @@ def wrong_answers() -> list[tuple[int, object, str]]:
         (5, "right", "expected a list of 10 classes, got str"),
         (5, classes[:9], "expected a list of 10 classes, got 9"),
         (5, ["rigth", *classes[1:]], "did you mean right?"),
-        (5, [[1], *classes[1:]], "is no class (they are"),
+        (5, [[1], *classes[1:]], "is not a class (they are"),
         (5, ["cut", *classes[1:]], "9 of 10 are right: look again at 1"),
         (6, 1, "expected two numbers"),
         (6, (float("nan"), 3), "finite"),
@@ -195,7 +195,7 @@ def test_a_wrong_answer_gets_its_reason_in_one_line(number):
                                   "\ud800", "-" * 9999, "1 == " * 20_000 + "1",
                                   "9 ** 9 ** 9 ** 9", "\r", "\u2028", "# ; ->"])
 def test_any_text_is_judged(text):
-    """Whatever stands in a line of an answer, the reply is one line, without an exception."""
+    """Whatever is in a line of an answer, the reply is one line, without an exception."""
     for number in (1, 3, 4):
         exercise = lab.exercise(number, "Ada")
         whole = exercise.trace if number == 3 else exercise.rule
@@ -244,7 +244,7 @@ def test_a_reason_does_not_give_the_next_line_away():
 
 
 def test_no_answer_yet():
-    """An untouched cell is no mistake; a number that no exercise has is one."""
+    """An untouched cell is not a mistake; the number of no exercise is one."""
     for number in EXERCISES:
         for answer in (None, ...):
             verdict = lab.check(number, answer)
@@ -254,7 +254,7 @@ def test_no_answer_yet():
             call(7)
     with pytest.raises(ValueError, match="allowed are 1, 2 and 3; got 4"):
         lab.hint(1, 4)
-    with pytest.raises(ValueError, match="a name as text is needed"):
+    with pytest.raises(ValueError, match="expected a name as text"):
         lab.student(3)
 
 

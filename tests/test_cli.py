@@ -75,7 +75,7 @@ def change(path, keys, value):
     ("pretraining.steps", "12", "pretraining.steps"),
     ("corpus.pretrain.tasks", ["lc_25888"], "nearest are add_digits (lc_258)"),
     ("corpus.evaluation.lengths", [1, 61], "cannot draw length 61"),
-    ("adaptation.rank", None, "rank belongs to method pissa"),
+    ("adaptation.rank", None, "expected a rank with method pissa"),
     ("model.name", "no/such/folder", "no/such/folder"),
     ("model.context", 200, "200"),
 ])
@@ -93,7 +93,7 @@ def test_bad_parameters_are_one_line_at_once(tmp_path, command, keys, value, sai
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
-    """Where a file stands in the way of the output folder, one line says so."""
+    """Where a file is in the way of the output folder, one line says so."""
     (tmp_path / "out").write_text("in the way")
     process, loaded = metarfft("run", "--params", str(params.DEFAULT_FILE),
                                METARFFT_OUTPUTS=str(tmp_path / "out"))
@@ -104,7 +104,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path):
-    """Where a file stands in the way of the cache folder, one line says so, with status 1; the same
+    """Where a file is in the way of the cache folder, one line says so, with status 1; the same
     command then works with a cache that can be written."""
     (tmp_path / "cache").write_text("in the way")
     command = ["build", "--params", str(ROOT / "params" / "test.yaml")]
@@ -135,7 +135,7 @@ TEST_RUN = ("--params", str(ROOT / "params" / "test.yaml"))
 
 
 def test_preview_shows_the_mask_of_a_real_sample(tmp_path):
-    """The rule stands there in grey, the trace and its end token in green, with their counts."""
+    """The rule is there in grey, the trace and its end token in green, with their counts."""
     process, _ = metarfft("preview", *TEST_RUN, "--stage", "pretrain",
                           METARFFT_OUTPUTS=str(tmp_path))
     assert process.returncode == 0, process.stderr
@@ -254,13 +254,14 @@ def test_a_wrong_word_is_one_line(capsys, arguments, said):
 
 @pytest.mark.parametrize("memory", ["0.5", "0.1"])
 def test_a_plan_with_a_problem_fails(capsys, memory):
-    """The plan is printed, one line on stderr counts what stands in its way; the status is 1."""
+    """The plan is printed, one line on stderr counts what prevents the run; the status is 1."""
     assert cli.main([*PLANNED, "--gpu-memory", memory]) == 1
     printed = capsys.readouterr()
     count = printed.out.count("PROBLEM: ")
     problems = "1 problem" if memory == "0.5" else f"{count} problems"
     assert (count == 1) == (memory == "0.5")
-    assert printed.err == f"metarfft: the plan names {problems}: the run cannot be made like this\n"
+    assert printed.err == (f"metarfft: the plan names {problems}: this run is not possible as "
+                           "planned\n")
 
 
 def test_a_tilde_in_an_option_is_the_home_folder(capsys, tmp_path, monkeypatch):

@@ -166,7 +166,7 @@ def rule_and_questions(prompt):
 
 
 def test_in_context_rows_show_an_exemplar_of_the_same_rule(built):
-    """A prompt holds the rule and a solved question before its own; the rule as it stands there
+    """A prompt holds the rule and a solved question before its own; the rule as it is there
     gives the stored answer, and the replay finds nothing false."""
     data = corpus.read(built, "in_context", "rfft")
     assert len(data) == 6 + 1010

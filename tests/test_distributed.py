@@ -160,5 +160,6 @@ def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(built, 
     for process in start(outputs, 3):
         printed, _ = process.communicate()
         assert process.returncode == 2
-        assert "error: batch_size 8 is no multiple of micro_batch_size 2 x 3 processes" in printed
+        assert ("error: batch_size 8 is not a multiple of micro_batch_size 2 x 3 processes"
+                in printed)
         assert "the number of processes can be 1, 2, 4" in printed

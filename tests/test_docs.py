@@ -41,7 +41,7 @@ def blocks(page, language=r"[a-z]*"):
 
 
 def spans(page):
-    """What stands in single backticks on a page, outside of code blocks."""
+    """The text in single backticks on a page, outside of code blocks."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
 

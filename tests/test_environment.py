@@ -30,7 +30,7 @@ def requirements(path: Path) -> list[Requirement]:
 
 
 def pins(entries: list[Requirement]) -> dict[str, str]:
-    """Name to version; every requirement must be an exact pin, and none may stand twice."""
+    """Name to version; every requirement must be an exact pin, and none may occur twice."""
     versions = {}
     for entry in entries:
         pin = re.fullmatch(r"==([^*,]+)", str(entry.specifier))
@@ -74,7 +74,7 @@ def test_no_cuda_wheels_on_a_cpu():
 
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 def test_lock_holds_what_the_kit_asks_for(name):
-    """Every direct dependency stands in the lock, at a version that it allows."""
+    """Every direct dependency is in the lock, at a version that it allows."""
     locked = lock(name)
     for entry in requirements(ROOT / "requirements" / "kit.in"):
         package = canonicalize_name(entry.name)

@@ -213,12 +213,12 @@ def test_no_loop_has_no_relative_error():
 
 
 def test_annotated_text():
-    """The text to be labelled shows the kind, the place and the right line there."""
+    """The annotated text shows the kind of error, its position and the right line there."""
     text = STEPS.replace("1 - 1 = 0", "1 - 1 = 1")
     found = errors.diagnose(COUNTDOWN, {"num": "407", "index": 1}, text)
     head, *lines = errors.annotate(text, found, context=1).split("\n")
-    assert head == ("wrong_arithmetic at step 4 of 6, 1 passes through loops for 1, "
-                    "the answer right")
+    assert head == ("wrong_arithmetic at step 4 of 6; passes through loops: 1, expected 1; "
+                    "the answer is right")
     assert lines == ["      3  num = num[1:] # num = '07'", ">>    4  index -= 1 # 1 - 1 = 1",
                      "   right:  index -= 1 # 1 - 1 = 0",
                      "      5  while index > 0: # 0 > 0 -> False"]
@@ -234,7 +234,7 @@ def test_unknown_forms_are_refused():
         errors.diagnose(COUNTDOWN, {}, "", wording="papier")
 
 
-# --- against other roads
+# --- against independent references
 
 @every_form
 @every_task
@@ -298,7 +298,7 @@ def test_answers_are_right_as_the_evaluation_scores_them(answer):
 # --- the other formats
 
 def line_of(place):
-    """The line of the text that a match stands on, up to its end."""
+    """The line of the text that a match is on, up to its end."""
     return place.string[place.string.rindex("\n", 0, place.start()) + 1:place.end()]
 
 

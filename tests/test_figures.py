@@ -131,7 +131,7 @@ def test_the_table_holds_the_papers_own_figures(table):
 
 
 def test_the_loss_csv_is_the_logs(run, loss):
-    """Every logged loss of every training stands in the CSV, at its step."""
+    """Every logged loss of every training is in the CSV, at its step."""
     lines = _read(loss["csv"])
     assert len(lines) == 12 * (1 + len(run.trainings))
     for method, seed, start in (("", "", 2.5), ("meta_rfft", "1.0", 2.0)):
@@ -152,7 +152,7 @@ def test_every_csv_reads_without_options_and_names_its_run(run, accuracy, table,
 
 
 def test_pictures_hold_run_digest_and_commit(run, accuracy, table, loss):
-    """They stand in the PNG's text chunk and in the PDF's information."""
+    """They are in the PNG's text chunk and in the PDF's information."""
     from PIL import Image
 
     made = f"run {run.name}, parameters {run.digest}, commit made-test"
@@ -293,7 +293,7 @@ def test_every_task_has_a_kind():
 
 
 def test_the_loops_are_counted_by_what_the_traces_show(run):
-    """Right answers, cut ones and those with passes left out stand in their columns."""
+    """Right answers, cut ones and those with passes left out are in their columns."""
     import pandas
 
     lines = pandas.read_csv(figures.loop_figure(run)["csv"]).set_index(["method", "length"])
@@ -390,5 +390,5 @@ def test_drawing_leaves_the_settings_of_a_notebook_alone(run):
 def test_no_log_is_an_error_that_names_the_folder(run, monkeypatch, tmp_path):
     """Without any training there is nothing to draw."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    with pytest.raises(ParamsError, match="holds no log of a training"):
+    with pytest.raises(ParamsError, match="has no training log"):
         figures.loss_figure(run)

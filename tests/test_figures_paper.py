@@ -123,7 +123,7 @@ def test_no_text_is_cut_or_covers_another(which, known, smoke):
 
 
 def test_a_panel_a_task_for_the_papers_model_and_ours_apart(known):
-    """7B has its twelve panels; SmolLM2 stands below with the two tasks that it was run on."""
+    """7B has its twelve panels; SmolLM2 is below with the two tasks that it was run on."""
     frame = _frame("figure_3", known)
     assert list(frame["run"].unique()) == ["main", "small"]
     assert list(frame["group"].unique()) == ["Qwen2.5-7B-Instruct", "ours, SmolLM2-135M-Instruct"]
@@ -177,7 +177,7 @@ def test_api_models_are_found_by_their_name(known):
 
 
 def test_a_table_holds_the_papers_numbers_and_ours(known):
-    """Beside each number of the paper stands the one that the stored rows give."""
+    """Each number of the paper has that of the stored rows beside it."""
     table = _frame("table_4", known)
     rows = evaluation.read(params.load(known[0].config.folder / "params.yaml"))
     for line in table[table["run"] == "main"].to_dict("records"):

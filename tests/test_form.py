@@ -92,7 +92,7 @@ def test_every_key_of_every_preset_has_a_field_that_reads_back():
     ("evaluation.batch_size", "", "input should be a valid integer, got None"),
     ("corpus.evaluation.lengths", "[1", "expected a value as in YAML, got '[1'")])
 def test_the_message_beside_a_field_is_the_schemas(key, text, said):
-    """It stands at the field alone, says what the check of a file says, and nothing is planned or
+    """It is shown only at the field, says what the check of a file says, and nothing is planned or
     saved until it is mended."""
     made = lab.form("smoke")
     made.texts = made.texts | {key: text}
@@ -123,7 +123,7 @@ def test_what_two_keys_contradict_is_said_at_their_section():
     made = lab.form("smoke")
     made.set(pretraining__rank="")
     assert list(made.messages) == ["pretraining"]
-    assert made.messages["pretraining"].startswith("rank belongs to method pissa")
+    assert made.messages["pretraining"].startswith("expected a rank with method pissa")
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
@@ -151,7 +151,7 @@ def test_a_saved_file_has_the_comments_and_exactly_the_changes(path, project):
 
 
 def test_every_key_can_be_changed_in_every_preset():
-    """One key after another gets a new value, wherever it stands or is missing, and the file then
+    """One key after another gets a new value, wherever it is or is missing, and the file then
     holds that value and all others as before. The small presets get five values, the others one."""
     several = ({"a": [1, "1e5"]}, "no", 1.0e-5, [], None)
     for path in PRESETS:
@@ -175,10 +175,10 @@ def test_the_kits_own_files_are_never_overwritten(project):
         made.save()
     presets = {path: path.read_bytes() for path in (project / "params").glob("*.yaml")}
     made.set(corpus__workers="1")  # changes no result, so the name stays
-    with pytest.raises(params.ParamsError, match=r"smoke\.yaml exists, and the form has not made"):
+    with pytest.raises(params.ParamsError, match=r"smoke\.yaml exists and was not made by"):
         made.save()
     made.set(name="laptop")
-    with pytest.raises(params.ParamsError, match=r"laptop\.yaml exists, and the form has not made"):
+    with pytest.raises(params.ParamsError, match=r"laptop\.yaml exists and was not made by"):
         made.save()
     assert {path: path.read_bytes() for path in (project / "params").glob("*.yaml")} == presets
     made.set(name="mine", seed="1")

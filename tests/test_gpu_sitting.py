@@ -248,7 +248,7 @@ def test_the_report_prefers_the_last_real_measurement():
 
 
 def test_the_report_names_what_was_not_measured():
-    """A failed case, an item over its limit and one that never ran stand in the list, each with its
+    """A failed case, an item over its limit and one that never ran are in the list, each with its
     reason; a training without a figure has no number."""
     lines = [line(3, "PiSSA, varlen, recomputed", "measured", STEP | {"mfu": None}),
              line(3, "PiSSA, sdpa, recomputed", "failed", error="OutOfMemoryError:\n  no room"),

@@ -33,7 +33,7 @@ def judged(rule, given, text):
     ("7 # or 8", "7"), ("[1, 2] # [1]", "[1, 2]"), ("7\n# or 8", "7"), ("[1, # 2\n2]", "[1, 2]"),
     ("'a' # b", "'a'"), ("7#", "7")])
 def test_an_answer_with_a_comment_is_wrong(answer, gold):
-    """What stands behind a number sign is no comment: the answer says two things."""
+    """The text after a number sign is not a comment: the answer says two things."""
     assert scoring.score(f"{ANSWER}{answer}", "stop", gold)[1] == "wrong"
     assert scoring.score(f"{ANSWER}{gold}", "stop", gold)[1] == "right"
 
@@ -207,7 +207,7 @@ def test_an_expression_beyond_the_bounds(expression):
 # --- regular expressions
 
 def patterns():
-    """Every pattern that stands in the package; what an f-string fills in counts as an x."""
+    """Every pattern that is in the package; what an f-string fills in counts as an x."""
     for path in sorted(places.ROOT.glob("metarfft_core/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             owner = getattr(node.func, "value", None) if isinstance(node, ast.Call) else None

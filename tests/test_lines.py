@@ -1,4 +1,4 @@
-"""Lines end at a newline and nowhere else, whatever characters stand in them."""
+"""Lines end at a newline and nowhere else, whatever characters are in them."""
 
 import json
 import linecache

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from metarfft_core import cli, params
+from metarfft_core.claims import verdicts
 from metarfft_core.params.loading import merge
 from metarfft_core.planning import measured, plan
 from metarfft_core.system.places import ROOT
@@ -165,6 +166,10 @@ def test_reinforcement_learning_stands_beside_its_plan(tmp_path, monkeypatch):
     assert one.tokens == pytest.approx(planned.tokens / 1e3)
     assert (one.paper_low, one.least) == (64.0, False)
     assert row(made, "rl", "base process").paper_low != 64.0
+    *_, claim = verdicts.judge([config.model_copy(update={"smoke": False})])
+    assert (claim.metric, claim.paper, claim.value, claim.run, claim.verdict) == (
+        "GPU hours", 64.0, 8.0, "7b_rl", "undecided")
+    assert (claim.files, claim.missing[:16]) == ("params/7b_rl.yaml", "the paper's PPO,")
     path = config.folder / "rl" / "nupa_length" / "base_process" / "manifest.json"
     early = {name: value for name, value in ABOUT.items() if name != "completion_tokens"}
     path.write_text(json.dumps(early))  # of an earlier version of the kit

@@ -188,7 +188,7 @@ def test_seeds_are_counted_apart(rows):
 
 
 def test_answers_hold_each_sample(rows):
-    """Every answer stands at its seed and index, and counted they are the counts."""
+    """Every answer is at its seed and index, and counted they are the counts."""
     answers = metrics.answers(rows)
     for row in rows:
         found = answers[row["method"], row["task"]]
@@ -199,7 +199,7 @@ def test_answers_hold_each_sample(rows):
 
 
 def test_answers_refuse_a_sample_that_occurs_twice_or_lacks(rows):
-    """A row that stands there twice, or that one seed alone has, is an error that names it."""
+    """A row that occurs twice, or that one seed alone has, is an error that names it."""
     with pytest.raises(ValueError, match=f"length {rows[0]['length']}, index .* occurs twice"):
         metrics.answers([*rows, rows[0]])
     with pytest.raises(ValueError, match="seeds 0 and 1 answered different samples"):

@@ -113,13 +113,13 @@ def test_without_a_network_the_message_says_what_to_give(run, tmp_path, monkeypa
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    with pytest.raises(ParamsError, match=r"gsm8k: the Hub does not give openai/gsm8k .* with "
+    with pytest.raises(ParamsError, match=r"gsm8k: the Hub does not offer openai/gsm8k .* with "
                                           r"--from \(JSON or JSONL; fields question, answer\)"):
         mix.build("gsm8k", run, tmp_path / "out.jsonl")
 
 
 def test_a_file_is_never_replaced(run, tmp_path):
-    """What stands at the target stays."""
+    """A file at the target stays."""
     with pytest.raises(ParamsError, match="exists: name a file that does not"):
         mix.build("arc", run, written(tmp_path / "out.jsonl", []))
 
@@ -132,5 +132,6 @@ def test_the_papers_arms_ask_for_their_file(name):
     settings, paper = config.pretraining, {"gsm8k": 7182, "arc": 6872, "alpaca": 8000}[name]
     assert settings.mix.share * settings.steps * settings.batch_size == pytest.approx(paper, 0.02)
     if not settings.mix.path.exists():
-        with pytest.raises(ParamsError, match=rf"mix.file: .*{name}.jsonl: No such file"):
+        with pytest.raises(ParamsError, match=rf"mix.file: .*{name}.jsonl: No such file.*; "
+                           r"python -m metarfft_core.bridges.mix builds it \(--to "):
             training.check_mix(config)

@@ -166,7 +166,7 @@ def test_an_adapter_is_no_model(tmp_path):
     """transformers would load the model that the adapter names, which is not in the folder."""
     folder = write_tiny(tmp_path / "model")
     files.write_json(folder / "adapter_config.json", {"base_model_name_or_path": "/elsewhere"})
-    with pytest.raises(ParamsError, match="holds an adapter"):
+    with pytest.raises(ParamsError, match="has an adapter"):
         models.resolve(str(folder))
 
 

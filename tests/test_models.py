@@ -92,7 +92,7 @@ def test_a_folder_without_a_model_is_refused_before_torch_is_imported(tmp_path):
             "print('torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True,
                           text=True, check=True)
-    assert done.stdout == f"model.name: {tmp_path} holds no model: it has no config.json\nFalse\n"
+    assert done.stdout == f"model.name: {tmp_path} is not a model: it has no config.json\nFalse\n"
 
 
 def test_prompt_tokens_are_the_chat_templates_own():

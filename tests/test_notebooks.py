@@ -13,7 +13,7 @@ import papermill
 import pytest
 from nbclient import NotebookClient
 
-from metarfft_core import params
+from metarfft_core import params, tasks
 from metarfft_core.runner import NOTEBOOKS, ThisPython
 from metarfft_core.system.places import ROOT
 
@@ -31,7 +31,7 @@ def tagged(notebook, tag):
 @every_notebook
 def test_form(path):
     """A notebook names the kernel python3, opens with its question, and takes every parameter but
-    the section of reinforcement learning, which stands in a parameter file."""
+    the section of reinforcement learning, which is in a parameter file."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[0].cell_type == "markdown"
@@ -56,7 +56,7 @@ def test_the_parameters_cell_is_folded_below_a_text_that_says_what_it_is(path):
 
 @every_notebook
 def test_the_closing_text_has_no_figures_of_one_run(path):
-    """It stands under the outputs of any run; what the stored ones show is in docs/results.md."""
+    """It is under the outputs of any run; what the stored ones show is in docs/results.md."""
     closing = nbformat.read(path, as_version=4).cells[-1].source
     assert closing.startswith("**Reading.**")
     words = re.sub(r"`[^`]*`|[Nn]otebook \d", "", closing)
@@ -154,6 +154,19 @@ def test_the_stored_tables_have_a_caption_and_header_cells(path):
             assert '<th scope="col' in table, cell
             assert "NaN" not in table, cell
             assert not re.search(r">(vanilla_rfft|meta_rfft|base_1shot|meta_1shot)", table), cell
+
+
+@every_notebook
+def test_the_stored_outputs_give_the_titles_of_tasks(path):
+    """Printed lines and tables say "Hamming distance", not lc_461, but for a column of ids."""
+    known = "|".join(task.id for task in tasks.select())
+    notebook = nbformat.read(path, as_version=4)
+    printed = [output.text for cell in notebook.cells if cell.cell_type == "code"
+               for output in cell.outputs if output.output_type == "stream"]
+    tables = [table for _, text in stored_html(notebook)
+              for table in re.findall(r"<table.*?</table>", text, re.DOTALL)
+              if '<th scope="col">id</th>' not in table]
+    assert not re.findall(rf"\b(?:{known})(?:_cf)?\b", "\n".join(printed + tables))
 
 
 @every_notebook

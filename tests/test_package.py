@@ -18,7 +18,7 @@ FILE = places.ROOT / "params" / "test.yaml"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of the project as it stands, built away from it."""
+    """The wheel of the project as it is, built away from it."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(places.ROOT / name, source)
@@ -126,7 +126,7 @@ def test_results_lie_below_the_current_folder(metarfft, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["run", "--params", FILE], "metarfft run works through the notebooks, and needs a checkout"),
     (["gallery"], "docs/tasks.md needs a checkout of the project"),
-    (["plan", "--params", "params/7b.yaml"], "parameter files lie in a checkout")],
+    (["plan", "--params", "params/7b.yaml"], "parameter files are in a checkout")],
     ids=lambda value: value[0] if isinstance(value, list) else "")
 def test_what_needs_the_project_says_so(metarfft, tmp_path, arguments, said):
     """A command that needs a checkout is refused in one line, with exit status 2."""

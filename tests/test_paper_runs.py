@@ -51,9 +51,9 @@ def shrunk(size, model):
     values = load(size, name=str(model))
     corpus_values, adaptation = values["corpus"], values["adaptation"]
     corpus_values["workers"] = 2
-    corpus_values["pretrain"] |= {"lengths": "1-3", "samples_per_length": 3}
+    corpus_values["pretrain"] |= {"lengths": "1-2", "samples_per_length": 2}
     corpus_values["in_context"] |= {"samples_per_length": 1, "lengths": [2], "synthetic_samples": 8}
-    corpus_values["validation"] = {"lengths": [4], "samples_per_length": 1}
+    corpus_values["validation"] = {"lengths": [3], "samples_per_length": 1}
     corpus_values["adaptation"] |= {"tasks": ["lc_258"], "samples_per_length": 8}
     corpus_values["adaptation_validation"]["samples_per_length"] = 1
     corpus_values["evaluation"] = {"lengths": [1, 2], "samples_per_length": 1}

@@ -44,7 +44,7 @@ def test_a_row_tells_type_bounds_and_default(key, type, default):
 
 
 def test_a_comment_above_a_field_and_one_over_several_lines_are_read():
-    """A meaning may stand above its field, on several lines, or beside it."""
+    """A meaning may be above its field, on several lines, or beside it."""
     [adaptation] = [section for section in SECTIONS if section.__name__ == "Adaptation"]
     found = reference.meanings(adaptation)
     assert found["steps"] == "the maximum number of optimizer steps"

@@ -88,7 +88,7 @@ def stated(size):
 
 @pytest.mark.parametrize("size", ["7b", "32b"])
 def test_the_files_hold_the_papers_values(size):
-    """Every value that the paper states stands in its file as the paper states it."""
+    """Every value that the paper states is in its file as the paper states it."""
     file = leaves(params.read(FOLDER / f"{size}.yaml"))
     paper = stated(size)
     assert {key: file.get(key) for key in paper} == paper
@@ -159,7 +159,7 @@ def lines_of(node, prefix=""):
 
 @pytest.mark.parametrize("size", ["7b", "32b"])
 def test_the_papers_runs_take_every_task_of_a_split(size):
-    """The names of the splits stand for their tasks, and for leaving out what cannot be had."""
+    """The names of the splits mean their tasks, and leave out what cannot be had."""
     run = params.load(FOLDER / f"{size}.yaml")
     for section, split in ((run.corpus.pretrain, "pretrain"),
                            (run.corpus.adaptation, "downstream")):
@@ -203,7 +203,8 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
                                              "or a list of tasks, got 'pretraining'"),
     ("corpus.pretrain.tasks", [], "corpus.pretrain.tasks: expected at least one task"),
     ("corpus.adaptation.tasks", ["lc_258", "lc_258"],
-     "corpus.adaptation.tasks: expected at least one task, none twice, got ['lc_258', 'lc_258']"),
+     "corpus.adaptation.tasks: expected at least one task, without repeats, got "
+     "['lc_258', 'lc_258']"),
     ("corpus.pretrain.lengths", "1-61", "corpus.pretrain: task bbh_dyck_languages cannot draw "
                                         "length 61: it allows 1 to 60"),
     ("corpus.validation.lengths", [61], "corpus.validation: task bbh_dyck_languages cannot draw"),
@@ -225,14 +226,17 @@ def test_the_papers_runs_take_every_task_of_a_split(size):
                                                           "cannot draw length 61: it allows 1 to"),
     ("corpus.adaptation.tasks", ["sr_coin_flip"],
      "corpus.adaptation.tasks: these are pre-training tasks of the same run: sr_coin_flip"),
-    ("pretraining.rank", None, "pretraining: rank belongs to method pissa, and only to it: got "
-                               "method pissa and rank None"),
-    ("pretraining.method", "full", "pretraining: rank belongs to method pissa, and only to it"),
+    ("pretraining.workers", 3, "pretraining: workers 3 x micro_batch_size 1 does not divide "
+                               "batch_size 4"),
+    ("pretraining.rank", None, "pretraining: expected a rank with method pissa and none with "
+                               "full: got method pissa and rank None"),
+    ("pretraining.method", "full", "pretraining: expected a rank with method pissa and none with "
+                                   "full"),
     ("pretraining.method", "lora", "pretraining.method: input should be 'full' or 'pissa', got "),
     ("adaptation.micro_batch_size", 3,
      "adaptation: micro_batch_size 3 does not divide batch_size 4"),
     ("adaptation.methods", ["direct", "direct"],
-     "adaptation: methods: expected none twice, got ['direct', 'direct']"),
+     "adaptation: methods: expected without repeats, got ['direct', 'direct']"),
     ("adaptation.methods", ["direct", "cot"], "adaptation.methods.1: input should be 'direct', "),
 ])
 def test_a_wrong_value_is_named_with_what_is_allowed(keys, value, said):
@@ -288,7 +292,7 @@ def test_a_missing_key_is_named():
 
 
 def test_several_mistakes_are_named_together():
-    """Two wrong keys in different sections stand in one line."""
+    """Two wrong keys in different sections are named in one line."""
     values = changed("evaluation.engin", "vllm")
     values["corpus"]["pretrain"]["lenght"] = [1]
     message = refused(values)
@@ -348,8 +352,8 @@ def test_resolved_parameters_mean_the_same():
 def test_the_digest_follows_every_value_but_the_workers():
     """The number of workers cannot change a result; every other value can."""
     run = params.load(params.DEFAULT_FILE)
-    for section in ("corpus", "adaptation", "evaluation"):
-        assert params.check(changed(f"{section}.workers", 7)).digest == run.digest
+    for section in ("corpus", "pretraining", "adaptation", "evaluation"):
+        assert params.check(changed(f"{section}.workers", 4)).digest == run.digest
     for keys, value in (("seed", 1), ("name", "other"), ("evaluation.limit_extra", 65),
                         ("corpus.pretrain.samples_per_length", 7)):
         assert params.check(changed(keys, value)).digest != run.digest
@@ -526,8 +530,17 @@ def test_names_of_tasks_are_the_same_parameters_as_their_ids():
     assert by_name.cells == by_id.cells
 
 
+def test_a_training_of_one_task_is_named_by_its_id_or_its_name():
+    """A cell, an adaptation and a reinforcement learning take the task's name for its id."""
+    run = params.load(ROOT / "params" / "rl_test.yaml")
+    name = tasks.get("nupa_length").name
+    assert Cell("meta_rfft", name, 0) == Cell("meta_rfft", "nupa_length", 0)
+    assert training.Job.named(run, "adapt", task=name, method="meta_rfft").task == "nupa_length"
+    assert training.Arm(run, name, "base", "outcome").task == "nupa_length"
+
+
 @pytest.mark.parametrize(("named", "message"), [
-    (["lc_258", "add_digits"], r"none twice, got \['lc_258', 'lc_258'\]"),
+    (["lc_258", "add_digits"], r"without repeats, got \['lc_258', 'lc_258'\]"),
     (["add_digit"], r"nearest are add_digits \(lc_258\)"),
     (["add_digits_cf"], r"without a changed rule .* got Add digits, counterfactual \(lc_258_cf\)")])
 def test_a_list_of_tasks_holds_each_known_task_once(named, message):

@@ -15,7 +15,7 @@ from tiny_model import tiny_run
 from metarfft_core import cli, corpus, formats, models, params, tasks, training
 from metarfft_core.figures import reinforcement
 from metarfft_core.params import ParamsError
-from metarfft_core.planning import measured, plan
+from metarfft_core.planning import display, measured, plan
 from metarfft_core.system.files import read_json, sha256, write_json, write_whole
 from metarfft_core.system.places import ROOT
 from metarfft_core.tracing.judge.replay import judge
@@ -424,7 +424,7 @@ def test_a_run_without_the_section_has_no_such_stage(capsys):
     ({"prompt": "direct"}, "rl: rewards: process judges a trace of the rule"),
     ({"tasks": ["lc_258"]}, "rl.tasks: expected tasks of corpus.adaptation.tasks, got lc_258"),
     ({"starts": []}, "rl: starts: expected at least one"),
-    ({"rewards": ["outcome", "outcome"]}, "rl: rewards: expected at least one, none twice"),
+    ({"rewards": ["outcome", "outcome"]}, "rl: rewards: expected at least one, without repeats"),
     ({"micro_batch_size": 4}, "rl: micro_batch_size 4 does not divide the 6 answers of a step"),
     ({"evaluate_every": 3}, "rl: evaluate_every 3 does not divide steps 4"),
     ({"group_size": 1}, "rl.group_size"), ({"temperature": 0.0}, "rl.temperature"),
@@ -576,10 +576,11 @@ def test_runs_without_it_leave_the_figure_alone(tmp_path):
 
 def test_the_plan_counts_its_hours():
     """A row for each training, whose hours are those of its steps: twice as many take about twice
-    as long; the paper's 64 hours stand beside the outcome alone."""
+    as long; the paper's 64 hours are beside the outcome alone. What is shown names each of them."""
     run = params.load(ROOT / "params" / "7b_rl.yaml")
     counted = {}
-    made = plan.plan(run, samples=1, estimate=True, counted=counted).stages
+    whole = plan.plan(run, samples=1, estimate=True, counted=counted)
+    made = whole.stages
     rows = made[made.stage == "rl"]
     assert list(rows.method) == ["base outcome", "base process", "pretrained outcome",
                                  "pretrained process"]
@@ -593,10 +594,13 @@ def test_the_plan_counts_its_hours():
     # By hand: 2 operations a weight and token to generate, 6 to train, 2 more to recompute.
     tokens = rows.tokens.iloc[0]
     assert rows.flops.iloc[0] == pytest.approx(8 * 6.5e9 * tokens, rel=0.15)
+    shown = display.show(whole)
+    assert shown.startswith("Total: ")
+    assert all(f"rl {method}" in shown for method in rows.method)
 
 
 def test_the_file_holds_the_papers_values_and_marks_the_others():
-    """In 7b_rl.yaml stand the paper's learning rate, clip, divergence and batches on one task;
+    """7b_rl.yaml has the paper's learning rate, clip, divergence and batches on one task;
     every other number of the section carries the word assumption."""
     file = ROOT / "params" / "7b_rl.yaml"
     rl = params.load(file).rl

@@ -109,7 +109,7 @@ def test_one_change_in_a_scratchpad(task, count):
 
 
 def replace_later(lines: list[str], old: str, new: str) -> list[str]:
-    """The lines with a literal replaced wherever it stands as a whole."""
+    """The lines with a literal replaced wherever it is as a whole."""
     pattern = re.compile(rf"(?<![\w.'\"]){re.escape(old)}(?![\w.'\"])")
     return [pattern.sub(lambda _: new, line) for line in lines]
 

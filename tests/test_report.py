@@ -221,7 +221,7 @@ def flip_all(run, other, flipped):
 
 
 def test_the_samples_that_flipped_are_listed_and_counted():
-    """Exactly the planted flips are found, in both directions, and stand in flips.csv."""
+    """Exactly the planted flips are found, in both directions, and are in flips.csv."""
     flipped = {("direct", TASKS[0], 1, 3): True, ("direct", TASKS[1], 4, 0): False,
                ("vanilla_rfft", TASKS[0], 2, 11): False}
     one, two = parameters("one"), parameters("two")
@@ -421,7 +421,7 @@ def test_what_a_model_writes_keeps_the_tables():
 
 
 def test_a_summary_says_what_made_a_run():
-    """Every part of one run's provenance stands in its summary, and that it is a smoke run."""
+    """Every part of one run's provenance is in its summary, and so is that it is a smoke run."""
     run = parameters("one")
     write_all(run, SHARES)
     text = report.summary(run.folder)

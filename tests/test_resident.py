@@ -1,8 +1,9 @@
 """One process for many cells: its engine, who gets which cells, and what a failure leaves."""
 
-import itertools
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from evaluated_run import TASK, begin, describe, random_model, values
 from scripted_server import serve, settings
 
 from metarfft_core import corpus, evaluation, models, params, training
-from metarfft_core.evaluation import engines, grid
+from metarfft_core.evaluation import engines, grid, resident
 from metarfft_core.params import Cell
 from metarfft_core.system import files
 from metarfft_core.system.places import ROOT
@@ -60,23 +61,27 @@ def _stored(config):
 
 def test_one_process_writes_what_a_process_for_each_cell_writes(prepare, capfd):
     """Cells that share an engine get the same bytes as cells that each have one; the log counts
-    the samples of all of them."""
+    the samples of all of them. Two engines take each cell once and write these bytes, too."""
     config = prepare("shared")
     evaluation.launch(config)
     printed = capfd.readouterr().out
     assert "12 of 12 samples" in printed
     shared = _stored(config)
-    for cell in config.cells:
-        results = evaluation.path(config, cell)
-        results.unlink()
-        results.with_suffix(".json").unlink()
-    (config.folder / "evaluation" / "manifest.json").unlink()
+    shutil.rmtree(config.folder / "evaluation")
     for cell in config.cells:
         subprocess.run([sys.executable, "-m", "metarfft_core.evaluation", "--params",
                         str(config.folder / "params.yaml"), "--method", cell.method, "--task",
                         cell.task], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert _stored(config) == shared
     assert len({rows for rows, _ in shared.values()}) == 3
+    shutil.rmtree(config.folder / "evaluation")
+    capfd.readouterr()
+    evaluation.launch(params.check(made_up_run.change(config.model_dump(), evaluation__workers=2)))
+    printed = capfd.readouterr().out
+    assert _stored(config) == shared
+    for cell in config.cells:
+        assert len(re.findall(f"engine [12] of 2\\] {cell}: 4 of 4", printed)) == 1
+    assert len(set(re.findall("engine ([12]) of 2", printed))) == 2
 
 
 def test_a_failed_cell_stops_no_sibling(prepare, capfd):
@@ -122,19 +127,6 @@ def test_an_api_model_is_asked_though_a_cell_of_ours_fails(outputs):
     assert len(answered) == len(server.requests) == 4
 
 
-def test_the_longest_cells_are_dealt_out_first():
-    """Two shares differ by less than the longest cell, hold every cell once, and begin with the
-    longest; cells of one model follow each other."""
-    cells = [Cell("direct", task, 0) for task in ("lc_258", "lc_2544", "lc_461")]
-    changed = [replace(cell, task=f"{cell.task}_cf") for cell in cells[:1]]
-    sizes = dict(zip([*cells, *changed], [10, 50, 30, 25], strict=True))
-    first, second = grid.shares(sizes, 2)
-    assert (first, second) == ([cells[1], cells[0]], [cells[2], changed[0]])
-    [alone] = grid.shares(sizes, 1)
-    assert alone == [cells[1], cells[2], changed[0], cells[0]]
-    assert grid.shares(sizes, 9) == [[cell] for cell in [cells[1], cells[2], changed[0], cells[0]]]
-
-
 @pytest.fixture
 def planned(tmp_path, monkeypatch):
     """A run with cells of the base model and of the RF-pretrained one."""
@@ -152,19 +144,49 @@ def test_with_adapters_each_engine_has_one_base_model(planned, monkeypatch, plac
     """Where engines take adapters, no process gets cells of two base models; there are as many as
     places, at least one for each base model and at most one for each cell."""
     monkeypatch.setattr(engines, "takes_adapters", lambda engine: True)
-    groups = grid._by_engine(planned, dict.fromkeys(planned.cells, 1), places)
-    assert sorted(map(str, itertools.chain(*groups))) == sorted(map(str, planned.cells))
-    assert len(groups) == min(expected, len(planned.cells))
-    for group in groups:
-        assert len({params.METHODS[cell.method].start for cell in group}) == 1
+    queues = grid.queues(planned, dict.fromkeys(planned.cells, 1), places)
+    cells = [cell for queue in queues for cell in queue.cells]
+    assert sorted(map(str, cells)) == sorted(map(str, planned.cells))
+    assert sum(queue.processes for queue in queues) == min(expected, len(planned.cells))
+    for queue in queues:
+        assert len({params.METHODS[cell.method].start for cell in queue.cells}) == 1
 
 
-def test_without_adapters_all_cells_share_the_engines(planned):
-    """Where merged weights are loaded in turn, there are as many processes as places."""
-    for places in (1, 2):
-        groups = grid._by_engine(planned, dict.fromkeys(planned.cells, 1), places)
-        assert len(groups) == places
-        assert len(list(itertools.chain(*groups))) == len(planned.cells)
+@pytest.mark.parametrize("places", [1, 2])
+def test_without_adapters_all_cells_share_the_engines(planned, places):
+    """Where merged weights are loaded in turn, as many processes as places take the cells, the
+    longest first; cells of one model follow each other."""
+    sizes = {cell: number for number, cell in enumerate(planned.cells)}
+    [changed] = [cell for cell in planned.cells if cell.task.endswith("_cf")]
+    sizes[changed] = 0.5
+    [queue] = grid.queues(planned, sizes, places)
+    assert queue.processes == places
+    adapted = queue.cells.index(replace(changed, task="lc_2544"))
+    assert queue.cells[adapted + 1] == changed
+    rest = [sizes[cell] for cell in queue.cells if cell != changed]
+    assert rest == sorted(rest, reverse=True)
+    assert len(queue.cells) == len(planned.cells)
+
+
+def test_a_cell_is_taken_by_one_process(tmp_path):
+    """Of two processes that list the same cells each takes the others; a seed is another cell."""
+    taken = tmp_path / "taken"
+    cells = [Cell("direct", "lc_258", seed) for seed in (0, 1)]
+    for got in (True, False):
+        assert [resident._take(taken, cell) for cell in cells] == [got, got]
+    assert resident.read_taken(taken) == cells
+
+
+def test_cells_go_on_when_every_engine_has_ended(tmp_path):
+    """The cells that none had begun are left for new engines, no more than there are cells. If
+    none was begun, all would end again, and none is left."""
+    taken = tmp_path / "taken"
+    cells = [Cell("direct", "lc_258", seed) for seed in range(4)]
+    queue = grid.Queue(cells, 3)
+    assert grid._left(queue, taken) == grid.Queue([], 0)
+    for cell in cells[:2]:
+        resident._take(taken, cell)
+    assert grid._left(queue, taken) == grid.Queue(cells[2:], 2)
 
 
 @pytest.mark.parametrize(("cell", "message"), [

@@ -1,14 +1,18 @@
 """The page docs/results_map.md: fresh, whole, and true of the parameter files that it names."""
 
+import argparse
 import ast
+import shlex
+from pathlib import Path
 
 import pytest
 
-from metarfft_core import params
+from metarfft_core import cli, params
 from metarfft_core.analysis import stored
-from metarfft_core.claims import results_map
+from metarfft_core.bridges import mix
+from metarfft_core.claims import results_map, verdicts
 from metarfft_core.evaluation import general
-from metarfft_core.params import METHODS
+from metarfft_core.params import METHODS, ParamsError
 from metarfft_core.system import yaml_files
 from metarfft_core.system.places import ROOT
 
@@ -47,6 +51,24 @@ def test_page_is_fresh():
         f"docs/results_map.md is stale: run `{results_map.COMMAND}`"
 
 
+def test_what_the_claims_say_of_the_roads_is_fresh():
+    """The stored roads to the numbers are those of the files and plans; each number of the paper
+    has one, whose file leads there and whose hours are the plan's."""
+    told = yaml_files.read(verdicts.NUMBERS)
+    assert told == results_map.numbers(), f"run `{results_map.COMMAND}`"
+    wanted = {(name, line.label, metric): line for name, spec in stored.paper()["numbers"].items()
+              for line in stored.lines(spec) for metric in spec["metrics"]}
+    assert {(one["table"], one["line"], one["metric"]) for one in told} == set(wanted)
+    for one in told:
+        assert one["files"]
+        assert all(any(_leads(_file(name), line, one["table"]) for line in stored.lines(
+            SPECS[one["table"]]) if line.label == one["line"]) for name in one["files"])
+        assert one["gpu_hours"] == pytest.approx(sum(
+            sum(results_map.costs(name).values()) for name in one["files"]), abs=0.06)
+    missing = {(one["table"], one["metric"]) for one in told if one["missing"]}
+    assert missing == {("table_11", "Alpaca wins (LC)"), ("reinforcement_learning", "GPU hours")}
+
+
 def test_every_file_beside_the_main_ones_leads_to_a_result():
     """Each is on the page, with its cost; the paper's wording costs more than the kit's in every
     stage."""
@@ -71,7 +93,7 @@ def test_every_figure_and_table_has_an_entry():
 
 @pytest.mark.parametrize("road", ROADS, ids=lambda road: road.name)
 def test_a_road_says_how_or_what_is_missing(road):
-    """Without a command it has the state "no road yet" and says what is missing; its state is
+    """Without a command it has the state "no command yet" and says what is missing; its state is
     about kept results only where there is one."""
     assert bool(road.commands) != (road.state == results_map.NO_ROAD)
     assert road.commands or road.missing
@@ -93,6 +115,22 @@ def test_a_road_names_the_tests_that_walk_it(road):
         assert name in functions, walk
         assert f'"{case}"' in code or not case, walk
         assert f"`{walk}`" in text
+
+
+@pytest.mark.parametrize("command", sorted({one for road in ROADS for one in road.commands}))
+def test_a_command_of_a_road_is_one_that_there_is(command):
+    """Each command parses with its own parser, and the parameter file that it names exists."""
+    words = shlex.split(command)
+    if words[0] == "metarfft":
+        asked = cli._parser().parse_args(words[1:])
+    else:
+        assert words[:3] == ["python", "-m", "metarfft_core.bridges.mix"]
+        with pytest.raises(ParamsError, match="name a file that does not"):
+            mix.build(words[3], _file(Path(words[5]).stem), Path(__file__))
+        asked = argparse.Namespace(params=words[5])
+    if hasattr(asked, "params"):
+        names = [asked.params] if isinstance(asked.params, str | Path) else asked.params
+        assert all((ROOT / name).exists() for name in names)
 
 
 @pytest.mark.parametrize("road", [road for road in ROADS if road.name in SPECS and road.params],

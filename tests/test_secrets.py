@@ -141,7 +141,7 @@ def test_a_key_of_any_characters_is_taken_out(key):
 def test_a_key_of_escapes_alone_is_refused(monkeypatch):
     """What is left of it without its escapes is too short to be taken out of an answer."""
     monkeypatch.setenv("METARFFT_API_KEY", "&#65;&#66;a1")
-    with pytest.raises(ParamsError, match=r"holds no key .* of 8 or more"):
+    with pytest.raises(ParamsError, match=r"has no key .* 8 or more"):
         api.read_key(settings("http://localhost:1/v1"))
 
 

@@ -16,7 +16,7 @@ from metarfft_core.models import shards
 from metarfft_core.params import ParamsError
 from metarfft_core.system.files import sha256
 from metarfft_core.training.process import checkpoints
-from metarfft_core.training.process.trainer import Trainer, Writer
+from metarfft_core.training.process.trainer import CheckpointWriter, Trainer
 
 TOKENS = torch.arange(40).reshape(2, 20) % 32
 
@@ -56,7 +56,7 @@ def write_sharded(rank, port, folder):
         step(model, optimizer)
     with torch.no_grad():
         model(input_ids=TOKENS)  # leaves what is outside the layers gathered
-    writer = Writer(in_background=True)
+    writer = CheckpointWriter(in_background=True)
     checkpoint = folder / "checkpoint-2"
     checkpoint.mkdir(exist_ok=True)
     (checkpoint / f"rng_state_{rank}.pth").write_text(str(rank))
@@ -183,7 +183,7 @@ def test_a_checkpoint_holds_what_follows_from_its_step(tmp_path):
             ({"best_global_step": 2}, False, {"model", "optimizer"}),
             ({"best_global_step": 1}, False, {"model", "optimizer", "best"}),
             ({}, True, {"model"}), ({"best_global_step": 1}, True, {"model"})]):
-        trainer = trainer_of(model, optimizer, Writer(in_background=False), **told)
+        trainer = trainer_of(model, optimizer, CheckpointWriter(in_background=False), **told)
         trainer.best, trainer.control.should_training_stop = best, stops
         shards.save(Trainer._resumed_from(trainer), tmp_path / str(number))
         assert shards.parts(tmp_path / str(number)) == expected
@@ -211,7 +211,7 @@ def test_old_checkpoints_go_once_a_new_one_is_whole(tmp_path):
 def test_what_cannot_be_written_in_the_background_stops_the_training(tmp_path):
     """The next step raises the error, which names the folder; nothing counts as whole."""
     (tmp_path / "checkpoint-1").write_text("a file where the folder should be")
-    writer = Writer(in_background=True)
+    writer = CheckpointWriter(in_background=True)
     writer.write(tmp_path / "checkpoint-1", {"model": {"a": torch.ones(2)}})
     futures.wait([writer._pending])
     with pytest.raises(OSError, match="checkpoint-1"):

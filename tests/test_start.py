@@ -1,4 +1,4 @@
-"""What `make lab` opens: copies of the notebooks, and the notebook that stands first."""
+"""What `make lab` opens: copies of the notebooks, and the notebook that is first."""
 
 import re
 import shutil

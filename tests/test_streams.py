@@ -34,7 +34,7 @@ TASK = "nupa_length"
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch):
-    """The key stands in the environment, and no proxy comes between."""
+    """The key is in the environment, and no proxy comes between."""
     with_key(monkeypatch)
 
 
@@ -239,7 +239,7 @@ def test_what_is_no_answer_is_asked_for_again(server, content):
 
 
 def test_reasoning_is_kept_apart_in_every_form(server):
-    """Reasoning stands beside the text in messages and whole bodies too, and in Mistral's parts."""
+    """Reasoning comes beside the text in messages and whole bodies too, and in Mistral's parts."""
     thought = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
                {"type": "text", "text": TEXT}]
     messages = [{"content": TEXT, "reasoning_content": "hm"}, {"content": TEXT, "reasoning": "hm"},

@@ -142,7 +142,7 @@ def test_the_projects_parameter_files_name_no_code():
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    (None, "expected a Python file that declares tasks, but there is none"),
+    (None, "expected a Python file that declares tasks, but there is no such file"),
     ("x = (", "invalid syntax|was never closed"),
     ("x = 1", "declares no task"),
     (TASK.format(helper="sys", id="lc_258", name="CountAgain").replace("import AGAIN", "import path"

@@ -290,7 +290,7 @@ def test_a_class_without_source():
     names = {}
     exec("class Own:\n    question = '{n}'\n    def rule(n):\n        return n\n"
          "    def sample(rng, length):\n        return {'n': length}\n", names)
-    with pytest.raises(RuleError, match="task own: its source is not to be found"):
+    with pytest.raises(RuleError, match="task own: its source cannot be found"):
         tasks.declare(names["Own"], "own", "user", "user", "n", None)
 
 

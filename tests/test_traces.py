@@ -26,7 +26,7 @@ CHANGED = repr(tasks.get("nupa_length_cf").rule.execute({"num": "123"}))
     (None, "cut", KNOWN, "the answers do not differ")])
 def test_a_reply_to_a_changed_rule_follows_it_or_remembers_the_known_one(
         answer, outcome, gold, reply):
-    """The changed rule of number length adds two a digit: 6 for three digits, not 3."""
+    """The changed rule of integer length adds two a digit: 6 for three digits, not 3."""
     assert (KNOWN, CHANGED) == ("3", "6")
     rows = pd.DataFrame({"task": "nupa_length_cf", "inputs": "{'num': '123'}", "answer": answer,
                          "outcome": outcome, "gold_answer": gold}, index=[7])

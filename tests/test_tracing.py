@@ -1,6 +1,6 @@
 """Tracing: what a trace says is what a debugger sees and what an outsider finds true (Section 2).
 
-The roads beside the tracer: Python's own trace hook over the rule's text, and a judge of single
+The references for the tracer: Python's own trace hook over the rule's text, and a judge of single
 lines that knows string rules and arithmetic only.
 """
 

@@ -79,7 +79,7 @@ def numbers(steps, block):
 
 @every_task
 def test_step_numbers_are_those_of_the_indentation(task):
-    """A header names the steps that stand deeper than it, its `otherwise` those of the else."""
+    """A header names the steps that are nested in it, its `otherwise` those of the else."""
     lines = task.rule_source.split("\n")
     start = next(number for number, line in enumerate(lines) if line.startswith("def "))
     steps = [number for number, line in enumerate(lines)
@@ -301,7 +301,7 @@ class Thirds:
 
 def test_own_wording_of_no_line():
     """A wording for a line that the rule does not have is refused, with the line."""
-    with pytest.raises(RuleError, match=r"task thirds: .*'n = n // 3' is no line of the rule"):
+    with pytest.raises(RuleError, match=r"task thirds: .*'n = n // 3' is not a line of the rule"):
         declare(Thirds, "thirds", "own", "own", "any", None)
 
 

@@ -55,8 +55,8 @@ def test_a_power_of_ten_that_is_read_as_a_text_is_refused(tmp_path, value):
     ("No", "No is read as false"), ("on", "on is read as true"), ("OFF", "OFF is read as false"),
     (".inf", ".inf is read as inf: write a finite number"), ("-.INF", "-.INF is read as -inf"),
     (".nan", ".nan is read as nan"), ("2024-05-01", "2024-05-01 is read as a date: write \"2024"),
-    ("2024-05-01 10:00:00", "is read as a datetime"), ("2024-99-99", "cannot be read as it stands"),
-    ("=", "cannot be read as it stands"), ("!!int 0100", "the tag "), ("!!binary aa==", "the tag "),
+    ("2024-05-01 10:00:00", "is read as a datetime"), ("2024-99-99", "cannot be read in this form"),
+    ("=", "cannot be read in this form"), ("!!int 0100", "the tag "), ("!!binary aa==", "the tag "),
     ("!!python/object/apply:os.getcwd []", "the tag ")])
 def test_a_word_or_date_or_tag_that_is_read_as_something_else_is_refused(tmp_path, value, said):
     """The key is named, with what to write."""
@@ -70,7 +70,7 @@ def test_a_word_or_date_or_tag_that_is_read_as_something_else_is_refused(tmp_pat
 @pytest.mark.parametrize("character", ["\x85", "\u2028", "\u2029"])
 def test_a_line_end_that_only_yaml_knows_is_refused(tmp_path, character):
     """It would end a comment, and what follows would be read."""
-    assert f", line 2: the character U+{ord(character):04X} ends a line" in refused(
+    assert f", line 2: the character U+{ord(character):04X} is a line break" in refused(
         tmp_path, f"a: 1\n# so it was before {character}seed: 5\n")
 
 

@@ -31,7 +31,7 @@ class Figure(NamedTuple):
     other: tuple[float, float, float] | None
     difference: tuple[float, float, float] | None  # first less other
     basis: str  # "paired", "unpaired" or "-"
-    samples: tuple[int, int]  # the number of answers behind each value
+    samples: tuple[int, int]  # the number of answers that each value is computed from
 
 
 @dataclass(frozen=True)

@@ -172,9 +172,9 @@ def _diagnose(config: Params, cell: Cell) -> list[list]:
     lines = []
     for row in _rows(config, cell):
         if "text" in row:  # an archive keeps few texts
-            found = diagnose(config, row)
+            diagnosis = diagnose(config, row)
             lines.append([*(row[name] for name in _ROW),
-                          *(getattr(found, name) for name in _DIAGNOSIS)])
+                          *(getattr(diagnosis, name) for name in _DIAGNOSIS)])
     return lines
 
 

@@ -58,9 +58,9 @@ def groups(spec: dict, runs: Sequence[Stored]) -> list[Group]:
     for model in other_models(runs) if spec.get("others", True) else ():
         theirs = list(dict.fromkeys(line.of(model) for line in wanted if not line.api))
         for name in dict.fromkeys(line.group for line in theirs):
-            found = {line: find(line, runs, logs) for line in theirs if line.group == name}
+            by_line = {line: find(line, runs, logs) for line in theirs if line.group == name}
             title = f"ours, {model}" + (f": {name}" if name else "")
-            shown += [Group(title, True, found)] if any(found.values()) else []
+            shown += [Group(title, True, by_line)] if any(by_line.values()) else []
     return shown
 
 

@@ -98,13 +98,14 @@ def _smoke(*runs: RunFolder) -> str:
 
 def _figures_text(comparison: Comparison) -> str:
     lines = []
-    for one in comparison.figures:
-        digits = 2 if one.figure.startswith("Max_Len") else 3
-        over = {"paired": f"{one.samples[0]:,} answers of each, paired",
-                "unpaired": "{:,} and {:,} answers, unpaired".format(*one.samples),
-                ABSENT: "nothing in common"}[one.basis]
-        values = (_interval(value, digits) for value in (one.first, one.other, one.difference))
-        lines.append((one.method, one.figure, *values, over))
+    for merit in comparison.figures:
+        digits = 2 if merit.figure.startswith("Max_Len") else 3
+        over = {"paired": f"{merit.samples[0]:,} answers of each, paired",
+                "unpaired": "{:,} and {:,} answers, unpaired".format(*merit.samples),
+                ABSENT: "nothing in common"}[merit.basis]
+        values = (_interval(value, digits)
+                  for value in (merit.first, merit.other, merit.difference))
+        lines.append((merit.method, merit.figure, *values, over))
     settings = comparison.first.parameters["evaluation"]
     return (table(["method", "figure", "first", "other", "first less other", "over"], lines)
             + f"\n{settings['confidence']:.0%} bootstrap intervals, "
@@ -122,11 +123,11 @@ def _interval(value: tuple[float, float, float] | None, digits: int) -> str:
 
 
 def _pairs_text(comparison: Comparison) -> str:
-    lines = [(method, one.group, f"{one.both + one.first + one.other + one.neither:,}",
-              f"{one.first:,}", f"{one.other:,}",
-              _interval((one.difference, one.low, one.high), 3),
-              ABSENT if one.p is None else f"{one.p:.2g}")
-             for method, one in comparison.pairs]
+    lines = [(method, pair.group, f"{pair.both + pair.first + pair.other + pair.neither:,}",
+              f"{pair.first:,}", f"{pair.other:,}",
+              _interval((pair.difference, pair.low, pair.high), 3),
+              ABSENT if pair.p is None else f"{pair.p:.2g}")
+             for method, pair in comparison.pairs]
     return (table(["method", "lengths", "samples", "right -> wrong", "wrong -> right",
                     "first less other", "p"], lines)
             + "\nA sample is the same task, length, index, prompt and seed. right -> wrong: right"
@@ -148,11 +149,11 @@ def _cells_text(comparison: Comparison) -> str:
 
 def _flips_text(comparison: Comparison) -> str:
     listed = [flip for method in dict.fromkeys(flip["method"] for flip in comparison.flips)
-              for flip in [one for one in comparison.flips if one["method"] == method][:LISTED]]
-    lines = [(one["method"], tasks.label(one["task"]), one["seed"], one["length"], one["index"],
-              one["flip"], _short(one["gold_answer"]), _answer(one, "first"),
-              _answer(one, "other"))
-             for one in listed]
+              for flip in [row for row in comparison.flips if row["method"] == method][:LISTED]]
+    lines = [(row["method"], tasks.label(row["task"]), row["seed"], row["length"], row["index"],
+              row["flip"], _short(row["gold_answer"]), _answer(row, "first"),
+              _answer(row, "other"))
+             for row in listed]
     more = len(comparison.flips) - len(lines)
     return (table(["method", "task", "seed", "length", "index", "flip", "gold", "first", "other"],
                    lines)

@@ -33,7 +33,7 @@ _PRETRAINING = {"one": "pre-trained on one task", "leetcode": "pre-trained on Le
 
 @dataclass(frozen=True)
 class Line:
-    """The properties of a run behind a line of a figure or table (`data/paper_results.yaml`)."""
+    """The run that a line of a figure or table is about (`data/paper_results.yaml`)."""
 
     model: str | None = None
     method: str = ""
@@ -218,8 +218,8 @@ def measure(config: Params, statistic: metrics.Statistic, found: list[metrics.An
 
 
 def _counts(found: list[metrics.Answers]) -> list[metrics.Counts]:
-    return [{length: (int(right.sum()), right.size) for length, right in one.right.items()}
-            for one in found]
+    return [{length: (int(right.sum()), right.size) for length, right in stored.right.items()}
+            for stored in found]
 
 
 @dataclass(frozen=True)
@@ -239,14 +239,14 @@ class Found:
     def cells(self) -> Cells:
         """The lengths that each task of the line has results at (for logs: none)."""
         if self.logs:
-            found = self.stored.losses.loc[self.stored.losses["method"] == self.method, "task"]
-            return dict.fromkeys((task for task in self.line.tasks if (found == task).any()), ())
+            logged = self.stored.losses.loc[self.stored.losses["method"] == self.method, "task"]
+            return dict.fromkeys((task for task in self.line.tasks if (logged == task).any()), ())
         methods = [method for method in (self.method, self.line.minus) if method]
         lengths = {task: set.intersection(*(self.stored.lengths(method, task)
                                             for method in methods))
                    for task in self.line.tasks
                    if all(task in self.stored.tasks(method) for method in methods)}
-        return {task: tuple(sorted(found)) for task, found in lengths.items() if found}
+        return {task: tuple(sorted(logged)) for task, logged in lengths.items() if logged}
 
     @property
     def has_lenient(self) -> bool:
@@ -284,9 +284,9 @@ def find_general(line: Line, metric: str,
 
 def find_all(line: Line, runs: Sequence[Stored], logs: bool = False) -> list[Found]:
     """Return every run that could speak to a line, in the order of the runs."""
-    found = [Found(line, stored, name, logs) for stored in runs
+    candidates = [Found(line, stored, name, logs) for stored in runs
              for name in [_method(line, stored)] if name]
-    return [candidate for candidate in found if candidate.cells]
+    return [candidate for candidate in candidates if candidate.cells]
 
 
 def common(found: Sequence[Found]) -> Cells:

@@ -26,9 +26,9 @@ def verify(config: Params) -> list[str]:
                                       files.read_json(kept.manifest),
                                       training.stored_log(kept))
     for one in params.kept_runs(config):
-        found = training_problems(_manifests(one)) + outcome_problems(
+        faults = training_problems(_manifests(one)) + outcome_problems(
             evaluation.read(one).to_dict("records"))
-        problems += [f"run {one.name}: {problem}" for problem in found]
+        problems += [f"run {one.name}: {problem}" for problem in faults]
     for arm in training.arms(config):
         problems += [f"{arm.name}: {problem}" for problem in check.problems(arm)]
     return problems

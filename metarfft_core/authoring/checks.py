@@ -130,8 +130,8 @@ def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
 def _lengths(task: Task, asked: list[int] | None) -> list[int]:
     """The lengths at which a task is checked."""
     if asked is None:
-        return sorted({task.lengths[0], *(one for one in LENGTHS if one in task.lengths)})
-    if wrong := [one for one in asked if one not in task.lengths]:
+        return sorted({task.lengths[0], *(length for length in LENGTHS if length in task.lengths)})
+    if wrong := [length for length in asked if length not in task.lengths]:
         raise CheckError(f"task {task.id} cannot draw length {wrong[0]}: it allows "
                          f"{task.lengths[0]} to {task.lengths[-1]}")
     return asked
@@ -142,8 +142,8 @@ def _wait(task: Task, length: int, others: elsewhere.Elsewhere) -> None:
     try:
         others.wait(task, length)
     except elsewhere.Endless as why:
-        raise CheckError(f"task {task.id}, length {length}: the sampler or the rule does not come "
-                         f"to an end: {why} in a process of its own") from None
+        raise CheckError(f"task {task.id}, length {length}: the sampler or the rule does not end: "
+                         f"{why} in a separate process") from None
 
 
 def _compared(task: Task, drawn: dict[int, list[str]], others: elsewhere.Elsewhere) -> str:
@@ -199,7 +199,7 @@ def _row(task: Task, length: int, samples: int, draws: int, tokens) -> tuple[Row
     examples = [examples for _, examples in texts]
 
     def mean(size: Callable[[str, str], int]) -> dict[str, int]:
-        return {name: round(sum(size(*one[name]) for one in examples) / samples)
+        return {name: round(sum(size(*example[name]) for example in examples) / samples)
                 for name in TEXTS}
 
     row = Row(
@@ -312,7 +312,7 @@ def _is_huge(value: Any) -> bool:
     if not isinstance(value, str | list | tuple | dict):
         return False
     inside = value.values() if isinstance(value, dict) else value
-    nested = any(isinstance(one, list | tuple | dict) for one in islice(inside, 3))
+    nested = any(isinstance(item, list | tuple | dict) for item in islice(inside, 3))
     return len(value) > HUGE or (nested and is_too_large(value))
 
 
@@ -331,10 +331,10 @@ class _Guard:
         if frame.f_code.co_filename != self.file:
             return None
         self.depth += {"call": 1, "return": -1}.get(event, 0)
-        if any(isinstance(one, int) and is_too_large(one)
-               for one in (value, *frame.f_locals.values())):
-            raise CheckError(f"the rule makes a number that Python does not write, of more than "
-                             f"{DIGITS:,} digits, in {self.here}")
+        if any(isinstance(held, int) and is_too_large(held)
+               for held in (value, *frame.f_locals.values())):
+            raise CheckError(f"the rule makes a number of more than {DIGITS:,} digits, which "
+                             f"Python does not print, in {self.here}")
         if any(map(_is_huge, (value, *frame.f_locals.values()))):
             raise CheckError(f"the rule makes a value {TOO_LARGE}, in {self.here}")
         self.last = frame.f_lineno
@@ -344,7 +344,7 @@ class _Guard:
                              f"the last one {self.here}")
         if self.depth > DEPTH_LIMIT:
             raise CheckError(f"the rule calls itself without end: {self.here} (more than "
-                             f"{DEPTH_LIMIT} calls inside each other)")
+                             f"{DEPTH_LIMIT} nested calls)")
         return self.event
 
     @property

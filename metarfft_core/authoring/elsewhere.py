@@ -111,11 +111,11 @@ class Elsewhere:
         if not _can_import(task):
             return
         until = time.monotonic() + PATIENCE
-        found = self.answers[task.id, length] = []
+        texts = self.answers[task.id, length] = []
         for number in range(len(self.processes)):
             line = self._line(number, until)
-            found.append(json.loads(line) if line else {"why": "the process ended"})
-            if found[-1].get("memory"):
+            texts.append(json.loads(line) if line else {"why": "the process ended"})
+            if texts[-1].get("memory"):
                 raise Endless(f"it takes more than {MEMORY // 2**30} GiB of memory")
 
     def _line(self, number: int, until: float) -> bytes:
@@ -185,9 +185,9 @@ def draw(load: Callable[[str], list[Task]]) -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # the tasks may print
         _use_known_locale()
-        for one in request["tasks"]:
-            for length in one["lengths"]:
-                print(json.dumps(_answer(load, one, length, request["count"])), file=answers,
+        for asked in request["tasks"]:
+            for length in asked["lengths"]:
+                print(json.dumps(_answer(load, asked, length, request["count"])), file=answers,
                       flush=True)
 
 
@@ -218,16 +218,17 @@ def _use_known_locale() -> None:
     locale.setlocale(locale.LC_NUMERIC, "C")
 
 
-def _find(load: Callable[[str], list[Task]], one: Mapping[str, Any]) -> Task:
+def _find(load: Callable[[str], list[Task]], asked: Mapping[str, Any]) -> Task:
     """Import the requested task again; raises LookupError if it is missing or differs."""
-    found = [task for task in _tasks(load, one["module"], one["file"]) if task.id == one["id"]]
+    matching = [task for task in _tasks(load, asked["module"], asked["file"])
+                if task.id == asked["id"]]
     try:
-        task = found[0] if found else tasks.get(one["id"])
+        task = matching[0] if matching else tasks.get(asked["id"])
     except KeyError:
-        raise LookupError(f"{one['module']} does not declare it when it is imported again"
+        raise LookupError(f"{asked['module']} does not declare it when it is imported again"
                           ) from None
-    if _declaration(task) != one["declaration"]:
-        raise LookupError(f"{one['module']} declares another task of this id when it is imported "
+    if _declaration(task) != asked["declaration"]:
+        raise LookupError(f"{asked['module']} declares another task of this id when it is imported "
                           "again")
     return task
 

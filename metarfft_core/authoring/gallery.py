@@ -25,22 +25,21 @@ def page() -> str:
                        for source in tasks.SOURCES)
     head = [
         "# The tasks", "",
-        f"All {len(tasks.IDS)} tasks of the paper's Table 1 ({counts}), in its order, and last "
-        f"what the paper tests beside them ({', '.join(tasks.OTHERS)}, Figure 8), which no split "
-        f"holds: name it to train on it. `{COMMAND}` makes this page from the registry; do not "
-        "edit it.", "",
-        f"Each section shows an instance of length {LENGTH} (or the shortest that the task has): "
-        "the question, the rule as the model reads it, and in folds what the model is to write in "
-        "each format. In an `rfft` completion a line of the rule is recited as it stands, and "
-        "behind ` # ` stands what it did; `rfft_nl` recites the rule's numbered sentences in the "
-        "same way. A counterfactual changes lines of the rule and nothing else; it serves for "
-        "evaluation only.", "",
-        "Where `and` or `or` joins several tests, a trace shows each with what is so, and the "
-        "verdict is that of the code. Of `if not s or s[0] != word[0]:` it says `s is not empty or "
-        "'s' != 's' -> False`: `s` is not empty, so `not s` is false; `'s' != 's'` is false too, "
-        "and so is the condition.", "",
-        "A task has a title, a name and an id. Commands and parameter files take name or id; "
-        "stored results hold the id.", "",
+        f"All {len(tasks.IDS)} tasks of the paper's Table 1 ({counts}), in the paper's order, and "
+        f"at the end the task of its Figure 8 ({', '.join(tasks.OTHERS)}). That one belongs to no "
+        f"split: a parameter file has to name it. `{COMMAND}` makes this page from the registry; "
+        "do not edit it.", "",
+        f"Each section shows an instance of length {LENGTH} (or the task's shortest): the "
+        "question, the rule as the model reads it, and, folded, the right completion in each "
+        "format. In an `rfft` completion, a line of the rule is recited exactly, and after ` # ` "
+        "comes what it did; `rfft_nl` recites the rule's numbered sentences in the same way. A "
+        "counterfactual changes only lines of the rule; it is used only for evaluation.", "",
+        "If `and` or `or` joins several tests, a trace states what is true for each of them, and "
+        "then the verdict of the code. For `if not s or s[0] != word[0]:` it says `s is not empty "
+        "or 's' != 's' -> False`: `s` is not empty, so `not s` is false; `'s' != 's'` is false "
+        "too, and so is the condition.", "",
+        "A task has a title, a name and an id. Commands and parameter files accept the name or "
+        "the id; stored results contain the id.", "",
         "| task | name | id | source | split | lengths | length is |", f"|{'---|' * 7}",
     ]
     rows = [f"| [{task.title}](#{task.id}) | {task.name} | {task.id} | {task.source} | "

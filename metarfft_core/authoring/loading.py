@@ -29,16 +29,16 @@ def _neighbours(folder: Path) -> Iterator[set[str]]:
     """
     others = {name: sys.modules.pop(name) for name in _BESIDE & set(sys.modules)
               if not _lies_in(folder, name)}
-    before, found = set(sys.modules) - _BESIDE, set()
+    before, neighbours = set(sys.modules) - _BESIDE, set()
     importlib.invalidate_caches()  # the files may be new
     sys.path.insert(0, str(folder))
     try:
-        yield found
+        yield neighbours
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
-        found |= {name for name in set(sys.modules) - before if _lies_in(folder, name)}
-        _BESIDE.update(found)
+        neighbours |= {name for name in set(sys.modules) - before if _lies_in(folder, name)}
+        _BESIDE.update(neighbours)
         for name, module in others.items():
             sys.modules.setdefault(name, module)
 
@@ -72,11 +72,12 @@ def load(path: str | Path) -> list[Task]:
         raise CheckError(f"{path}: {error}") from None
     except (Exception, SystemExit) as error:
         raise CheckError(f"{path}, {where(error, str(file))}: {explain(error)}") from None
-    found = [one for one in vars(module).values()
-             if isinstance(one, Task) and one.sampler.__module__ in {module.__name__, *neighbours}]
-    if not found:
+    own = {module.__name__, *neighbours}
+    declared = [value for value in vars(module).values()
+                if isinstance(value, Task) and value.sampler.__module__ in own]
+    if not declared:
         raise CheckError(f"{path}: declares no task (see docs/own_tasks.md)")
-    return found
+    return declared
 
 
 def where(error: BaseException, file: str, lines: list[str] | None = None) -> str:

@@ -41,12 +41,12 @@ def register(file: Path, expected: str) -> None:
         CheckError: The content is another, before anything is executed; the file fails; or a task
             has the id or name of another one.
     """
-    found = content_hash(file)
-    if found != expected:
+    current = content_hash(file)
+    if current != expected:
         raise CheckError(f"{file} has changed since this run was made (SHA-256 {expected[:12]}, "
-                         f"now {found[:12]}): restore it, or give the run another name")
+                         f"now {current[:12]}): restore it, or give the run another name")
     known = _LOADED.get(file)
-    if known == found:
+    if known == current:
         return
     if known:
         raise CheckError(f"{file} has changed since this process executed it: start the command "
@@ -54,24 +54,25 @@ def register(file: Path, expected: str) -> None:
     if multiprocessing.parent_process() is None:
         print(f"loads code from {file}", file=sys.stderr, flush=True)
     load(file)
-    _LOADED[file] = found
+    _LOADED[file] = current
 
 
 def _sources(file: Path) -> list[Path]:
     """Return a file and what it imports from its own folder, in the order of their names."""
     if not file.is_file() or file.suffix != ".py":
-        raise CheckError(f"{file}: expected a Python file that declares tasks, but there is none")
-    found, left = {file}, [file]
+        raise CheckError(f"{file}: expected a Python file that declares tasks, but there is no "
+                         "such file")
+    sources, left = {file}, [file]
     while left:
         path = left.pop()
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError) as error:
             raise CheckError(f"{path}: {error}") from None
-        new = {one for name in _imported(tree) for one in _files(file.parent, name)} - found
-        found |= new
+        new = {one for name in _imported(tree) for one in _files(file.parent, name)} - sources
+        sources |= new
         left += new
-    return sorted(found)
+    return sorted(sources)
 
 
 def _imported(tree: ast.AST) -> set[str]:

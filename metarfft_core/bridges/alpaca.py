@@ -1,4 +1,4 @@
-"""AlpacaEval: a judge behind a server compares a model's answers with those of another model.
+"""AlpacaEval: a judge on a server compares a model's answers with those of another model.
 
     metarfft evaluate --general --params FILE --prompts alpaca_eval.json --judge judge.yaml
 
@@ -48,14 +48,14 @@ _VERDICT = re.compile(r"better:\W*([AB])\b", re.IGNORECASE)
 
 
 def question(instruction: str, first: str, second: str) -> str:
-    """Return what the judge is asked of two answers."""
+    """Return the question to the judge about two answers."""
     return _QUESTION.format(instruction=instruction, first=first, second=second)
 
 
 def verdict(text: str) -> Literal["A", "B"] | None:
     """Read the last verdict of a judge's text; None if there is none."""
-    found = _VERDICT.findall(text)
-    return found[-1].upper() if found else None
+    verdicts = _VERDICT.findall(text)
+    return verdicts[-1].upper() if verdicts else None
 
 
 def score(first: str, second: str) -> float:
@@ -101,13 +101,13 @@ def _answers(config: Params, folder: Path, asked: list[dict]) -> list[str]:
     """Return the weights' greedy answers to the instructions."""
     tokenizer = models.load_tokenizer(str(folder), config.model.chat_template)
     ids = models.encode_prompts(tokenizer, [pair["instruction"] for pair in asked])
-    limits = [min(LONGEST_ANSWER, config.model.context - len(one)) for one in ids]
-    found = {}
+    limits = [min(LONGEST_ANSWER, config.model.context - len(prompt)) for prompt in ids]
+    answers = {}
     for finished in engines.generate(folder, ids, limits, config.evaluation.engine,
                                      config.evaluation.batch_size,
                                      config.evaluation.tensor_parallel):
-        found |= dict(finished)
-    return [found[position].text for position in range(len(asked))]
+        answers |= dict(finished)
+    return [answers[position].text for position in range(len(asked))]
 
 
 def _judged(settings: Api, asked: list[dict], answers: list[str]) -> Iterator[dict]:
@@ -116,11 +116,11 @@ def _judged(settings: Api, asked: list[dict], answers: list[str]) -> Iterator[di
     questions = [text for pair, answer in pairs for text in (
         question(pair["instruction"], answer, pair["output"]),
         question(pair["instruction"], pair["output"], answer))]
-    found = {}
+    judged = {}
     for finished in api.generate(settings, questions):
-        found |= dict(finished)
+        judged |= dict(finished)
     for number, (_, answer) in enumerate(pairs):
-        texts = [found[2 * number + order].text for order in (0, 1)]
+        texts = [judged[2 * number + order].text for order in (0, 1)]
         yield {"question": number, "score": score(*texts), "written": answer,
                "judge": [verdict(text) for text in texts]}
 

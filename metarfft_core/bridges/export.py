@@ -1,4 +1,4 @@
-"""What a run gives away: weights, tasks for lm-eval, a data set for the Hub, small results."""
+"""Exports of a run: weights, tasks for lm-eval, a data set for the Hub, small results."""
 
 from pathlib import Path
 

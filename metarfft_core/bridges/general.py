@@ -128,12 +128,12 @@ def ask(model, benchmark: str, limit: int | None) -> tuple[list[dict], dict[str,
         files.write_whole(task, yaml_files.dump(
             {"include": str(theirs), "num_fewshot": 0, **about.changes, **data}))
         try:
-            found = lm_eval.simple_evaluate(
+            results = lm_eval.simple_evaluate(
                 model, tasks=[str(task)], apply_chat_template=True, limit=limit,
                 bootstrap_iters=0, task_manager=TaskManager(include_defaults=False))
         except OSError as error:
             raise ParamsError(_no_data(benchmark, error)) from None
-    rows, told = _rows(found, about)
+    rows, told = _rows(results, about)
     return rows, {
         "data": {"source": source, "sha256": told},
         "settings": {"lm_eval_task": about.task, "metric": about.metric, "num_fewshot": 0,

@@ -38,7 +38,7 @@ TEMPERATURE = 0.7
 Pair = tuple[str, str]  # a prompt and its completion
 
 
-class Source(NamedTuple):
+class DataSet(NamedTuple):
     """A data set of the Hub: its name, its parts, the fields that a file of it needs."""
 
     name: str
@@ -47,11 +47,11 @@ class Source(NamedTuple):
     number: int | None  # how many samples are drawn; None for all
 
 
-SOURCES = {
-    "gsm8k": Source("openai/gsm8k", ("main",), ("question", "answer"), None),
-    "arc": Source("allenai/ai2_arc", ("ARC-Challenge", "ARC-Easy"),
+DATA_SETS = {
+    "gsm8k": DataSet("openai/gsm8k", ("main",), ("question", "answer"), None),
+    "arc": DataSet("allenai/ai2_arc", ("ARC-Challenge", "ARC-Easy"),
                   ("question", "choices", "answerKey"), None),
-    "alpaca": Source("tatsu-lab/alpaca", (None,), ("instruction", "input", "output"), 8000)}
+    "alpaca": DataSet("tatsu-lab/alpaca", (None,), ("instruction", "input", "output"), 8000)}
 
 
 def build(kind: str, config: Params, target: Path, given: Path | None = None,
@@ -73,9 +73,9 @@ def build(kind: str, config: Params, target: Path, given: Path | None = None,
     """
     if target.exists():
         raise ParamsError(f"{target} exists: name a file that does not, or delete it")
-    source = SOURCES[kind]
-    rows, where = _read(given, source) if given else _download(kind, source)
-    number = number or source.number
+    data_set = DATA_SETS[kind]
+    rows, where = _read(given, data_set) if given else _download(kind, data_set)
+    number = number or data_set.number
     if number and number < len(rows):
         rows = random.Random(f"{config.seed}/mix/{kind}").sample(rows, number)
     pairs, about = MAKERS[kind](config, rows)
@@ -93,23 +93,23 @@ def build(kind: str, config: Params, target: Path, given: Path | None = None,
     return made
 
 
-def _download(kind: str, source: Source) -> tuple[list[dict], str]:
+def _download(kind: str, data_set: DataSet) -> tuple[list[dict], str]:
     """Return the rows of the Hub's training split, and its name."""
     import datasets
 
     rows = []
     try:
-        for part in source.parts:
-            rows += datasets.load_dataset(source.name, part, split="train").to_list()
+        for part in data_set.parts:
+            rows += datasets.load_dataset(data_set.name, part, split="train").to_list()
     except (OSError, ValueError) as error:  # not found, no network
         reason = str(error).strip().partition("\n")[0]
-        raise ParamsError(f"{kind}: the Hub does not give {source.name} ({reason}), and no package "
-                          "carries its training questions: name a file of yours with --from "
-                          f"(JSON or JSONL; fields {', '.join(source.fields)})") from None
-    return rows, source.name
+        raise ParamsError(f"{kind}: the Hub does not offer {data_set.name} ({reason}), and no "
+                          "package carries its training questions: name a file with --from "
+                          f"(JSON or JSONL; fields {', '.join(data_set.fields)})") from None
+    return rows, data_set.name
 
 
-def _read(path: Path, source: Source) -> tuple[list[dict], str]:
+def _read(path: Path, data_set: DataSet) -> tuple[list[dict], str]:
     """Return the rows of a user's file, and its name.
 
     Raises:
@@ -123,10 +123,10 @@ def _read(path: Path, source: Source) -> tuple[list[dict], str]:
     except (ValueError, RecursionError) as error:
         raise ParamsError(f"--from: {path} is neither JSON nor JSONL: {error}") from None
     for number, row in enumerate(rows, start=1):
-        missing = [name for name in source.fields if not isinstance(row, dict) or name not in row]
+        missing = [name for name in data_set.fields if not isinstance(row, dict) or name not in row]
         if missing:
             raise ParamsError(f"--from: {path}, row {number}: expected the fields "
-                              f"{', '.join(source.fields)}; {', '.join(missing)} missing")
+                              f"{', '.join(data_set.fields)}; {', '.join(missing)} missing")
     return rows, path.name
 
 
@@ -153,11 +153,11 @@ def is_right(text: str, answer: str) -> bool:
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(one.replace(",", "")) for one in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
+    return [float(number.replace(",", "")) for number in re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)]
 
 
 def sampled(config: Params, prompts: list[str]) -> Iterator[list[str]]:
-    """Yield, for each prompt in order, the base model's candidates that came to their end."""
+    """Yield, for each prompt in order, the base model's candidates that ended by themselves."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -173,15 +173,15 @@ def sampled(config: Params, prompts: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(prompts), size):
         ids = models.encode_prompts(tokenizer, prompts[start:start + size])
         width = max(map(len, ids))
-        padded = torch.tensor([[end] * (width - len(one)) + one for one in ids], device=device)
-        mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids],
+        padded = torch.tensor([[end] * (width - len(row)) + row for row in ids], device=device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids],
                             device=device)
         torch.manual_seed(config.seed * 1_000_003 + start)
         with torch.inference_mode():
             written = model.generate(padded, attention_mask=mask)[:, width:].tolist()
         for place in range(len(ids)):
             several = written[place * CANDIDATES:(place + 1) * CANDIDATES]
-            yield [tokenizer.decode(one[:one.index(end)]) for one in several if end in one]
+            yield [tokenizer.decode(row[:row.index(end)]) for row in several if end in row]
 
 
 def arc(config: Params, rows: list[dict]) -> tuple[list[Pair], dict[str, Any]]:
@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Build a file; returns 0, 2 for a user's error, or 1 for another."""
     parser = argparse.ArgumentParser(
         prog="metarfft_core.bridges.mix", description="Build general data for `mix:`.")
-    parser.add_argument("kind", choices=tuple(SOURCES))
+    parser.add_argument("kind", choices=tuple(DATA_SETS))
     parser.add_argument("--params", required=True, metavar="FILE", help="for base model and seed")
     parser.add_argument("--to", required=True, type=Path, metavar="FILE.jsonl")
     parser.add_argument("--from", dest="given", type=Path, metavar="FILE",

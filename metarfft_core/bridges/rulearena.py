@@ -1,9 +1,9 @@
-"""The task `airline_baggage` held against a user's own copy of RuleArena's airline problems.
+"""Compare the task `airline_baggage` with a user's own copy of RuleArena's airline problems.
 
     python -m metarfft_core.bridges.rulearena FILE.jsonl [FILE.jsonl ...]
 
 A line of a file is a problem with its `total_cost`. RuleArena's own files
-(airline/synthesized_problems/comp_0.jsonl) hold no totals, because its program computes them:
+(airline/synthesized_problems/comp_0.jsonl) have no totals, because its program computes them:
 docs/bridges.md shows how to add them.
 """
 
@@ -37,6 +37,8 @@ def check(path: Path) -> Agreement:
     rule, checked, differing = tasks.get(TASK).rule, 0, []
     with files.naming(path), open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
             total, inputs = _problem(f"{path}, line {number}", line)
             answer = rule.execute(inputs)
             checked += 1
@@ -65,13 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
         description="Compare RuleArena's totals with the answers of the task airline_baggage.")
     parser.add_argument("files", nargs="+", metavar="FILE.jsonl", type=Path)
     try:
-        found = [check(path) for path in parser.parse_args(arguments).files]
+        agreements = [check(path) for path in parser.parse_args(arguments).files]
     except (ParamsError, OSError) as error:
         reason = files.explain(error) if isinstance(error, OSError) else error
         print(f"error: {reason}", file=sys.stderr)
         return 2
-    differing = [line for one in found for line in one.differing]
-    checked = sum(one.checked for one in found)
+    differing = [line for agreement in agreements for line in agreement.differing]
+    checked = sum(agreement.checked for agreement in agreements)
     print("\n".join([*differing, f"{checked - len(differing)} of {checked} problems agree"]))
     return 1 if differing else 0
 

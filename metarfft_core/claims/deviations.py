@@ -1,6 +1,6 @@
-"""What in a run is not as in the paper, for the verdict on a number of the paper's own model.
+"""How a run differs from the paper's, for the verdict on a number of the paper's own model.
 
-`data/paper_protocol.yaml` has the paper's values. A method is only held against what it depends on:
+`data/paper_protocol.yaml` has the paper's values. A method is compared only in what it depends on:
 the baselines need no RF-pretraining, and 1-shot prompts no adaptation.
 """
 

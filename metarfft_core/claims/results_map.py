@@ -1,9 +1,10 @@
-"""The page docs/results_map.md: every figure and table of the paper, and the road to it.
+"""The page docs/results_map.md: how to reproduce each figure and table of the paper.
 
     python -m metarfft_core.claims.results_map
 
 The page is made from `data/paper_roads.yaml`, `data/paper_results.yaml`, the parameter files, their
-plans, and the results that are kept in outputs/reference.
+plans, and the results that are kept in outputs/reference. Beside it the command writes what the
+page of claims says of the road to each number, `data/paper_numbers.yaml`.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 
 from metarfft_core import params
 from metarfft_core.analysis import stored
+from metarfft_core.claims.verdicts import NUMBERS
+from metarfft_core.evaluation import general
 from metarfft_core.params import METHODS, Params
 from metarfft_core.planning import plan
 from metarfft_core.system import places, yaml_files
@@ -27,24 +30,24 @@ ROADS = Path(__file__).parent.parent / "data" / "paper_roads.yaml"
 KEPT = ROOT / "outputs" / "reference"
 
 RUN, IN_SMALL, IN_PART, NOT_RUN, NO_ROAD = (
-    "run", "run in small", "run in small, in part", "not run", "no road yet")
+    "run", "run on a small scale", "partly run on a small scale", "not run", "no command yet")
 
 _HEAD = f"""\
-# Roads to the paper's results
+# How to reproduce each result
 
-Every figure and table of the paper that the kit knows, the command that makes it, what that costs,
-and what is missing. `{COMMAND}` makes this page; do not edit it.
+Each figure and table of the paper, the commands that make it, what they cost, and what is missing.
+`{COMMAND}` makes this page; do not edit it.
 
-- **road**: `metarfft run --params FILE` trains and evaluates; then
-  `metarfft figures --params FILE ...` draws and judges what those runs speak to.
-- **GPU hours**: of the whole parameter file by the plan, which is an estimate (an H100 at 40% of
-  its peak, with starts and loading). A file serves several results and needs to run once.
-- **state**: *{RUN}* and *{IN_SMALL}* are about the results that are kept in `outputs/reference/`,
-  with the paper's model or with a small one. *{IN_PART}*: some lines of the result. *{NOT_RUN}*:
-  there is a road, and no result at its end is kept. *{NO_ROAD}*: no parameter file leads there.
-- **walked in small by**: the tests in `tests/` that walk the road with a small or random model,
-  through the real libraries (`pytest -m ""` also runs the slow ones). What they make says nothing
-  about the methods. `make smoke` walks all notebooks of a run with SmolLM2.
+- **commands**: `metarfft run --params FILE` trains and evaluates. After the runs,
+  `metarfft figures --params FILE ...` draws the result and judges the paper's numbers.
+- **GPU hours**: the plan's estimate for the whole parameter file (an H100 at 40% of its peak,
+  including starts and loading). Several results share a file, which has to run only once.
+- **state**: what `outputs/reference/` holds. *{RUN}*: the result, with the paper's model.
+  *{IN_SMALL}*: the result, with a small model. *{IN_PART}*: some of its lines, with a small model.
+  *{NOT_RUN}*: nothing. *{NO_ROAD}*: no parameter file makes the result.
+- **tested by**: the tests in `tests/` that run the same stages with a small or random model and
+  the real libraries (`pytest -m ""` also runs the slow ones). Their numbers say nothing about the
+  methods. `make smoke` runs all notebooks with SmolLM2.
 
 """
 
@@ -112,14 +115,55 @@ def _kept() -> tuple[Params, ...]:
 
 def _speaks(config: Params, line: stored.Line) -> bool:
     """Return whether a kept run has results on a task of a line, made as the line asks."""
-    method = METHODS.get(line.method)
-    if line.api or method is None or config.smoke:
+    if line.api or line.method not in METHODS or config.smoke:
         return False
-    made = stored.mixed(config, line.method) == line.mixed and (
-        method.start == "base" or stored.pretraining(config) == line.pretraining)
-    return made and all(any(cell.method == name and cell.task in line.tasks
+    return _made(config, line) and all(any(cell.method == name and cell.task in line.tasks
                             for cell in config.cells)
                         for name in (line.method, line.minus) if name)
+
+
+def numbers() -> list[dict[str, Any]]:
+    """Return what speaks to each number of the paper: files, their GPU hours, what is missing."""
+    told = []
+    by_name = {road.name: road for road in roads()}
+    for table_name, spec in stored.paper()["numbers"].items():
+        road = by_name[table_name]
+        for line in stored.lines(spec):
+            for metric, value in zip(spec["metrics"], line.paper, strict=True):
+                files = [name for name in road.params if _leads(_of(name), line, metric)]
+                known = metric in {*stored.METRICS, *general.METRICS} and files
+                told.append({
+                    "table": table_name, "group": stored.full_name(line.group) or "",
+                    "line": line.label, "metric": metric, "paper": value, "files": files,
+                    "gpu_hours": round(sum(sum(costs(name).values()) for name in files), 1),
+                    "missing": "" if known else road.missing})
+    return told
+
+
+@cache
+def _of(file: str) -> Params:
+    return params.load(ROOT / "params" / f"{file}.yaml")
+
+
+def _leads(config: Params, line: stored.Line, metric: str) -> bool:
+    """Return whether a run of these parameters gives a number of a line, on all of its tasks."""
+    if line.api:
+        return any(api.name == line.api for api in config.evaluation.api)
+    if stored.model_name(config) != stored.full_name(line.model):
+        return False
+    if line.method not in METHODS:
+        return line.method == "base" or config.rl is not None
+    if not _made(config, line):
+        return False
+    asked = {(cell.method, cell.task) for cell in config.cells}
+    return metric in general.METRICS or all(
+        (name, task) in asked for task in line.tasks for name in (line.method, line.minus) if name)
+
+
+def _made(config: Params, line: stored.Line) -> bool:
+    """Return whether a run mixes in and is pre-trained on what a line says."""
+    return stored.mixed(config, line.method) == line.mixed and (
+        METHODS[line.method].start == "base" or stored.pretraining(config) == line.pretraining)
 
 
 _counted: dict = {}
@@ -132,12 +176,8 @@ def costs(file: str) -> dict[str, float]:
 
     They include those of the runs of its kept steps.
     """
-    hours: dict[str, float] = {}
-    for config in params.with_kept([params.load(ROOT / "params" / f"{file}.yaml")]):
-        stages = plan.plan(config, estimate=True, counted=_counted).stages
-        for stage, part in stages.groupby("stage", sort=False)["gpu_hours"]:
-            hours[stage] = hours.get(stage, 0.0) + float(part.sum())
-    return hours
+    stages = plan.plan(_of(file), estimate=True, counted=_counted).whole
+    return stages.groupby("stage")["gpu_hours"].sum().to_dict()
 
 
 def page() -> str:
@@ -152,7 +192,7 @@ def page() -> str:
     files = list(dict.fromkeys(file for road in found for file in road.params))
     return "\n".join([
         f"{_HEAD}{len(found)} results: {counts}.\n",
-        table(["result", "road", "GPU hours", "state", "what is missing", "walked in small by"],
+        table(["result", "commands", "GPU hours", "state", "what is missing", "tested by"],
               rows, aligned=False),
         "## What a parameter file costs\n",
         table(["file", "model", *("GPU hours, " + stage for stage in
@@ -167,7 +207,7 @@ def _cost(road: Road) -> str:
 
 def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
     for file in files:
-        config = params.load(ROOT / "params" / f"{file}.yaml")
+        config = _of(file)
         hours = [f"{costs(file).get(stage, 0):.1f}" for stage in ("pretrain", "adapt", "rl",
                                                                   "evaluation")]
         yield [f"`params/{file}.yaml`", config.model.name, *hours,
@@ -176,5 +216,6 @@ def _files(files: list[str], found: list[Road]) -> Iterator[list[str]]:
 
 if __name__ == "__main__":
     places.need_checkout("the page docs/results_map.md needs")
+    write_whole(NUMBERS, yaml_files.dump(numbers()))
     write_whole(PAGE, page())
     print(PAGE)

@@ -5,7 +5,7 @@ needs to speak to each; our numbers are computed from the stored results. Smoke 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,34 +26,37 @@ from metarfft_core.analysis.stored import (
 from metarfft_core.claims.deviations import deviations
 from metarfft_core.evaluation import general
 from metarfft_core.params import Params, written
-from metarfft_core.system import files
+from metarfft_core.system import files, yaml_files
 from metarfft_core.system.markdown import csv_cell, table
+from metarfft_core.training.rl.arms import arms
+
+NUMBERS = Path(__file__).parent.parent / "data" / "paper_numbers.yaml"
+"""The road to each number; `results_map` writes it."""
 
 REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN = (
     "reproduced", "in line", "undecided", "differs", "not run")
 VERDICTS = (REPRODUCED, IN_LINE, UNDECIDED, DIFFERS, NOT_RUN)
 
 DEFINITIONS = """\
-- **reproduced**: a run of the paper's model that deviates in nothing that the paper states: the
+- **reproduced**: A run of the paper's model that deviates in nothing that the paper states: the
   tasks and lengths of the evaluation and at least its samples; the wording of the traces; tasks,
   lengths and samples of the trainings, their methods, ranks, learning rates, batch sizes and steps
-  (`metarfft_core/data/paper_protocol.yaml`). And the paper's number lies in our interval, its ends
-  rounded to the paper's two decimals.
-- **in line**: a run of another model, or a run of the paper's that deviates from the paper, has the
-  paper's order; the last column names each deviation. The number is compared with every other one
-  of its comparison, the same metric and group of the same table, that the paper reports as
-  different and that was run with the same model: over the tasks and lengths that both have, the
-  one that is higher in the paper is higher in ours, and the two intervals do not meet. All these
-  comparisons must come out so. A number that is a difference of two methods needs the paper's sign,
-  with an interval that leaves out 0.
-- **undecided**: such a run, where no comparison comes out the other way, but the two intervals of
-  at least one meet, or where the interval of a difference holds 0: it is too small to tell.
-- **differs**: a run speaks to the number, and it is none of these.
-- **not run**: no run speaks to it, or nothing was run that it could be compared with.
+  (`metarfft_core/data/paper_protocol.yaml`). The paper's number lies in our interval, whose ends
+  are rounded to the paper's two decimals.
+- **in line**: The run uses another model or deviates from the paper, but has the paper's order; the
+  last column names each deviation. The number is compared with every other number of the same
+  metric and group in the same table that the paper reports as different and that was run with the
+  same model, over the tasks and lengths that both have. In every comparison, the number that is
+  higher in the paper must be higher in ours, and the two intervals must not overlap. A number that
+  is a difference of two methods must have the paper's sign, and its interval must exclude 0.
+- **undecided**: The run is too small to tell. No comparison contradicts the paper, but in at least
+  one of them the two intervals overlap, or the interval of a difference contains 0.
+- **differs**: There is a run for the number, and none of the above applies.
+- **not run**: There is no run for the number, or nothing was run to compare it with.
 
-A run of the paper's model speaks before one of another model; among runs of other models, the one
-that speaks to most of the group's numbers. Intervals are bootstrap intervals over samples and
-seeds at the run's own confidence, widened where needed to hold our value. Smoke runs are left
+A run of the paper's model is preferred to a run of another model. Of runs of other models, the one
+with results for most numbers of the group is used. Intervals are bootstrap intervals over samples
+and seeds at the run's own confidence, widened if needed to contain our value. Smoke runs are left
 out.
 """
 
@@ -78,6 +81,9 @@ class Claim:
     high: float | None = None
     verdict: str = NOT_RUN
     why: str = ""
+    files: str = ""  # the parameter files whose runs give the number
+    gpu_hours: float = 0.0  # of those files, by their plans
+    missing: str = ""  # what the kit cannot do for this number
 
 
 def write(runs: Sequence[Params], folder: Path) -> Path:
@@ -110,7 +116,17 @@ def judge(runs: Sequence[Params]) -> list[Claim]:
         for group in dict.fromkeys(line.group for line in wanted):
             members = [line for line in wanted if line.group == group]
             claims += _judge_group(name, group, members, spec["metrics"], known)
-    return claims
+    return [replace(claim, **road) for claim, road in zip(claims, _roads(claims), strict=True)]
+
+
+def _roads(claims: Sequence[Claim]) -> Iterator[dict]:
+    """Yield the road to each number, as `results_map` found it."""
+    told = {(one["table"], one["group"], one["line"], one["metric"]): one
+            for one in yaml_files.read(NUMBERS)}
+    for claim in claims:
+        road = told[claim.table, claim.group, claim.line, claim.metric]
+        yield {"files": ", ".join(f"params/{name}.yaml" for name in road["files"]),
+               "gpu_hours": road["gpu_hours"], "missing": road["missing"]}
 
 
 def _judge_group(table: str, group: str, members: list[Line], metrics: list[str],
@@ -120,38 +136,58 @@ def _judge_group(table: str, group: str, members: list[Line], metrics: list[str]
     claims = []
     for line in members:
         for index, metric in enumerate(metrics):
-            found = own[line] or other.get(line)
+            speaking = own[line] or other.get(line)
             claim = Claim(table, full_name(group) or "", line.label, metric, line.paper[index])
-            if metric not in METRICS:
+            if metric == "GPU hours":
+                claim = _hours(claim, line, known)
+            elif metric not in METRICS:
                 claim = _general(claim, line, known)
-            elif found is None:
+            elif speaking is None:
                 claim = replace(claim, why="no run speaks to it")
             else:
                 rivals = own if own[line] else other
-                claim = _judge(claim, line, index, found, rivals, own[line] is not None)
+                claim = _judge(claim, line, index, speaking, rivals, own[line] is not None)
             claims.append(claim)
     return claims
 
 
 def _general(claim: Claim, line: Line, known: list[Stored]) -> Claim:
-    """Return the claim with our result of a general benchmark, which is not held against it."""
+    """Return the claim with our result of a general benchmark, without a verdict."""
     if claim.metric not in general.METRICS:
         return replace(claim, why="the kit does not measure it")
-    found = find_general(line, claim.metric, known)
-    if found is None:
+    result = find_general(line, claim.metric, known)
+    if result is None:
         return replace(claim, why="no run speaks to it (`metarfft evaluate --general`)")
-    stored, score = found
+    stored, score = result
     return replace(claim, run=stored.config.name, model=stored.model, value=score.value,
                    low=score.low, high=score.high, verdict=UNDECIDED,
                    why="the paper does not state how it asked these questions")
+
+
+def _hours(claim: Claim, line: Line, known: list[Stored]) -> Claim:
+    """Return the claim with our GPU hours of a reinforcement learning, from launch to last byte.
+
+    They are those of the paper's reward, not held against the paper's.
+    """
+    made = [(stored, files.read_json(arm.manifest)) for stored in known
+            if stored.model == full_name(line.model) for arm in arms(stored.config)
+            if arm.reward == "outcome" and arm.manifest.exists()]
+    hours = {stored: one["launch_seconds"] * one["processes"] / 3600 for stored, one in made
+             if one["device"] != "cpu" and one.get("launch_seconds")}
+    if not hours:
+        return replace(claim, why="no run speaks to it")
+    stored, value = next(iter(hours.items()))
+    return replace(claim, run=stored.config.name, model=stored.model, value=value, low=value,
+                   high=value, verdict=UNDECIDED,
+                   why="one training with GRPO, where the paper has PPO")
 
 
 def _other_model(members: list[Line], known: list[Stored]) -> dict[Line, Found]:
     """Return what speaks to the lines of a group, for the one model that speaks to most of them."""
     each = []
     for model in other_models(known):
-        found = {line: find(line if line.api else line.of(model), known) for line in members}
-        each.append({line: run for line, run in found.items() if run})
+        by_line = {line: find(line if line.api else line.of(model), known) for line in members}
+        each.append({line: run for line, run in by_line.items() if run})
     return max(each, key=len, default={})
 
 
@@ -213,8 +249,8 @@ def page(claims: Sequence[Claim], runs: Sequence[Params]) -> str:
     for name, spec in paper()["numbers"].items():
         rows = [_row(claim) for claim in claims if claim.table == name]
         parts.append(f"## {spec['title']}\n\n" + table(
-            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why"], rows,
-            aligned=False))
+            ["group", "line", "metric", "paper", "ours", "run", "verdict", "why", "file of the run",
+             "GPU hours by plan", "missing"], rows, aligned=False))
     return "\n".join(parts)
 
 
@@ -229,4 +265,4 @@ def _row(claim: Claim) -> list[str]:
                                            f"[{claim.low:.2f}, {claim.high:.2f}]")
     run = f"{claim.run} ({claim.model})" if claim.run else ""
     return [claim.group, claim.line, claim.metric, f"{claim.paper:g}", ours, run, claim.verdict,
-            claim.why]
+            claim.why, claim.files, f"{claim.gpu_hours:g}", claim.missing]

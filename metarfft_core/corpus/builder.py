@@ -194,13 +194,13 @@ def _write_task(config: Params, base: str) -> tuple[int, int, int]:
     Returns:
         The numbers of shards found, of shards written, and of samples in the shards written.
     """
-    found = written = samples = 0
+    existing = written = samples = 0
     every = [(name, split, held) for name, split in all_splits(config).items()
              for held in split.shards if _base(held) == base]
     for name, split, held in every:
         paths = {format: shard_path(config, name, format, held) for format in split.formats}
         if all(_whole(config, path) for path in paths.values()):
-            found += len(paths)
+            existing += len(paths)
             continue
         written += len(paths)
         if held in split.task_ids:
@@ -209,7 +209,7 @@ def _write_task(config: Params, base: str) -> tuple[int, int, int]:
             samples += _write_synthetic(config, int(held.removeprefix(SYNTHETIC)), paths["rfft"])
         for path in paths.values():
             _write_record(config, path)
-    return found, written, samples
+    return existing, written, samples
 
 
 def record(path: Path) -> Path:
@@ -246,7 +246,7 @@ def _write_split(config: Params, name: str, task: Task, paths: dict[str, Path]) 
                 left_out[length] = "the task cannot draw it"
                 continue
             instances, skipped = _draw(config, name, task, length, trained)
-            rows = {format: [_row(config, split, task, one, format) for one in instances]
+            rows = {format: [_row(config, split, task, instance, format) for instance in instances]
                     for format in paths}
             excess = _first_excess(meter, rows)
             if excess and not split.tasks.leave_out:
@@ -346,7 +346,7 @@ def _first_excess(meter: Meter, rows: dict[str, list[dict]]) -> int | None:
 def _count(rows: list[dict], trained: set[str], skipped: int) -> dict[str, int]:
     inputs = [row["inputs"] for row in rows]
     return {"samples": len(rows), "distinct": len(set(inputs)),
-            "overlap": sum(one in trained for one in inputs), "skipped": skipped}
+            "overlap": sum(drawn in trained for drawn in inputs), "skipped": skipped}
 
 
 @contextmanager

@@ -58,8 +58,8 @@ A sample is drawn from a seed of its own, `Random(f"{seed}/{stream}/{task}/{leng
 it can be drawn again alone, on any machine; a counterfactual task draws under the id of the task
 whose rule it changes. The rule of a task is an ordinary Python function; the answer is what it
 returns, and the completion is what an instrumented run of it recites: no line of it is written by
-hand or by a model. Inputs that stand in the training data are kept out of the other splits wherever
-a task has enough of them, and counted below where it has not.
+hand or by a model. Inputs of the training data are kept out of the other splits if the task has
+enough instances; otherwise they are counted below.
 """
 
 _TASKS = """## Tasks of each split
@@ -137,7 +137,7 @@ def _formats(manifest: dict, split: str) -> list[str]:
 
 def _configurations(manifest: dict) -> list[tuple[str, str, list[dict]]]:
     """(split, format, the manifest's entries of its shards) for each split and format."""
-    return [(split, format, [found for path, found in manifest["shards"].items()
+    return [(split, format, [shard for path, shard in manifest["shards"].items()
                              if path.startswith(f"{split}/{format}/")])
             for split in manifest["counts"] for format in _formats(manifest, split)]
 
@@ -218,12 +218,12 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
     formats = _formats(manifest, split)
     rows = []
     for label, shards in groups.items():
-        found = {format: [f"{split}/{format}/{shard}.parquet" for shard in shards]
+        files = {format: [f"{split}/{format}/{shard}.parquet" for shard in shards]
                  for format in formats}
         rows.append([label, *_counts([manifest["counts"][split][shard] for shard in shards]),
-                     *_answers([folder / path for path in found[formats[0]]]),
+                     *_answers([folder / path for path in files[formats[0]]]),
                      *(_tokens([manifest["shards"][path] for path in paths])
-                       for paths in found.values())])
+                       for paths in files.values())])
     left_out = sum(key.startswith(f"{split}/") for key in manifest["left_out"])
     note = ("\nLengths at which samples are left out, because the task cannot draw them or the "
             f"model's context does not hold them: {left_out} (`left_out` in `manifest.json`).\n"

@@ -34,12 +34,12 @@ def write_manifest(config: Params, folder: Path) -> None:
         for format in split.formats:
             for task in split.shards:
                 path = shard_path(config, name, format, task)
-                found = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
-                counts[name][task] = found.pop("lengths")
+                metadata = json.loads(pq.read_metadata(path).metadata[b"metarfft"])
+                counts[name][task] = metadata.pop("lengths")
                 left_out |= {f"{name}/{task}/{length}": reason
-                             for length, reason in found.pop("left_out").items()}
-                rows[name] += found["rows"]
-                shards[str(path.relative_to(folder))] = found | {"sha256": sha256(path)}
+                             for length, reason in metadata.pop("left_out").items()}
+                rows[name] += metadata["rows"]
+                shards[str(path.relative_to(folder))] = metadata | {"sha256": sha256(path)}
         if not rows[name]:
             raise ParamsError(f"corpus.{name}: every length of every task was left out")
     write_json(folder / "manifest.json", provenance(config) | {

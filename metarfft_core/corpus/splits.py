@@ -143,7 +143,7 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
     if task is not None:
         task = tasks.id_of(task)
         _require("task", task, tuple(held))
-    paths = [shard_path(config, split, format, one) for one in held if task in (None, one)]
+    paths = [shard_path(config, split, format, shard) for shard in held if task in (None, shard)]
     manifest = read_json(folder / "manifest.json")
     digest = config.kept.digest if config.kept else config.digest
     if manifest["params_digest"] != digest:

@@ -31,7 +31,7 @@ no trace, so a wrong answer there is `answer_not_from_trace`. A scratchpad state
 values. It does not show wrong recitations, branches and verdicts; these appear as the wrong values
 or passes that they lead to.
 
-    shape.py       which loops hold a line of a rule; passes through loops
+    structure.py   which loops hold a line of a rule; passes through loops
     reading.py     completions as steps, in every format and wording
     compare.py     two steps of the same line: the first fact that differs
     moves.py       two steps of different lines: skipped, invented, a loop left or not left
@@ -45,7 +45,7 @@ from typing import Any, NamedTuple
 from metarfft_core.errors import scratchpad
 from metarfft_core.errors.moves import Divergence, first_divergence
 from metarfft_core.errors.reading import Gold, Text
-from metarfft_core.errors.shape import Shape, shape_of
+from metarfft_core.errors.structure import Structure, structure_of
 from metarfft_core.formats import FORMATS, WORDINGS, parse_answer
 from metarfft_core.scoring import same_answer
 from metarfft_core.tasks.definition import Task
@@ -123,32 +123,33 @@ def diagnose(task: Task, inputs: dict[str, Any], text: str, finish_reason: str =
             raise ValueError(f"{key}: allowed are {', '.join(allowed)}; got {value!r}")
     cut = finish_reason == "length"
     gold = Gold(task, inputs, format, wording)
-    shape = shape_of(task.rule_source)
+    structure = structure_of(task.rule_source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a model may write text that Python warns about
         answer = parse_answer(text)
         answer_right = not cut and answer is not None and same_answer(answer, gold.answer)
         if format in ("direct", "scratchpad"):
-            found = scratchpad.first_divergence(gold, text, cut, format == "scratchpad")
+            divergence = scratchpad.first_divergence(gold, text, cut, format == "scratchpad")
             passes = {}
         else:
             read = Text(task, text, gold)
-            found = first_divergence(gold, read, shape, cut)
-            passes = shape.passes(read.lines, gold.recited, gold.headings)
-    return _diagnosis(gold, shape, found, passes, format, answer_right)
+            divergence = first_divergence(gold, read, structure, cut)
+            passes = structure.passes(read.lines, gold.recited, gold.headings)
+    return _diagnosis(gold, structure, divergence, passes, format, answer_right)
 
 
-def _diagnosis(gold: Gold, shape: Shape, found: Divergence, passes: dict[int, int], format: str,
-               answer_right: bool) -> Diagnosis:
-    right = shape.gold_passes(gold.records)
+def _diagnosis(gold: Gold, structure: Structure, divergence: Divergence, passes: dict[int, int],
+               format: str, answer_right: bool) -> Diagnosis:
+    right = structure.gold_passes(gold.records)
     loops = tuple(Loop(line, gold.recited[line], passes.get(line), right[line])
-                  for line in shape.loops)
-    line = found.line
+                  for line in structure.loops)
+    line = divergence.line
     return Diagnosis(
-        kind=found.kind, step=found.step, line=line, code=gold.recited[line] if line else None,
-        expected=found.expected, got=found.got, at=found.at, steps=len(gold.records),
+        kind=divergence.kind, step=divergence.step, line=line,
+        code=gold.recited[line] if line else None,
+        expected=divergence.expected, got=divergence.got, at=divergence.at, steps=len(gold.records),
         by_loop=loops, answer_right=answer_right,
-        trace_right=None if format == "direct" else found.trace_right)
+        trace_right=None if format == "direct" else divergence.trace_right)
 
 
 def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str:
@@ -175,6 +176,6 @@ def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str
     loops = ""
     if diagnosis.loops is not None:
         step = step and f"{step} of {diagnosis.steps}"
-        loops = f", {diagnosis.loops} passes through loops for {diagnosis.gold_loops}"
+        loops = f"; passes through loops: {diagnosis.loops}, expected {diagnosis.gold_loops}"
     answer = "right" if diagnosis.answer_right else "not right"
-    return "\n".join([f"{diagnosis.kind}{step}{loops}, the answer {answer}", *shown])
+    return "\n".join([f"{diagnosis.kind}{step}{loops}; the answer is {answer}", *shown])

@@ -87,10 +87,10 @@ def _copied(want: Fact, got: Fact) -> str | None:
     if want.kind != "state" and _expression(want.left) != _expression(got.left):
         return _misread(got.left)
     name, wanted = _item(want)
-    other, found = _item(got)
-    if found is None or name != other:
+    other, item = _item(got)
+    if item is None or name != other:
         return "format"
-    if found == wanted:
+    if item == wanted:
         return None
     return "wrong_arithmetic" if want.kind == "calc" else "wrong_copy"
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from metarfft_core.errors.compare import difference, same_line, squeeze
 from metarfft_core.errors.reading import Gold, Text, Unit, is_answer
-from metarfft_core.errors.shape import Shape, Span, enters
+from metarfft_core.errors.structure import Span, Structure, enters
 from metarfft_core.scoring import same_answer
 from metarfft_core.tracing.judge import paper
 from metarfft_core.tracing.steps import ANSWER
@@ -53,9 +53,9 @@ class Divergence(NamedTuple):
     trace_right: bool
 
 
-def first_divergence(gold: Gold, text: Text, shape: Shape, cut: bool) -> Divergence:
+def first_divergence(gold: Gold, text: Text, structure: Structure, cut: bool) -> Divergence:
     """The first step of a text that differs; `cut` says that the decoding limit ended the text."""
-    comparison = _Comparison(gold, text, shape, cut)
+    comparison = _Comparison(gold, text, structure, cut)
     for number, (want, got) in enumerate(zip(gold.texts, text.texts, strict=False)):
         if want != got and (kind := comparison.kind(number)):
             break
@@ -74,10 +74,10 @@ def first_divergence(gold: Gold, text: Text, shape: Shape, cut: bool) -> Diverge
 class _Comparison:
     """The kinds of the differences between a text and an execution."""
 
-    def __init__(self, gold: Gold, text: Text, shape: Shape, cut: bool):
+    def __init__(self, gold: Gold, text: Text, structure: Structure, cut: bool):
         self.gold = gold
         self.text = text
-        self.shape = shape
+        self.structure = structure
         self.cut = cut
         self.steps = len(gold.records)
 
@@ -104,7 +104,7 @@ class _Comparison:
             return self.behind_the_trace(number, got)
         want, got = self.gold.unit(number), self.unit(number, got)
         if squeeze(want.code) == squeeze(got.code):
-            return difference(want, got, self.gold.line(number) in self.shape.loops)
+            return difference(want, got, self.gold.line(number) in self.structure.loops)
         lines = self.lines(got.code)
         if lines or is_answer(got.code):
             return self.moved(number, lines)
@@ -169,11 +169,11 @@ class _Comparison:
         if left := self.left(number - 1, before):
             if self.in_body(left, lines):
                 return "loop_not_left"
-        elif (loop := self.shape.loops.get(before)) and self.behind(loop, lines):
+        elif (loop := self.structure.loops.get(before)) and self.after(loop, lines):
             return "loop_left_early"
-        if loop := self.shape.loops.get(here):  # its header is missing
+        if loop := self.structure.loops.get(here):  # its header is missing
             if self.enters(number):
-                return "loop_left_early" if self.behind(loop, lines) else None
+                return "loop_left_early" if self.after(loop, lines) else None
             return "loop_not_left" if self.in_body(loop, lines) else None
         if any(self.inside(loop, lines) for loop in self.leaves(here)):
             return "loop_not_left"
@@ -182,15 +182,16 @@ class _Comparison:
     def leaves(self, line: int | None) -> list[Span]:
         """The loops that the rule leaves by executing this line."""
         if line is None:  # the rule has ended
-            return list(self.shape.loops.values())
-        around = self.shape.around(line)
-        return {ast.Return: around, ast.Break: around[-1:]}.get(type(self.shape.nodes[line]), [])
+            return list(self.structure.loops.values())
+        around = self.structure.around(line)
+        statement = type(self.structure.nodes[line])
+        return {ast.Return: around, ast.Break: around[-1:]}.get(statement, [])
 
     def left(self, number: int, line: int | None) -> Span | None:
         """The loop that the rule leaves with step `number` on that line, or None."""
-        if isinstance(self.shape.nodes.get(line), ast.Break):
-            return self.shape.around(line)[-1]
-        loop = self.shape.loops.get(line)
+        if isinstance(self.structure.nodes.get(line), ast.Break):
+            return self.structure.around(line)[-1]
+        loop = self.structure.loops.get(line)
         return loop if loop and not self.enters(number) else None
 
     def enters(self, number: int) -> bool:
@@ -203,9 +204,9 @@ class _Comparison:
     def inside(self, loop: Span, lines: list[int]) -> bool:
         return loop.line in lines or self.in_body(loop, lines)
 
-    def behind(self, loop: Span, lines: list[int]) -> bool:
+    def after(self, loop: Span, lines: list[int]) -> bool:
         """Does the text continue after a loop: with the answer, further down, or further out?"""
-        headers = [outer.line for outer in self.shape.around(loop.line)]
+        headers = [outer.line for outer in self.structure.around(loop.line)]
         return not lines or any(line > loop.last or line in headers for line in lines)
 
     def aligned(self, number: int, lines: list[int]) -> str:
@@ -219,7 +220,7 @@ class _Comparison:
         cases += [(extra, missing) for extra in range(1, BRANCH) for missing in range(1, BRANCH)]
         extra, missing = max(cases, key=lambda case: self.fit(number, *case))
         skipped = extra == 0 and self.fit(number, extra, missing)[0] > -missing
-        ends = any(isinstance(self.shape.nodes.get(line), ast.Return) and
+        ends = any(isinstance(self.structure.nodes.get(line), ast.Return) and
                    self.gold.records[-1][0].line == line for line in lines)
         return "line_skipped" if skipped or ends else "line_invented"
 

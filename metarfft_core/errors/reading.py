@@ -67,8 +67,8 @@ class Gold:
         """The heading of each pass, by the line of its loop; the kit's wording has none."""
         if not self.at_length:
             return {}
-        found = headings(ast.parse(self.task.rule_source))
-        return {line: heading.each for line, heading in found.items() if heading.each}
+        by_line = headings(ast.parse(self.task.rule_source))
+        return {line: heading.each for line, heading in by_line.items() if heading.each}
 
     def line(self, number: int) -> int | None:
         """The line of the rule that a step executes; None at the answer. Steps count from 0."""
@@ -112,8 +112,8 @@ class Text:
             limit = 2 * len(gold._lines) + _BLOCKS_SPARE
             lines = [line[:SIZE_LIMIT] for line in self.lines[:limit]]
             self.blocks = paper.blocks(task.rule_source, "\n".join([*lines, ""]))[0]
-            found = _blocks(self.blocks, lines)
-            self.texts, self.at = [text for text, _ in found], [self.at[at] for _, at in found]
+            pairs = _blocks(self.blocks, lines)
+            self.texts, self.at = [text for text, _ in pairs], [self.at[at] for _, at in pairs]
 
     def unit(self, number: int, text: str = "") -> Unit:
         """The parsed step with this number, from 0; `text`, if given, replaces its text."""
@@ -138,8 +138,8 @@ def is_answer(line: str) -> bool:
 
 def _blocks(blocks: list[paper.Block], lines: list[str]) -> list[tuple[str, int]]:
     """The text of each block, and the index of its first line in `lines`."""
-    found, start = [], 0
+    texts, start = [], 0
     for block in blocks:
-        found.append(("\n".join(lines[start:block.end]), start))
+        texts.append(("\n".join(lines[start:block.end]), start))
         start = block.end
-    return found
+    return texts

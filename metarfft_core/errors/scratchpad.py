@@ -107,5 +107,5 @@ def _of_change(wants: list[_Change], gots: list[_Change]) -> str:
         return "format"  # the line ends at another place
     if len(gots) > 1 and gots[1].text == want.text:
         return "line_invented"
-    later = any(one.sides[0] == got.sides[0] for one in wants)
+    later = any(wanted.sides[0] == got.sides[0] for wanted in wants)
     return "line_skipped" if later else "line_invented"

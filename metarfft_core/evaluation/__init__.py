@@ -5,7 +5,7 @@
     grid.py     shares the cells among processes, and reads what is stored
     kept.py     the rows of an archive
     engines.py  vLLM and transformers
-    api.py      models behind an OpenAI-compatible server; streams.py reads their responses
+    api.py      models on an OpenAI-compatible server; streams.py reads their responses
     metrics.py  accuracies with intervals, paired comparisons
 """
 

@@ -36,7 +36,7 @@ a mebibyte more; what is longer is given up and not asked again."""
 
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is out of quota, not just busy
 _BACKOFF = {"initial": 1, "max": 60}  # seconds between two attempts, doubled each time
-_FAILURES_IN_A_ROW = 10  # after so many samples without an answer the server counts as down
+_FAILURES_IN_A_ROW = 10  # samples without an answer until the server counts as down
 _LAST_WORDS = 30.0  # how many seconds to wait for what may follow the end of an answer
 _OF_THE_PROMPT = (400, 413, 422)  # statuses that may concern one prompt alone
 _PACKINGS = ("identity", "gzip", "deflate")  # others may unpack a few bytes to gigabytes
@@ -106,9 +106,9 @@ def read_key(settings: Api) -> str | None:
     # A header cannot contain other characters.
     if not re.fullmatch("[!-~]+", key) or len(redaction.decoded(key)) < least:
         raise ParamsError(f"evaluation.api {settings.name}: the environment variable "
-                          f"{settings.key_variable} holds no key for {settings.base_url}, of "
-                          f"{least} or more ASCII characters without a space (for a server without "
-                          "keys: key_variable: null)")
+                          f"{settings.key_variable} has no key for {settings.base_url}; expected "
+                          f"{least} or more ASCII characters without a space (or key_variable: "
+                          "null, for a server without keys)")
     return key
 
 
@@ -195,7 +195,7 @@ def _finished(runner: asyncio.Runner, requests: dict[asyncio.Task, int],
         settings = asker.settings
         raise ServerError(f"{settings.name} at {settings.base_url}: {len(failures)} of "
                           f"{len(requests)} samples got no answer"
-                          f"{', and the others were not tried to the end' if pending else ''}"
+                          f"{', and the others were not finished' if pending else ''}"
                           f"; the last error: {failures[-1]}. Run the same command again to ask "
                           "for the missing samples")
 
@@ -240,7 +240,7 @@ class _Asker:
             async with limit, self.client.stream("POST", "chat/completions",
                                                  json=body) as response:
                 if response.headers.get("content-encoding", "identity") not in _PACKINGS:
-                    raise _Failure("the server packed its answer, which was not asked for")
+                    raise _Failure("the server compressed its answer, which was not requested")
                 if response.is_success:
                     return self._answer(await self._read(response))
                 raise self._error(response.status_code,
@@ -249,7 +249,7 @@ class _Asker:
         except TimeoutError:
             raise _Endless(f"the answer was not complete after {longest:g} s") from None
         except httpx.TimeoutException:
-            raise _Failure(f"no word from the server in {settings.timeout:g} s") from None
+            raise _Failure(f"no data from the server for {settings.timeout:g} s") from None
         except httpx.RequestError as error:
             raise _Failure(f"the connection failed ({type(error).__name__})") from None
 
@@ -314,7 +314,8 @@ class _Asker:
         async for part in response.aiter_bytes():
             left -= len(part)
             if left < 0:
-                raise _Endless(f"the server sent too much for {self.settings.max_tokens} tokens")
+                raise _Endless("the server sent more than an answer of "
+                               f"{self.settings.max_tokens} tokens can take")
             yield part
 
     def _answer(self, draft: streams.Draft) -> Answer:

@@ -216,8 +216,8 @@ def check_lines(results: Path) -> None:
         written = set(hashes(results).read_text(encoding="utf-8").split("\n"))
         for number, line in enumerate(found, start=1):
             if line not in written:
-                raise ParamsError(f"{results}: line {number} is not as it was written: delete that "
-                                  "line, and its sample is generated again")
+                raise ParamsError(f"{results}: line {number} was changed after it was written: "
+                                  "delete that line, and its sample is generated again")
     elif found:
         print(f"{results}: an earlier version wrote no hashes, so its {len(found)} answers are "
               "taken as they are", flush=True)
@@ -248,7 +248,7 @@ def check_begun(results: Path, begun: Iterable[Mapping], rows: Iterable[Mapping]
             same = False
         if not same:
             raise ParamsError(f"{results}: line {number} is not an answer to a sample of this "
-                              "cell, or is there twice, or was scored otherwise: delete that line, "
+                              "cell, or occurs twice, or has another score: delete that line, "
                               "and its sample is generated again")
 
 

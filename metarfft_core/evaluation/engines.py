@@ -244,7 +244,7 @@ class Vllm(_Living):
                 finished = [output for output in self._engine.step() if output.finished]
                 if finished:
                     yield [(int(output.request_id), _token_ids(output)) for output in finished]
-        finally:  # the caller may have failed; the engine goes on with other prompts
+        finally:  # the caller may have failed; the engine continues with other prompts
             self._engine.abort_request(names)
 
     def _request(self, adapter: Path | None):

@@ -18,11 +18,11 @@ from metarfft_core.system import files
 
 METRICS = {"GSM8K accuracy": "gsm8k", "ARC accuracy": "arc_challenge_chat",
            "Alpaca wins": "alpaca"}
-"""The benchmark behind each metric of the paper's tables. assumption: the paper's ARC accuracy is
+"""The benchmark of each metric of the paper's tables. assumption: the paper's ARC accuracy is
 that of letters which a chat model writes; that of likelihoods is `arc_challenge`."""
 
 STAGES = {"base": "base", "meta_rfft": "pretrain"}
-"""The weights behind a line of the paper's tables. assumption: Meta-RFFT's are the RF-pretrained
+"""The weights of a line of the paper's tables. assumption: Meta-RFFT's are the RF-pretrained
 model's, which all its adaptations start from."""
 
 

@@ -2,20 +2,19 @@
 
 `launch` shares the cells, each a method on a task, among processes (`resident`). Every generation
 becomes a line of evaluation/<method>/<task>.jsonl as soon as it finishes; <task>.json beside it
-describes what it was made with. A killed evaluation resumes where it stopped.
+records how the file was made. A killed evaluation resumes where it stopped.
 
 The outcome of a row is "right", "wrong", "no_answer" (no "So the answer is" in the text) or "cut"
 (the decoding limit came first, whatever the text says so far). Accuracy is right / all. The row's
-"outcome_lenient" is the same by the lenient score (docs/metrics.md). If the
-server of an API model refuses a prompt, the row has the finish reason "refused" and the outcome
-"no_answer".
+"outcome_lenient" is the outcome by the lenient score (docs/metrics.md). If the server of an API
+model refuses a prompt, the row has the finish reason "refused" and the outcome "no_answer".
 """
 
 import argparse
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from metarfft_core import params, training
 from metarfft_core.evaluation import api, engines
@@ -31,7 +30,7 @@ from metarfft_core.evaluation.cells import (
     plan,
 )
 from metarfft_core.evaluation.kept import note, with_prompt
-from metarfft_core.evaluation.resident import evaluate, evaluate_all
+from metarfft_core.evaluation.resident import evaluate, evaluate_all, read_taken
 from metarfft_core.params import METHODS, Cell, Params, ParamsError
 from metarfft_core.planning import overheads
 from metarfft_core.scoring import lenient_outcome
@@ -58,7 +57,7 @@ def _say_flaws(results: Path) -> None:
 def launch(config: Params) -> Path:
     """Evaluate every cell of the run in processes of their own; returns the folder.
 
-    A process has one engine and evaluates many cells, the longest first. On GPUs with vLLM each
+    A process has one engine and takes cell after cell, the longest first. On GPUs with vLLM each
     base model has processes of its own, at least one, and as many run at once as there are groups
     of evaluation.tensor_parallel GPUs. On a CPU, evaluation.workers processes share the cells.
     Each API model's cell has a process. Finished cells are skipped. All others are checked before
@@ -106,10 +105,9 @@ def _evaluate(config: Params, sizes: dict[Cell, int], parameters: Path) -> None:
     failed = []
     if own:
         at = places(config.evaluation.tensor_parallel, config.evaluation.workers)
-        groups = _by_engine(config, own, len(at))
-        failed += _follow(config, groups, at, parameters)
+        failed += _follow(config, queues(config, own, len(at)), at, parameters)
     # A server's rate limit applies to one process.
-    failed += _follow(config, [[cell] for cell in sizes if cell not in own], [], parameters)
+    failed += _follow(config, [Queue([cell]) for cell in sizes if cell not in own], [], parameters)
     if failed:
         unfinished = [_name(config, cell) for cell in sizes
                       if not (description(config, cell) or {}).get("finished")]
@@ -123,38 +121,34 @@ def _name(config: Params, cell: Cell) -> str:
     return str(cell) + ("" if cell.seed == config.seed else f" with seed {cell.seed}")
 
 
-def _by_engine(config: Params, sizes: dict[Cell, int], count: int) -> list[list[Cell]]:
-    """Share cells among engines: `count`, or one for each base model if there are more of these.
+class Queue(NamedTuple):
+    """Cells that processes take one after the other, each with an engine of its own."""
+
+    cells: list[Cell]
+    processes: int = 1
+
+
+def queues(config: Params, sizes: dict[Cell, int], count: int) -> list[Queue]:
+    """Return a queue of cells for each base model; without adapters, one for all cells.
+
+    The longest cells come first. Cells of the same model follow each other, because a process then
+    loads it once.
 
     Args:
         config: The resolved parameters of the run.
         sizes: The tokens to generate for each cell.
-        count: How many engines run at once.
+        count: How many engines run at once; there are more if there are more base models.
     """
     def base(cell: Cell) -> Path | None:
         adapters = engines.takes_adapters(config.evaluation.engine)
         return training.source(config, base_of(cell)).base if adapters else None
 
-    bases: dict[Path | None, dict[Cell, int]] = {}
-    for cell, size in sizes.items():
-        bases.setdefault(base(cell), {})[cell] = size
-    started = overheads.engines_of({one: list(cells.values()) for one, cells in bases.items()},
-                                   count)
-    return [share for one, cells in bases.items() for share in shares(cells, started[one])]
-
-
-def shares(sizes: dict[Cell, int], count: int) -> list[list[Cell]]:
-    """Deal cells out, the longest first, each to the share that is the smallest so far.
-
-    In a share, cells of the same model follow each other, because it is then loaded once.
-    """
-    dealt: list[list[Cell]] = [[] for _ in range(min(count, len(sizes)))]
-    totals = [0] * len(dealt)
+    bases: dict[Path | None, list[Cell]] = {}
     for cell in sorted(sizes, key=sizes.get, reverse=True):
-        smallest = totals.index(min(totals))
-        dealt[smallest].append(cell)
-        totals[smallest] += sizes[cell]
-    return [_together(share) for share in dealt]
+        bases.setdefault(base(cell), []).append(cell)
+    started = overheads.engines_of({one: [sizes[cell] for cell in cells]
+                                    for one, cells in bases.items()}, count)
+    return [Queue(_together(cells), started[one]) for one, cells in bases.items()]
 
 
 def _together(cells: list[Cell]) -> list[Cell]:
@@ -167,39 +161,43 @@ def _together(cells: list[Cell]) -> list[Cell]:
     return sorted(cells, key=lambda cell: order.index(model(cell)))
 
 
-def _follow(config: Params, groups: list[list[Cell]], at: list[dict[str, str]],
+def _follow(config: Params, waiting: list[Queue], at: list[dict[str, str]],
             parameters: Path) -> list[str]:
-    """Run a process for each group of cells; returns what is said of those that failed.
+    """Run the processes of each queue; returns what is said of those that failed.
 
-    If a process ends within a cell, another one goes on with the cells behind it.
+    If all processes of a queue end within a cell, new ones continue with the remaining cells.
     """
     failed = []
-    while groups:
+    while waiting:
         with tempfile.TemporaryDirectory() as folder:
-            tried = [Path(folder) / str(number) for number in range(len(groups))]
+            taken = {Path(folder) / str(number): queue for number, queue in enumerate(waiting)}
             try:
-                follow_all([_command(config, group, parameters, file)
-                            for group, file in zip(groups, tried, strict=True)], at)
+                follow_all([command for file, queue in taken.items()
+                            for command in _commands(config, queue, parameters, file)], at)
             except RuntimeError as error:
                 failed.append(str(error))
-            groups = [left for group, file in zip(groups, tried, strict=True)
-                      if (left := _untried(group, file))]
+            waiting = [left for file, queue in taken.items() if (left := _left(queue, file)).cells]
     return failed
 
 
-def _untried(group: list[Cell], tried: Path) -> list[Cell]:
-    """Return the cells whose turn did not come; none if a process failed before its first."""
-    count = tried.read_text(encoding="utf-8").count("\n") if tried.exists() else len(group)
-    return group[count:]
+def _left(queue: Queue, taken: Path) -> Queue:
+    """Return the cells that no process took; none if every process failed before its first."""
+    known = read_taken(taken)
+    cells = [cell for cell in queue.cells if cell not in known] if known else []
+    return Queue(cells, min(queue.processes, len(cells)))
 
 
-def _command(config: Params, cells: list[Cell], parameters: Path, tried: Path) -> Command:
+def _commands(config: Params, queue: Queue, parameters: Path, taken: Path) -> list[Command]:
     line = [sys.executable, "-m", "metarfft_core.evaluation", "--params", str(parameters),
-            "--tried", str(tried)]
-    for cell in cells:
+            "--taken", str(taken), "--processes", str(queue.processes)]
+    for cell in queue.cells:
         line += ["--cell", cell.method, cell.task, str(cell.seed)]
-    others = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-    return Command(line, f"evaluation of {_name(config, cells[0])}{others}")
+    others = f" and {len(queue.cells) - 1} more" if len(queue.cells) > 1 else ""
+    name = f"evaluation of {_name(config, queue.cells[0])}{others}"
+    if queue.processes == 1:
+        return [Command(line, name)]
+    return [Command(line, f"{name}, engine {number} of {queue.processes}")
+            for number in range(1, queue.processes + 1)]
 
 
 def read(config: Params, partial: bool = False) -> "pandas.DataFrame":
@@ -258,7 +256,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of the training; the run's by default")
     parser.add_argument("--cell", nargs=3, action="append", metavar=("METHOD", "TASK", "SEED"),
                         help="one of several cells for one engine; can be given again")
-    parser.add_argument("--tried", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--taken", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--processes", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if (options.method is None) != (options.task is None):
         parser.error("--method and --task belong together")
@@ -272,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         params.open_folder(config)
         if len(cells) > 1:
-            return evaluate_all(config, cells, options.tried)
+            return evaluate_all(config, cells, options.taken, options.processes)
         evaluate(config, cells[0])
     except (ParamsError, api.ServerError, OSError) as error:
         reason = files.explain(error) if isinstance(error, OSError) else error

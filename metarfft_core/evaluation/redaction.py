@@ -44,7 +44,7 @@ def answer(text: str, key: str | None) -> str:
 
 
 def _masked(key: str) -> re.Pattern[str]:
-    """Match the beginning of the key with a mask behind it, and the end that may follow.
+    """Match the beginning of the key with a mask after it, and the end that may follow.
 
     The beginning is also matched if it has been replaced already.
     """

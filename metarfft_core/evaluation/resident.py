@@ -1,8 +1,8 @@
-"""One process that evaluates cell after cell with one living engine.
+"""One process that evaluates many cells with one engine, which stays loaded.
 
 The engine starts with the first cell that generates. On GPUs vLLM keeps one base model and answers
 each cell with the plain LoRA of its adaptation. Everywhere else the engine gets the merged weights
-of one cell after the other, in memory. What is written of a cell does not depend on its siblings.
+of one cell after the other, in memory. The results of a cell do not depend on the other cells.
 """
 
 import json
@@ -42,8 +42,8 @@ from metarfft_core.system.processes import alone, gpu_name
 _PROGRESS_EVERY = 5.0  # seconds between two lines of progress
 
 
-def evaluate_all(config: Params, cells: list[Cell], tried: Path | None = None,
-                 adapters: bool | None = None) -> int:
+def evaluate_all(config: Params, cells: list[Cell], taken: Path | None = None,
+                 processes: int = 1, adapters: bool | None = None) -> int:
     """Evaluate cells one after the other in this process, each as `evaluate` does.
 
     A cell that the user has to mend, or whose files cannot be written, is named and left; the
@@ -52,18 +52,21 @@ def evaluate_all(config: Params, cells: list[Cell], tried: Path | None = None,
     Args:
         config: The resolved parameters of the run.
         cells: The cells; with adapters, all must have the same base model.
-        tried: A file that gets a line for each cell as its turn comes.
+        taken: A file that processes with the same cells share. A cell that another one has entered
+            is left to it.
+        processes: How many these are.
         adapters: Whether the engine gets adapters; `engines.takes_adapters` decides by default.
 
     Returns:
         0; 1 if the system failed for a cell; 2 if only users' errors were met.
     """
-    living = Resident(config, cells, adapters)
-    status, failed = 0, []
+    living = Resident(config, cells, adapters, processes)
+    status, failed, count = 0, [], 0
     for cell in cells:
-        if tried:
-            with open(tried, "a", encoding="utf-8") as file:
-                file.write(f"{cell}\n")
+        if taken and not _take(taken, cell):
+            living.progress.close(cell)
+            continue
+        count += 1
         try:
             evaluate(config, cell, living)
         except (ParamsError, OSError) as error:
@@ -73,8 +76,25 @@ def evaluate_all(config: Params, cells: list[Cell], tried: Path | None = None,
             status = 1 if isinstance(error, OSError) or status == 1 else 2
         living.progress.close(cell)
     if failed:
-        print(f"{len(failed)} of {len(cells)} failed: {', '.join(failed)}", file=sys.stderr)
+        print(f"{len(failed)} of {count} failed: {', '.join(failed)}", file=sys.stderr)
     return status
+
+
+def _take(taken: Path, cell: Cell) -> bool:
+    """Enter a cell in the file; return whether no process had entered it before."""
+    with alone(taken.parent / f".{taken.name}"):
+        if cell in read_taken(taken):
+            return False
+        with open(taken, "a", encoding="utf-8") as file:
+            file.write(json.dumps([cell.method, cell.task, cell.seed]) + "\n")
+        return True
+
+
+def read_taken(taken: Path) -> list[Cell]:
+    """Return the cells that processes entered in a file as they began them."""
+    if not taken.exists():
+        return []
+    return [Cell(*json.loads(line)) for line in taken.read_text(encoding="utf-8").splitlines()]
 
 
 def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Path:
@@ -132,7 +152,8 @@ def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Pa
 class Resident:
     """The engine of a process, which answers all cells of the process."""
 
-    def __init__(self, config: Params, cells: list[Cell], adapters: bool | None = None):
+    def __init__(self, config: Params, cells: list[Cell], adapters: bool | None = None,
+                 processes: int = 1):
         self._config = config
         self._adapters = (engines.takes_adapters(config.evaluation.engine) if adapters is None
                           else adapters)
@@ -140,7 +161,7 @@ class Resident:
         self._planned: dict[Cell, list[dict]] = {}
         self._engine: engines.Vllm | engines.Transformers | None = None
         self._held: training.Source | None = None  # the weights in the engine
-        self.progress = _Progress()
+        self.progress = _Progress(processes)
 
     def plan(self, cell: Cell) -> list[dict]:
         """Return the samples of a cell, as `cells.plan` lists them.
@@ -297,7 +318,7 @@ def _check_template(job: training.Job | None, template: str) -> None:
     trained = files.read_json(job.manifest).get("chat_template") if job else None
     if trained and trained != chat_template.about(template):
         raise ParamsError(f"{job.folder} was trained with another chat template than that of "
-                          f"{job.config.model.name}: use the model of that time, or delete that "
+                          f"{job.config.model.name}: use the model of the training, or delete that "
                           "folder and train again")
 
 
@@ -315,10 +336,12 @@ def _scored(row: dict, generated: engines.Generation | api.Answer) -> dict:
 class _Progress:
     """Prints how much of a process's cells is done, how fast, and the time left.
 
-    The time left is estimated by the gold completions. The engine's start does not count.
+    The time left is estimated by the gold completions. The engine's start does not count. Cells
+    that have not begun are shared with `processes` - 1 other processes.
     """
 
-    def __init__(self):
+    def __init__(self, processes: int):
+        self._processes = processes
         self._expected: dict[Cell, Counter] = {}
         self._done: dict[Cell, Counter] = {}
         self._tokens, self._began, self._last = 0, None, 0.0
@@ -347,7 +370,9 @@ class _Progress:
         if now - self._last < _PROGRESS_EVERY and done["samples"] < expected["samples"]:
             return
         self._last, taken = now, now - self._began
-        left = taken * (expected["gold"] - done["gold"]) / done["gold"]
+        here = self._expected[cell]["gold"] - self._done[cell]["gold"]
+        later = expected["gold"] - done["gold"] - here
+        left = taken * (here + later / self._processes) / done["gold"]
         print(f"  {done['samples']} of {expected['samples']} samples, "
               f"{self._tokens / taken:.0f} tokens/s, about {left:.0f} s left", flush=True)
 

@@ -30,7 +30,7 @@ _FILTERS = {"content_filter", "content_policy_violation", "invalid_prompt",
 
 _LONGEST_EVENT = 8 << 20  # bytes
 _MOST_IN_VAIN = 64 << 20  # bytes of events that were parsed before their end had arrived
-_MOST_TOKENS = 10**9  # a greater count is no count
+_MOST_TOKENS = 10**9  # a larger count is ignored
 
 
 class Error(NamedTuple):

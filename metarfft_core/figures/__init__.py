@@ -4,7 +4,7 @@
     figures.accuracy_figure(config)     of one run, in its folder
     figures.paper(configs)              every figure and table of the paper, from several runs
 
-Each is written as PDF, PNG and the CSV of the numbers behind it. All three name the runs shown, the
+Each is written as PDF, PNG and the CSV of its numbers. All three name the runs shown, the
 digests of their parameters and the commits that made them: the PDF and PNG in their metadata, the
 CSV in columns. Every figure and table of a smoke run is marked. The PNG also holds an alternative
 text, and a notebook that shows what is returned shows the picture with it.

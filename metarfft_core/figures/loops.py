@@ -9,7 +9,7 @@ from metarfft_core.figures import words
 from metarfft_core.figures.curves import draw_means, length_ticks
 from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.style import (
-    Block,
+    PanelGroup,
     Title,
     fill,
     finish,
@@ -46,7 +46,7 @@ def loop_figure(config: Params) -> Drawn:
     methods = [name for name in LABELS if (frame["method"] == name).any()]
     with style():
         titles = [*(Title(textwrap.fill(LABELS[method], 20)) for method in methods), ERROR_TITLE]
-        figure, [panels] = page([Block(None, titles)], config.smoke)
+        figure, [panels] = page([PanelGroup(None, titles)], config.smoke)
         for method, axes in zip(methods, panels, strict=False):
             draw_classes(axes, frame[frame["method"] == method])
         draw_means(panels[-1], [(LABELS[method], look(method), frame[frame["method"] == method])
@@ -84,7 +84,7 @@ def error_figure(config: Params) -> Drawn:
     frame = diagnoses.error_table(_some(config))
     methods = [name for name in LABELS if (frame["method"] == name).any()]
     with style():
-        figure, [[axes]] = page([Block(None, [Title("first divergence")])], config.smoke,
+        figure, [[axes]] = page([PanelGroup(None, [Title("first divergence")])], config.smoke,
                                 height=3.0)
         kinds = [kind for kind in errors.KINDS if kind != "right"]
         width = 0.8 / len(methods)
@@ -113,5 +113,5 @@ def _some(config: Params) -> "DataFrame":
     frame = diagnoses.read(config)
     frame = frame[frame["task"].isin(config.corpus.adaptation.tasks)]
     if frame.empty:
-        raise ParamsError(f"{config.folder} holds no finished evaluation of rule-following traces")
+        raise ParamsError(f"{config.folder} has no finished evaluation of rule-following traces")
     return frame

@@ -1,7 +1,7 @@
-"""What a drawn figure is outside matplotlib: its files, its alternative text, its looks in a page.
+"""A drawn figure outside matplotlib: its files, its alternative text, how a page shows it.
 
-The alternative text is made by the code that draws, from the numbers. It is a part of the PNG (the
-text chunk "Alternative text"), so a picture and its description cannot be parted.
+The code that draws a figure also makes the alternative text, from the same numbers. The text is
+stored in the PNG (the text chunk "Alternative text"), so picture and description stay together.
 
 Where a picture is shown decides which form reaches the reader. JupyterLab, GitHub, nbconvert and
 MyST-NB take HTML before an image, and only HTML keeps an alternative text in all of them:
@@ -28,7 +28,8 @@ _COLORS = 256  # a drawing has few colours and their blends with white
 class Drawn(Mapping[str, Path]):
     """The files of a figure by "pdf", "png" and "csv"; a notebook that shows it shows the picture.
 
-    A table is shown as a table of HTML. It is no `dict`, because IPython shows those as text too.
+    A table is shown as an HTML table. The class is not a `dict`, which IPython would also show as
+    text.
 
     Attributes:
         table: The table as HTML; empty for a figure.

@@ -15,8 +15,8 @@ from metarfft_core.figures.curves import draw_accuracies
 from metarfft_core.figures.picture import Drawn, html_table
 from metarfft_core.figures.style import (
     PAGE,
-    Block,
     Look,
+    PanelGroup,
     Title,
     finish,
     legend,
@@ -103,7 +103,7 @@ def draw(frame: "DataFrame", runs: Sequence[Params]) -> tuple["Figure", "DataFra
     frame = frame.assign(hours=frame["gpu_hours"] if hours else frame["seconds"] / 3600)
     titles = [Title("Accuracy by length", "after training"), Title("Accuracy", "all lengths"),
               Title("Tokens an answer"), Title("Answers with a trace")]
-    figure, [panels] = page([Block(None, titles)], any(one.smoke for one in runs), height=2.0)
+    figure, [panels] = page([PanelGroup(None, titles)], any(one.smoke for one in runs), height=2.0)
     labels = list(dict.fromkeys([*frame["line"], *lines["line"]]))
     looks = {label: look("meta_rfft" if label == LABELS["meta_rfft"] else "", place)
              for place, label in enumerate(labels)}
@@ -135,9 +135,11 @@ def _meta(config: Params) -> "DataFrame":
     """Return the accuracy of Meta-RFFT on the tasks of a run's reinforcement learning."""
     counts = Stored(config).counts
     counts = counts[(counts["method"] == "meta_rfft") & counts["task"].isin(config.rl.tasks)]
-    found = single.accuracies(config, counts)
-    return found if found.empty else found.rename(columns={"total": "answers"}).assign(
-        run=config.name, line=LABELS["meta_rfft"])[
+    accuracies = single.accuracies(config, counts)
+    if accuracies.empty:
+        return accuracies
+    named = accuracies.rename(columns={"total": "answers"})
+    return named.assign(run=config.name, line=LABELS["meta_rfft"])[
         ["run", "line", "task", "length", "answers", "right", "accuracy", "low", "high"]]
 
 
@@ -145,7 +147,8 @@ def _draw_course(axes: "Axes", frame: "DataFrame", looks: dict[str, Look],
                  value: Callable[["DataFrame"], float]) -> None:
     """Draw a value of each evaluation by the hours into its training."""
     for label, part in frame.groupby("line", sort=False):
-        points = [(found["hours"].iloc[0], value(found)) for _, found in part.groupby("step")]
+        points = [(evaluation["hours"].iloc[0], value(evaluation))
+                  for _, evaluation in part.groupby("step")]
         axes.plot(*zip(*points, strict=True), label=label, **looks[label]._asdict(), markersize=3.5)
     axes.set_ylim(bottom=0)
 

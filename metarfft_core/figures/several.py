@@ -1,8 +1,8 @@
 """The paper's figures and tables, from the stored results of several runs.
 
-`data/paper_results.yaml` defines what each shows and which run speaks to it. A figure has a block
-(a table has a part) for each of the paper's models, run or not, and for every other model that
-speaks to it, named "ours". The blocks of a figure that were not run are a line each, at its end.
+`data/paper_results.yaml` defines what each shows and which run speaks to it. A figure has a group
+of panels (a table has a section) for each of the paper's models, run or not, and for every other
+model that speaks to it, named "ours". A group that was not run is one line at the figure's end.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ from metarfft_core.figures import loops, single, words
 from metarfft_core.figures.curves import draw_accuracies, draw_losses, draw_means, draw_steps
 from metarfft_core.figures.picture import Drawn
 from metarfft_core.figures.style import (
-    Block,
     Look,
+    PanelGroup,
     Title,
     finish,
     legend,
@@ -68,7 +68,7 @@ def write(runs: Sequence[Params], folder: Path) -> dict[str, Drawn]:
             shown = [config for config in runs if (frame["run"] == config.name).any()]
             spec = paper()["figures"].get(name) or paper()["numbers"][name]
             if name in paper()["figures"]:
-                about = KINDS[spec["draw"]].words(_parts(frame), spec), ""
+                about = DRAWINGS[spec["draw"]].words(_parts(frame), spec), ""
             else:
                 about = say_numbers(frame, spec), html_numbers(frame, spec)
             paths[name] = save(folder, name, figure, frame, shown, *about)
@@ -93,14 +93,14 @@ def draw(name: str, known: Sequence[Stored]) -> tuple["Figure", "DataFrame"]:
         frame = numbers(groups(spec, known), spec, known)
         return draw_numbers(frame, spec, _shown(frame, known)), frame
     spec = paper()["figures"][name]
-    kind = KINDS[spec["draw"]]
-    blocks = [(group, kind.collect(group, spec, known)) for group in groups(spec, known)]
-    blocks = [(group, part) for group, part in blocks if not (group.ours and part.empty)]
-    blocks.sort(key=lambda block: block[1].empty)  # what was run comes first
-    return _figure(kind, blocks, spec, known), _joined(blocks, kind)
+    drawing = DRAWINGS[spec["draw"]]
+    collected = [(group, drawing.collect(group, spec, known)) for group in groups(spec, known)]
+    collected = [(group, part) for group, part in collected if not (group.ours and part.empty)]
+    collected.sort(key=lambda pair: pair[1].empty)  # what was run comes first
+    return _figure(drawing, collected, spec, known), _joined(collected, drawing)
 
 
-class Kind(NamedTuple):
+class Drawing(NamedTuple):
     """A kind of figure: the numbers of a group, its panels, and what is drawn into each."""
 
     columns: tuple[str, ...]  # of its numbers, after group, line, run and model
@@ -112,36 +112,36 @@ class Kind(NamedTuple):
     words: Callable[[words.Parts, dict], str]  # the alternative text
 
 
-def _figure(kind: Kind, blocks: list, spec: dict, known: Sequence[Stored]) -> "Figure":
-    titles = [kind.panels(group, spec) for group, _ in blocks]
-    frame = _joined(blocks, kind)
+def _figure(drawing: Drawing, collected: list, spec: dict, known: Sequence[Stored]) -> "Figure":
+    titles = [drawing.panels(group, spec) for group, _ in collected]
+    frame = _joined(collected, drawing)
     shown = _shown(frame, known)
-    figure, panels = page([Block(group.heading(part), list(found.values()), part.empty)
-                           for (group, part), found in zip(blocks, titles, strict=True)],
+    figure, panels = page([PanelGroup(group.heading(part), list(by_key.values()), part.empty)
+                           for (group, part), by_key in zip(collected, titles, strict=True)],
                           any(config.smoke for config in shown))
     filled = []
-    for (group, part), keys, axes in zip(blocks, titles, panels, strict=True):
+    for (group, part), keys, axes in zip(collected, titles, panels, strict=True):
         if part.empty:
             continue
-        for key, one in zip(keys, axes, strict=True):
-            if not kind.draw(one, key, group, part):
-                say_not_run(one)
-        finish(axes, *kind.axes(spec))
+        for key, panel in zip(keys, axes, strict=True):
+            if not drawing.draw(panel, key, group, part):
+                say_not_run(panel)
+        finish(axes, *drawing.axes(spec))
         filled += axes
-    legend(figure, filled, kind.notes(frame, shown) if filled else "")
+    legend(figure, filled, drawing.notes(frame, shown) if filled else "")
     return figure
 
 
 def _shown(frame: "DataFrame", known: Sequence[Stored]) -> list[Params]:
-    return [one.config for one in known if (frame["run"] == one.config.name).any()]
+    return [stored.config for stored in known if (frame["run"] == stored.config.name).any()]
 
 
-def _joined(blocks: list, kind: Kind) -> "DataFrame":
+def _joined(collected: list, drawing: Drawing) -> "DataFrame":
     from pandas import DataFrame, concat
 
-    parts = [part for _, part in blocks if not part.empty]
+    parts = [part for _, part in collected if not part.empty]
     return concat(parts, ignore_index=True) if parts else DataFrame(
-        columns=[*_ABOUT, *kind.columns])
+        columns=[*_ABOUT, *drawing.columns])
 
 
 _ABOUT = ("group", "line", "run", "model")
@@ -151,8 +151,8 @@ def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
     """Concatenate the numbers of several lines of a group, each with its labels."""
     from pandas import DataFrame, concat
 
-    about = [frame.assign(group=group.name, line=line.label, run=one.config.name, model=one.model)
-             for group, line, one, frame in parts if not frame.empty]
+    about = [frame.assign(group=group.name, line=line.label, run=run.config.name, model=run.model)
+             for group, line, run, frame in parts if not frame.empty]
     if not about:
         return DataFrame(columns=list(_ABOUT))
     frame = concat(about, ignore_index=True)
@@ -235,10 +235,10 @@ def _collect_steps(group: Group, spec: dict, known: Sequence[Stored]) -> "DataFr
         cells = common(list(best.values()))
         if len(best) < 2 or not cells:
             continue
-        for steps, one in sorted(best.items()):
+        for steps, run in sorted(best.items()):
             values = {metric + end: value for metric in METRICS for end, value in zip(
-                ("", "_low", "_high"), one.value(metric, cells), strict=True)}
-            parts.append((group, found.line, one.stored, DataFrame([{"steps": steps, **values}])))
+                ("", "_low", "_high"), run.value(metric, cells), strict=True)}
+            parts.append((group, found.line, run.stored, DataFrame([{"steps": steps, **values}])))
     return _frame(parts)
 
 
@@ -249,11 +249,11 @@ def _series(found: Found, stage: str, known: Sequence[Stored]) -> dict[int, Foun
     """
     other = {"pretraining": "adaptation", "adaptation": "pretraining"}[stage]
     series: dict[tuple, dict[int, Found]] = {}
-    for one in sorted(find_all(found.line, known), key=rank):
-        config = one.config
+    for candidate in sorted(find_all(found.line, known), key=rank):
+        config = candidate.config
         if getattr(config, other).steps == getattr(found.config, other).steps:
             alike = config.corpus.wording, config.pretraining.in_context_share
-            series.setdefault(alike, {}).setdefault(getattr(config, stage).steps, one)
+            series.setdefault(alike, {}).setdefault(getattr(config, stage).steps, candidate)
     return max(series.values(), key=len)
 
 
@@ -291,20 +291,23 @@ def _draw_loops(axes: "Axes", key: str, group: Group, frame: "DataFrame") -> boo
     return not part.empty
 
 
-KINDS = {
-    "accuracy": Kind(("method", "task", "length", "accuracy", "low", "high"), _collect_accuracy,
-                     _task_panels, _draw_accuracy, lambda spec: ("length", "accuracy"),
-                     lambda frame, runs: single.accuracy_notes(runs, frame),
-                     lambda parts, spec: words.accuracies(parts)),
-    "loss": Kind(("task", "method", "step", "loss", "validation_loss"), _collect_losses,
-                 _task_panels, _draw_losses, lambda spec: ("step", "loss per token"),
-                 lambda frame, runs: single.LOSS_NOTES, lambda parts, spec: words.losses(parts)),
-    "steps": Kind(("steps", *METRICS), _collect_steps, _metric_panels, _draw_steps,
-                  lambda spec: (f"steps of {spec['stage']}", "average over the tasks"),
-                  lambda frame, runs: "bars: bootstrap intervals",
-                  lambda parts, spec: words.steps(parts, spec["stage"])),
-    "loops": Kind(("method", "length", "rows", *diagnoses.CLASSES, "relative_error"),
-                  _collect_loops,
-                  _loop_panels, _draw_loops, lambda spec: ("length", "share of the traces"),
-                  lambda frame, runs: loops.LOOP_NOTES, lambda parts, spec: words.loops(parts))}
+DRAWINGS = {
+    "accuracy": Drawing(
+        ("method", "task", "length", "accuracy", "low", "high"), _collect_accuracy,
+        _task_panels, _draw_accuracy, lambda spec: ("length", "accuracy"),
+        lambda frame, runs: single.accuracy_notes(runs, frame),
+        lambda parts, spec: words.accuracies(parts)),
+    "loss": Drawing(
+        ("task", "method", "step", "loss", "validation_loss"), _collect_losses,
+        _task_panels, _draw_losses, lambda spec: ("step", "loss per token"),
+        lambda frame, runs: single.LOSS_NOTES, lambda parts, spec: words.losses(parts)),
+    "steps": Drawing(
+        ("steps", *METRICS), _collect_steps, _metric_panels, _draw_steps,
+        lambda spec: (f"steps of {spec['stage']}", "average over the tasks"),
+        lambda frame, runs: "bars: bootstrap intervals",
+        lambda parts, spec: words.steps(parts, spec["stage"])),
+    "loops": Drawing(
+        ("method", "length", "rows", *diagnoses.CLASSES, "relative_error"), _collect_loops,
+        _loop_panels, _draw_loops, lambda spec: ("length", "share of the traces"),
+        lambda frame, runs: loops.LOOP_NOTES, lambda parts, spec: words.loops(parts))}
 """The kinds of figures, by the value of `draw` in `data/paper_results.yaml`."""

@@ -17,7 +17,7 @@ from metarfft_core.figures.curves import draw_accuracies, draw_losses, lenient_d
 from metarfft_core.figures.picture import Drawn, html_table
 from metarfft_core.figures.style import (
     PAGE,
-    Block,
+    PanelGroup,
     Title,
     finish,
     interval,
@@ -106,7 +106,7 @@ def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | N
     methods = list(methods or _own_methods(config))
     frame = _drawn(config, frame, methods, tasks)
     trained = config.corpus.adaptation.lengths if adapted(methods) else []
-    figure, [panels] = page([Block(None, [task_title(task) for task in ids])], config.smoke)
+    figure, [panels] = page([PanelGroup(None, [task_title(task) for task in ids])], config.smoke)
     for task, axes in zip(ids, panels, strict=True):
         parts = [(LABELS.get(method, method), look(method, place),
                   frame[(frame["task"] == task) & (frame["method"] == method)])
@@ -180,17 +180,17 @@ def averages(config: Params, rows: "DataFrame") -> "DataFrame":
     order = stored.task_ids("downstream")
     ids = sorted(config.corpus.adaptation.tasks,
                  key=lambda task: order.index(task) if task in order else len(order))
-    found = stored.answers(rows)
-    cells = {method: [found[method, task] for task in ids if (method, task) in found]
+    answers = stored.answers(rows)
+    cells = {method: [answers[method, task] for task in ids if (method, task) in answers]
              for method in _own_methods(config)}
-    longest = max(length for part in cells.values() for one in part for length in one.indices)
+    longest = max(length for part in cells.values() for count in part for length in count.indices)
     statistics = {f"ACC_Len{longest}": metrics.acc_longest,
                   "Max_Len_90%": metrics.mean_max_len_90,
                   "Max_Len_90%_any": partial(metrics.mean_max_len_90, prefix=False)}
     lines = []
     for method, part in cells.items():
         line = {"method": method, "tasks": len(part),
-                f"tasks_at_{longest}": sum(longest in one.indices for one in part)}
+                f"tasks_at_{longest}": sum(longest in count.indices for count in part)}
         for name, statistic in statistics.items():
             value, low, high = stored.measure(config, statistic, part)
             line |= {name: value, f"{name}_low": low, f"{name}_high": high}
@@ -278,7 +278,7 @@ def loss_table(config: Params) -> "DataFrame":
     """
     frame = stored.logged(config)
     if frame.empty:
-        raise ParamsError(f"{config.folder} holds no log of a training")
+        raise ParamsError(f"{config.folder} has no training log")
     return frame
 
 
@@ -289,7 +289,7 @@ def draw_loss(config: Params, frame: "DataFrame") -> "Figure":
     adapted = [task for task in config.corpus.adaptation.tasks if (frame["task"] == task).any()]
     titles = [task_title(task, "adaptation") for task in adapted]
     titles = titles if pretraining.empty else [Title("RF-pretraining"), *titles]
-    figure, [panels] = page([Block(None, titles)], config.smoke)
+    figure, [panels] = page([PanelGroup(None, titles)], config.smoke)
     if not pretraining.empty:
         draw_losses(panels[0], [("RF-pretraining", look("pretrain"), pretraining)])
     for task, axes in zip(adapted, panels[len(panels) - len(adapted):], strict=True):

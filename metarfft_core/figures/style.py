@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 SMOKE_MARK = "SMOKE RUN: says nothing about the methods"
 COLUMN, PAGE = 3.3, 7.0  # inches: the width of a column, and of a page of four panels
 _DPI = 200
-_EMPTY_BLOCK = 0.3  # inches: the height of a line that says "not run"
-PAPER = "white"  # behind every figure, in a dark theme too
+_EMPTY_GROUP = 0.3  # inches: the height of a line that says "not run"
+PAPER = "white"  # the background of every figure, also in a dark theme
 COLORS = {  # each with a contrast of at least 3 to 1 on white and on the shade
     "blue": "#0063a3", "orange": "#b35900", "green": "#007a5a", "red": "#c0321f",
     "purple": "#9440a0", "brown": "#7a5230", "grey": "#666666", "ink": "#262626"}
 TEXTS = {"small": "0.4", "empty": "0.4", "note": "0.3", "smoke": "#b00020"}
 """The colours of texts that are not black, each with at least 4.5 to 1 on white."""
 SHADE = {"facecolor": "0.93", "edgecolor": "0.5", "linewidth": 0.6, "linestyle": ":", "zorder": 0}
-"""What lies behind the lengths trained on; its dotted edge is seen where its grey is not."""
+"""The background of the trained lengths; its dotted edge is visible where its grey is not."""
 _SMALL = {"color": TEXTS["small"], "fontsize": 6}
 _SMOKE = {"color": TEXTS["smoke"], "weight": "bold", "fontsize": 8}
 _LOOKS = {  # colour, marker, line, hatch
@@ -104,8 +104,8 @@ class Title(NamedTuple):
 
 def short_title(task: str, width: int) -> str:
     """Return the title of a task in at most `width` letters; the id of an undeclared task."""
-    found = tasks.find(task)
-    return textwrap.shorten(found.title, width, placeholder=" ...") if found else task
+    known = tasks.find(task)
+    return textwrap.shorten(known.title, width, placeholder=" ...") if known else task
 
 
 def task_title(task: str, small: str = "") -> Title:
@@ -113,55 +113,55 @@ def task_title(task: str, small: str = "") -> Title:
     return Title(short_title(task, 30), f"{small}, {task}" if small else task)
 
 
-class Block(NamedTuple):
-    """The panels of one model: a heading (None for a single block) and a title for each panel."""
+class PanelGroup(NamedTuple):
+    """The panels of one model: a heading (None for a single group) and a title for each panel."""
 
     heading: str | None
     titles: Sequence[Title]
     empty: bool = False  # nothing was run
 
 
-def page(blocks: Sequence[Block], smoke: bool, height: float = 1.7
+def page(groups: Sequence[PanelGroup], smoke: bool, height: float = 1.7
          ) -> tuple["Figure", list[list["Axes"]]]:
-    """Return a figure of blocks, one below the other, with at most four panels per row.
+    """Return a figure of groups, one below the other, with at most four panels per row.
 
-    `height` is the height of a row in inches. Also returns the panels of each block. An empty
-    block is a single line that says that it was not run.
+    `height` is the height of a row in inches. Also returns the panels of each group. An empty
+    group is a single line that says that it was not run.
     """
     from matplotlib.figure import Figure
 
-    columns = min(4, max((len(block.titles) for block in blocks if not block.empty), default=4))
-    heights = [_EMPTY_BLOCK if block.empty else
-               math.ceil(len(block.titles) / columns) * height + (0.3 if block.heading else 0)
-               for block in blocks]
-    below = 0.2 if all(block.empty for block in blocks) else 0.9  # the legend
+    columns = min(4, max((len(group.titles) for group in groups if not group.empty), default=4))
+    heights = [_EMPTY_GROUP if group.empty else
+               math.ceil(len(group.titles) / columns) * height + (0.3 if group.heading else 0)
+               for group in groups]
+    below = 0.2 if all(group.empty for group in groups) else 0.9  # the legend
     figure = Figure(figsize=(COLUMN if columns == 1 else PAGE, sum(heights) + below),
                     layout="constrained")
-    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
-    panels = [_empty_block(part, block) if block.empty else _block(part, block, columns)
-              for part, block in zip(parts, blocks, strict=True)]
+    parts = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
+    panels = [_empty_group(part, group) if group.empty else _panels(part, group, columns)
+              for part, group in zip(parts, groups, strict=True)]
     if smoke:
         mark(figure)
     return figure, panels
 
 
-def _empty_block(part: "SubFigure", block: Block) -> list["Axes"]:
+def _empty_group(part: "SubFigure", group: PanelGroup) -> list["Axes"]:
     axes = part.subplots()
     axes.axis("off")
-    say_not_run(axes, f"{block.heading} ({len(block.titles)} panel"
-                      f"{'s' if len(block.titles) > 1 else ''})")
+    say_not_run(axes, f"{group.heading} ({len(group.titles)} panel"
+                      f"{'s' if len(group.titles) > 1 else ''})")
     return [axes]
 
 
-def _block(part: "SubFigure", block: Block, columns: int) -> list["Axes"]:
-    if block.heading:
-        part.suptitle(textwrap.fill(block.heading, 48 if columns == 1 else 110),
+def _panels(part: "SubFigure", group: PanelGroup, columns: int) -> list["Axes"]:
+    if group.heading:
+        part.suptitle(textwrap.fill(group.heading, 48 if columns == 1 else 110),
                       weight="bold", fontsize=8)
-    count = len(block.titles)
+    count = len(group.titles)
     grid = part.subplots(math.ceil(count / columns), columns, squeeze=False).flatten()
     for axes in grid[count:]:
         axes.remove()
-    for axes, title in zip(grid, block.titles, strict=False):
+    for axes, title in zip(grid, group.titles, strict=False):
         _set_title(axes, title)
     return list(grid[:count])
 

@@ -64,18 +64,18 @@ def numbers(parts: Sequence[Group], spec: dict, known: Sequence[Stored] = ()) ->
 
 def _general_of_others(parts: Sequence[Group], spec: dict, known: Sequence[Stored]) -> list[list]:
     """The lines of general benchmarks of models that are not in the paper."""
-    wanted, found = [line for group in parts if not group.ours for line in group.lines], []
+    wanted, rows = [line for group in parts if not group.ours for line in group.lines], []
     for model, line in product(other_models(known), wanted):
         each = {metric: find_general(line.of(model), metric, known) for metric in spec["metrics"]}
         if any(each.values()):
-            found += [_whole([f"ours, {model}", line.label, metric, math.nan,
+            rows += [_whole([f"ours, {model}", line.label, metric, math.nan,
                               *(_about_general(*general) if general else ())])
                       for metric, general in each.items()]
-    return found
+    return rows
 
 
 def _whole(line: list) -> list:
-    """The line with the columns that it lacks, empty."""
+    """The line, with its missing columns empty."""
     return line + [None] * (len(COLUMNS) - len(line))
 
 
@@ -149,7 +149,7 @@ def _ours(cell) -> str:
 
 
 def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
-    """Describe what is behind our numbers, a line per run."""
+    """Describe how our numbers were made, a line per run."""
     notes = []
     for config in runs:
         part = frame[frame["run"] == config.name]

@@ -68,8 +68,8 @@ def _by_kind(frame: "DataFrame") -> list[tuple[str, list[str]]]:
     dearest = frame.groupby("task")["mean"].max().sort_values()
     kinds: dict[str, list[str]] = {heading: [] for heading in KINDS.values()}
     for task in dearest.index:
-        found = tasks.find(task)
-        module = found.sampler.__module__.rpartition(".")[2] if found else ""
+        known = tasks.find(task)
+        module = known.sampler.__module__.rpartition(".")[2] if known else ""
         kinds.setdefault(KINDS.get(module, "Other tasks"), []).append(task)
     return [(heading, ids) for heading, ids in kinds.items() if ids]
 

@@ -2,8 +2,8 @@
 
     lab.errors("outputs/reference/laptop")
 
-A trace of a model stands beside the right one, step by step. The first divergence is marked and
-named. Filters choose by method, task, length, class, and right answers with a wrong trace.
+It shows a trace of a model beside the right one, step by step, and marks and names the first
+divergence. Filters select by method, task, length, class, and right answers with a wrong trace.
 """
 
 import ast
@@ -36,7 +36,7 @@ CLASSES = {
     "right": ("right trace", "every step and the answer are right"),
     "loop_left_early": ("loop left early", "the trace leaves a loop that the rule goes through "
                                            "once more"),
-    "loop_not_left": ("loop not left", "the trace goes on in a loop that the rule leaves"),
+    "loop_not_left": ("loop not left", "the trace stays in a loop that the rule leaves"),
     "wrong_branch": ("wrong branch", "the verdict of a condition is wrong, its operands are right"),
     "wrong_arithmetic": ("wrong arithmetic", "the result of an expression is wrong, its operands "
                                              "are right"),
@@ -62,7 +62,7 @@ _LONGEST = 300  # the most characters of a step
 _LATE = ("format", "answer_not_from_trace", "cut", "right")  # classes that are shown last
 
 
-class Step(NamedTuple):
+class StepPair(NamedTuple):
     """A step of the model's trace beside a step of the right one; one of them may be missing."""
 
     number: int | None  # of the right step, from 1
@@ -130,8 +130,8 @@ class ErrorViewer(Widget):
         counted = {}
         for name, values in self._values.items():
             rest = {key: value for key, value in chosen.items() if key != name}
-            found = _choose(self._diagnosed, rest)[name].value_counts()
-            counted[name] = {value: int(found.get(value, 0)) for value in values}
+            numbers = _choose(self._diagnosed, rest)[name].value_counts()
+            counted[name] = {value: int(numbers.get(value, 0)) for value in values}
         rest = {key: value for key, value in chosen.items() if key != "luck"}
         counted["luck"] = {True: len(_choose(self._diagnosed, rest | {"luck": True}))}
         return counted
@@ -143,13 +143,13 @@ class ErrorViewer(Widget):
     def _show(self, change: object = None) -> None:
         chosen = {name: value for name, value in self.chosen.items()
                   if name == "luck" or name in FILTERS}
-        found, total = self.examples(**chosen), len(_choose(self._diagnosed, chosen))
-        place = min(max(self.number, 0), max(len(found) - 1, 0))
+        examples, total = self.examples(**chosen), len(_choose(self._diagnosed, chosen))
+        place = min(max(self.number, 0), max(len(examples) - 1, 0))
         self.view = {
             "filters": self._filters(chosen), "chosen": chosen, "place": place,
-            "kept": len(found), "total": total, "said": _said(len(found), total),
+            "kept": len(examples), "total": total, "said": _said(len(examples), total),
             "note": self._note,
-            "example": _example(self._config, found.iloc[place]) if len(found) else None}
+            "example": _example(self._config, examples.iloc[place]) if len(examples) else None}
 
     def _filters(self, chosen: dict[str, Any]) -> list[dict]:
         counts = self.counts(**chosen)
@@ -185,11 +185,11 @@ def _with_texts(config: Params, diagnosed: "DataFrame") -> "DataFrame":
 
 def _values(diagnosed: "DataFrame", name: str) -> list:
     """The values of a column that are filtered by, in the order in which they are shown."""
-    found = [value.item() if hasattr(value, "item") else value
+    values = [value.item() if hasattr(value, "item") else value
              for value in diagnosed[name].unique()]
     if name == "kind":
-        return [kind for kind in KINDS if kind in found]
-    return sorted(found) if name == "length" else found
+        return [kind for kind in KINDS if kind in values]
+    return sorted(values) if name == "length" else values
 
 
 def _choose(frame: "DataFrame", chosen: dict[str, Any]) -> "DataFrame":
@@ -223,33 +223,34 @@ def _example(config: Params, row: "Series") -> dict[str, Any]:
     """A trace beside the right one, with its first divergence, as the widget and the twin show it.
 
     `about` says which sample it is, `named` names the divergence, `reason` explains it, and
-    `steps` are `Step`s as lists. In the step "at", `differs` splits model and rule into what
-    is the same before, what differs, and what is the same behind.
+    `steps` are `StepPair`s as lists. In the step "at", `differs` splits model and rule into what
+    is the same before, what differs, and what is the same after it.
     """
-    found = diagnoses.diagnose(config, row)
-    name, reason = CLASSES[found.kind]
-    steps = list(_steps(config, row, found))
+    diagnosis = diagnoses.diagnose(config, row)
+    name, reason = CLASSES[diagnosis.kind]
+    steps = list(_steps(config, row, diagnosis))
     at = next((step for step in steps if step.where == "at"), None)
     where = ""
-    if found.step:
-        where = (f" at step {found.step} of {found.steps}" if found.step <= found.steps
-                 else " at the answer")
+    if diagnosis.step:
+        where = (f" at step {diagnosis.step} of {diagnosis.steps}"
+                 if diagnosis.step <= diagnosis.steps else " at the answer")
     seed = f", seed {row.seed}" if row.seed != config.seed else ""
-    luck = ", although the trace is wrong" if found.answer_right and found.kind != "right" else ""
+    luck = (", although the trace is wrong"
+            if diagnosis.answer_right and diagnosis.kind != "right" else "")
     return {
         "about": f"{LABELS[row.method]} on {_label('task', row.task)}, length {row.length}, "
                  f"index {row['index']}{seed}",
-        "named": f"{name}{where}", "reason": reason, "kind": found.kind,
-        "answer": f"The answer is {'right' if found.answer_right else 'not right'}{luck}.",
+        "named": f"{name}{where}", "reason": reason, "kind": diagnosis.kind,
+        "answer": f"The answer is {'right' if diagnosis.answer_right else 'not right'}{luck}.",
         "steps": [list(step) for step in steps[:_SHOWN]],
         "left_out": max(0, len(steps) - _SHOWN),
         "differs": _differs(at.model or "", at.rule or "") if at else None}
 
 
-def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[Step]:
+def _steps(config: Params, row: "Series", diagnosis: Diagnosis) -> Iterator[StepPair]:
     """Align the steps of a text with the right ones, as the diagnosis compares them.
 
-    Up to the first divergence they are aligned one by one, behind it by the lines that both recite.
+    Before the first divergence they are aligned one by one, after it by the lines that both recite.
     """
     from difflib import SequenceMatcher
 
@@ -257,21 +258,21 @@ def _steps(config: Params, row: "Series", found: Diagnosis) -> Iterator[Step]:
     gold = Gold(task, inputs, METHODS[row.method].format, config.corpus.wording)
     model, rule = map(_short, Text(task, row.text, gold).texts), map(_short, gold.texts)
     model, rule = list(model), list(rule)
-    first = found.step - 1 if found.step else len(rule)
+    first = diagnosis.step - 1 if diagnosis.step else len(rule)
     for number in range(first):
-        yield Step(number + 1, model[number], rule[number], "before")
-    if found.step:
-        yield Step(found.step, *(side[first] if first < len(side) else None
+        yield StepPair(number + 1, model[number], rule[number], "before")
+    if diagnosis.step:
+        yield StepPair(diagnosis.step, *(side[first] if first < len(side) else None
                                  for side in (model, rule)), "at")
     model, rule, numbers = model[first + 1:], rule[first + 1:], count(first + 2)
     matcher = SequenceMatcher(None, *map(_recited, (model, rule)), autojunk=False)
     for kind, start, end, low, high in matcher.get_opcodes():
         if kind == "equal":
             pairs = zip(model[start:end], rule[low:high], strict=True)
-            yield from (Step(next(numbers), *pair, "after") for pair in pairs)
+            yield from (StepPair(next(numbers), *pair, "after") for pair in pairs)
         else:
-            yield from (Step(None, text, None, "after") for text in model[start:end])
-            yield from (Step(next(numbers), None, text, "after") for text in rule[low:high])
+            yield from (StepPair(None, text, None, "after") for text in model[start:end])
+            yield from (StepPair(next(numbers), None, text, "after") for text in rule[low:high])
 
 
 def _recited(steps: list[str]) -> list[str]:
@@ -321,8 +322,8 @@ def _count_table(diagnosed: "DataFrame") -> Html:
 
 
 def _folded(example: dict[str, Any]) -> Html:
-    """A trace around its first divergence, behind a line to click on."""
-    steps = [Step(*step) for step in example["steps"]]
+    """A trace around its first divergence, folded below a line to click on."""
+    steps = [StepPair(*step) for step in example["steps"]]
     at = next(place for place, step in enumerate(steps) if step.where == "at")
     around = steps[max(0, at - _BEFORE):at + 1 + _AFTER]
     rows = []

@@ -153,7 +153,7 @@ def _others(rows: list[tuple[object, ...]]) -> Html:
 
 
 def _formats(shown: dict[str, Any]) -> Html:
-    rows = [(one["name"], f"{one['size']:,}", html.tag("pre", _short(one["completion"], TEXT)))
-            for one in shown["formats"]]
+    rows = [(form["name"], f"{form['size']:,}", html.tag("pre", _short(form["completion"], TEXT)))
+            for form in shown["formats"]]
     return html.details("The same instance in four formats", html.table(
         ["Format", f"Prompt and completion, in {shown['unit']}", "Completion"], rows))

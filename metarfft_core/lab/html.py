@@ -18,7 +18,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 
     Args:
         children: `Html` is taken as it is, any other object as escaped text.
-        attributes: By name; `True` stands for an attribute without a value, and `None` and `False`
+        attributes: By name; `True` means an attribute without a value, and `None` and `False`
             for none. A trailing underscore is dropped (`class_`), an inner one is a hyphen.
     """
     text = ""

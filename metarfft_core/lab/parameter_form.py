@@ -93,14 +93,14 @@ class Form(Widget):
                 changes[key] = field.read(text)
             except ParamsError as error:
                 wrong[key] = str(error)
-        found = loading.problems(_merged(self._values, changes))
+        checked = loading.problems(_merged(self._values, changes))
         self.config = None
-        if isinstance(found, params.Params):
+        if isinstance(checked, params.Params):
             if not wrong:
-                self.config = found.model_copy(
-                    update={"name": loading.own_name(found, self._original)})
+                self.config = checked.model_copy(
+                    update={"name": loading.own_name(checked, self._original)})
         else:
-            for where, what in found:
+            for where, what in checked:
                 key, message = self._place(where, what)
                 wrong[key] = f"{wrong[key]}; {message}" if key in wrong else message
         self._changes = changes
@@ -117,7 +117,8 @@ class Form(Widget):
             first, _, rest = what.partition(": ")
             return (first, rest) if first in self._fields else ("", what)
         key = where
-        while key and key not in self._fields and key not in {one["key"] for one in self.sections}:
+        sections = {section["key"] for section in self.sections}
+        while key and key not in self._fields and key not in sections:
             key = key.rpartition(".")[0]
         inside = where[len(key):].lstrip(".")
         return key, f"{inside}: {what}" if inside else what
@@ -184,7 +185,7 @@ class Form(Widget):
             raise ParamsError(f"nothing differs from {self.base}")
         path = places.absolute(_place_of(self.config), places.project())
         if path.exists() and not path.read_text(encoding="utf-8").startswith(MADE):
-            raise ParamsError(f"{places.shown(path)} exists, and the form has not made it: give "
+            raise ParamsError(f"{places.shown(path)} exists and was not made by the form: give "
                               "the run another name")
         changes = self._changes | {"name": self.config.name}
         head = f"{MADE}{self.base}, with another {', '.join(changes)}.\n"
@@ -240,7 +241,7 @@ def _planner() -> ProcessPoolExecutor:
                                (signal.SIGINT, signal.SIG_IGN))
 
 
-def _cost_of(config: params.Params) -> list[display.Line]:
+def _cost_of(config: params.Params) -> list[display.Estimate]:
     return display.summary(plan.plan(config, counted=_COUNTED))
 
 
@@ -251,13 +252,13 @@ def _place_of(config: params.Params) -> Path:
 
 def _given(values: dict, known: dict[str, Field], prefix: str = "") -> dict:
     """The values of a file by the keys of the form's fields."""
-    found = {}
+    given = {}
     for key, value in values.items():
         if prefix + key in known:
-            found[prefix + key] = value
+            given[prefix + key] = value
         else:
-            found |= _given(value, known, f"{prefix}{key}.")
-    return found
+            given |= _given(value, known, f"{prefix}{key}.")
+    return given
 
 
 def _merged(values: dict, changes: dict) -> dict:
@@ -279,9 +280,9 @@ def _replaced(values: dict, change: dict) -> dict:
 
 def _sections(known) -> list[dict]:
     """The fields by section, as the browser gets them."""
-    found: dict[str, dict] = {}
+    sections: dict[str, dict] = {}
     for field in known:
-        section = found.setdefault(field.section, {
+        section = sections.setdefault(field.section, {
             "key": field.section, "title": field.section or "the run",
             "help": section_help(field.section), "fields": []})
         section["fields"].append({
@@ -289,4 +290,4 @@ def _sections(known) -> list[dict]:
             "help": field.help.replace("`", ""), "type": field.type, "kind": field.kind,
             "options": list(field.options), "required": field.required,
             "default": "" if field.default is None else field.text(field.default)})
-    return list(found.values())
+    return list(sections.values())

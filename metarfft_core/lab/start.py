@@ -24,7 +24,7 @@ _START = "/start"  # redirects to the first notebook
 
 
 def copy_notebooks(notebooks: Path, work: Path) -> list[str]:
-    """Copy the notebooks and pages that a folder lacks, and renew copies that nobody changed.
+    """Copy the notebooks and pages that are missing in a folder, and update unchanged copies.
 
     Returns:
         The names of notebooks that changed since they were copied, and whose copies were changed

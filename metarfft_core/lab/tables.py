@@ -1,4 +1,4 @@
-"""Tables for readers of a notebook: a caption, names for ids, numbers that say enough.
+"""Tables for readers of a notebook: a caption, names for ids, short numbers.
 
     tables.show(frame, "Right answers by method and task")
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 NOTHING = "-"
-"""What stands for a number that there is none of."""
+"""What a table shows for a missing number."""
 
 _SMALLEST_P = 0.001
 
@@ -63,8 +63,8 @@ def _column(name: object, values: "Series") -> list[str]:
 
 def _cell(column: object, value: object, large: bool) -> str:
     if column == "task":
-        found = tasks.find(str(value))
-        return found.title if found else str(value)
+        known = tasks.find(str(value))
+        return known.title if known else str(value)
     if value is None or (isinstance(value, Real) and math.isnan(value)):
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, Real):

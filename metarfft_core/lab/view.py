@@ -111,12 +111,12 @@ def judged(request: dict[str, Any], text: str) -> list[dict[str, Any]]:
 
 
 def _formats(task: Task, instance: Instance, count: Count | None) -> list[dict[str, Any]]:
-    found = []
+    shown = []
     for name in formats.FORMATS:
         prompt, completion = formats.render(task, instance, name)
         size = count(prompt, completion) if count else len(prompt) + len(completion)
-        found.append({"name": name, "prompt": prompt, "completion": completion, "size": size})
-    return found
+        shown.append({"name": name, "prompt": prompt, "completion": completion, "size": size})
+    return shown
 
 
 def _compact(states: list[State]) -> dict[str, Any]:

@@ -7,7 +7,7 @@
     memory.py            the GPU memory that a training takes, from the model's shape
     operations.py        the floating-point operations of trainings and generations
     pissa.py             makes PiSSA starts, adapters and merged weights
-    shards.py            writes and reads what a training goes on from, by several processes
+    shards.py            writes and reads the checkpoints of several processes
     qwen.py              counts Qwen2.5's tokens without its folder
 """
 

@@ -56,7 +56,7 @@ def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
 def encode_completions(tokenizer, completions: list[str]) -> list[list[int]]:
     """Token ids of each completion, including the end token."""
     ids = tokenizer(completions, add_special_tokens=False)["input_ids"]
-    return [[*one, tokenizer.eos_token_id] for one in ids]
+    return [[*completion, tokenizer.eos_token_id] for completion in ids]
 
 
 def encode_prompt(tokenizer, prompt: str) -> list[int]:

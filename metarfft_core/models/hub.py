@@ -50,15 +50,15 @@ def resolve(name: str, weights: bool = True) -> str:
     folder = places.absolute(name, places.project())
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ParamsError(f"model.name: {folder} holds no model: it has no config.json")
+            raise ParamsError(f"model.name: {folder} is not a model: it has no config.json")
         if (folder / "adapter_config.json").exists():
-            raise ParamsError(f"model.name: {folder} holds an adapter, which names a model of its "
+            raise ParamsError(f"model.name: {folder} has an adapter, which names a model of its "
                               "own: merge it, or remove adapter_config.json")
         _check_weights(folder, weights)
         return str(folder)
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", name):
         raise ParamsError(f"model.name: expected {EMBEDDED}, a folder or a Hub id such as "
-                          f"Qwen/Qwen2.5-7B-Instruct; {name!r} is no existing folder")
+                          f"Qwen/Qwen2.5-7B-Instruct; {name!r} is not an existing folder")
     return _download(name, weights)
 
 
@@ -104,8 +104,8 @@ def _download(name: str, weights: bool) -> str:
                           "set $HF_TOKEN") from None
     except (OSError, ValueError) as error:  # not found, no access, no network
         reason = str(error).strip().partition("\n")[0]
-        raise ParamsError(f"model.name: {name} is no folder in {places.project()}, and the Hub "
-                          f"does not give it: {reason}") from None
+        raise ParamsError(f"model.name: {name} is not a folder in {places.project()}, and the "
+                          f"Hub does not offer it: {reason}") from None
     _check_weights(Path(folder), weights)
     return folder
 

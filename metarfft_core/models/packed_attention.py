@@ -76,7 +76,7 @@ def _varlen(module, query, key, value, attention_mask, *, scaling=None, sliding_
         attention_mask: None.
         scaling: The factor of the scores.
         sliding_window: How many tokens a token sees, itself among them; None for all before it.
-        position_ids: Where each token stands in its sample; used if there is no `cu_seq_lens_q`.
+        position_ids: The position of each token in its sample; used if there is no `cu_seq_lens_q`.
         cu_seq_lens_q: (samples + 1) the ends of the samples over all rows, from 0, as int32.
         max_length_q: The tokens of the longest sample.
         others: What else transformers passes.

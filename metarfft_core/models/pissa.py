@@ -298,7 +298,7 @@ def merge_pissa(start: Path, adapter: Path):
     told = adapter / "start.json"
     if told.exists() and not _is_start(read_json(told), read_json(start / "manifest.json")):
         raise ParamsError(f"{adapter} was trained from another PiSSA start than {start}: on this "
-                          "one it would be wrong")
+                          "one it would give wrong weights")
     config = LoraConfig.from_pretrained(adapter)
     config.init_lora_weights = True  # with "pissa", peft would decompose the residual again
     model = AutoModelForCausalLM.from_pretrained(start / "residual", dtype=torch.float32,

@@ -13,7 +13,7 @@ BEFORE = ("<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a
 """What the chat template of Qwen2.5's instruction models puts before a question that comes without
 a system message (chat_template in tokenizer_config.json of Qwen/Qwen2.5-7B-Instruct)."""
 AFTER = "<|im_end|>\n<|im_start|>assistant\n"
-"""What it puts behind the question."""
+"""What it puts after the question."""
 
 _NAMES = re.compile(r"Qwen/Qwen2\.5-\d+(\.\d+)?B-Instruct")
 

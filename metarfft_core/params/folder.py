@@ -64,8 +64,8 @@ def of_folder(folder: Path) -> Params:
 def is_archive(folder: Path) -> bool:
     """Whether a folder holds a run's stored results without its weights, and with few texts.
 
-    `metarfft export --as results` makes such a folder. Nothing in it is made anew, because what it
-    would be made from is not kept.
+    `metarfft export --as results` makes such a folder. Nothing in it is computed again, because
+    the data for that are not kept.
     """
     from metarfft_core.system.files import read_json
 

@@ -4,7 +4,7 @@ A run with `keep_steps` keeps the weights of these steps of a training. Each of 
 a run of its own, beside it: `7b_steps-pretraining-200` adapts the RF-pretrained model after 200
 steps, and `7b_steps-adaptation-39` has the adapters after 39 steps. Such a run takes its corpus and
 these weights from the first run, and evaluates what depends on them. Its schedule of the learning
-rate is that of the whole training, so it differs from a training of only so many steps.
+rate is that of the whole training, so it differs from a training with only this number of steps.
 """
 
 from collections.abc import Iterable
@@ -23,9 +23,9 @@ def kept_runs(config: Params) -> list[Params]:
 
 
 def with_kept(runs: Iterable[Params]) -> list[Params]:
-    """Return each run, followed by those of its kept steps; none twice."""
-    every = [one for config in runs for one in (config, *kept_runs(config))]
-    return list({one.name: one for one in reversed(every)}.values())[::-1]
+    """Return each run, followed by those of its kept steps; without repeats."""
+    every = [run for config in runs for run in (config, *kept_runs(config))]
+    return list({run.name: run for run in reversed(every)}.values())[::-1]
 
 
 def _at(config: Params, stage: str, step: int) -> Params:

@@ -45,7 +45,7 @@ def read(path: str | os.PathLike) -> dict:
         ParamsError: The file cannot be read, or it is not a mapping.
     """
     if not (places.is_checkout() or places.absolute(path).exists()):
-        raise ParamsError(f"{path}: No such file; the kit's own parameter files lie in a checkout "
+        raise ParamsError(f"{path}: No such file; the kit's own parameter files are in a checkout "
                           "of the project, not in the installed package")
     values = yaml_files.read(path)
     if not isinstance(values, dict):
@@ -63,10 +63,10 @@ def check(values: dict, origin: str = "parameters") -> Params:
     Raises:
         ParamsError: A value is wrong; the message names `origin` and every wrong key.
     """
-    found = problems(values)
-    if isinstance(found, Params):
-        return found
-    told = "; ".join(f"{where}: {what}" if where else what for where, what in found)
+    checked = problems(values)
+    if isinstance(checked, Params):
+        return checked
+    told = "; ".join(f"{where}: {what}" if where else what for where, what in checked)
     raise ParamsError(f"{origin}: {told}")
 
 
@@ -80,10 +80,10 @@ def problems(values: dict) -> Params | list[tuple[str, str]]:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        found = error.errors()
+        details = error.errors()
         # Without the tasks of a refused file, keys that name them are refused, too.
-        code = [problem for problem in found if problem["loc"][:1] == ("task_files",)]
-        return [_explain(problem) for problem in code or found]
+        code = [problem for problem in details if problem["loc"][:1] == ("task_files",)]
+        return [_explain(problem) for problem in code or details]
 
 
 def _explain(problem: dict) -> tuple[str, str]:
@@ -190,7 +190,7 @@ def base_file(base: str | os.PathLike | None = None) -> Path:
         path = DEFAULT_FILE.parent / f"{base}.yaml"
     path = places.existing(path, Path.cwd())
     if not path.is_file():
-        presets = sorted(one.stem for one in DEFAULT_FILE.parent.glob("*.yaml"))
+        presets = sorted(preset.stem for preset in DEFAULT_FILE.parent.glob("*.yaml"))
         near = difflib.get_close_matches(str(base), presets, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ParamsError(f"base: no file {str(base)!r}{hint} (presets: {', '.join(presets)})")
@@ -234,11 +234,11 @@ def _is_whole_file(sources: Iterable[str]) -> bool:
 
 
 def _misspelt(sources: Iterable[str]) -> list[str]:
-    """The names that a notebook's parameter cells assign and that are no parameters.
+    """The names that a notebook's parameter cells assign but that are not parameters.
 
-    Papermill itself only warns of them. It injects a cell that begins with "# Parameters"; the
-    notebook's own cell is the one that assigns most of the parameters. Of each kind the cell that
-    was executed last counts, so that a mistake can be mended without a new kernel.
+    Papermill itself only warns about them. It injects a cell that begins with "# Parameters"; the
+    notebook's own cell is the one that assigns most of the parameters. Of each kind, the cell that
+    was executed last counts, so a mistake can be corrected without a new kernel.
 
     Args:
         sources: the executed cells in order, as IPython keeps them in `In`.

@@ -62,11 +62,11 @@ def page() -> str:
 
 def sections(section: type[Section]) -> list[type[Section]]:
     """Return a section and all sections in it, each once, in the order of the file."""
-    found = [section]
+    every = [section]
     for field in section.model_fields.values():
         for inner in inside(field.annotation):
-            found += [one for one in sections(inner) if one not in found]
-    return found
+            every += [nested for nested in sections(inner) if nested not in every]
+    return every
 
 
 def inside(annotation: Any) -> Iterator[type[Section]]:
@@ -79,11 +79,11 @@ def inside(annotation: Any) -> Iterator[type[Section]]:
 
 def meanings(section: type[Section]) -> dict[str, str]:
     """Return the meaning of each key of a section, which is the comment at its field."""
-    found = {}
+    texts = {}
     for cls in reversed(section.__mro__):
         if issubclass(cls, Section):
-            found |= _comments(cls)
-    return {name: found[name] or _summary(field) for name, field in section.model_fields.items()}
+            texts |= _comments(cls)
+    return {name: texts[name] or _summary(field) for name, field in section.model_fields.items()}
 
 
 def _summary(field: FieldInfo) -> str:
@@ -99,15 +99,15 @@ def _comments(cls: type[Section]) -> dict[str, str]:
     comments = {token.start[0]: token.string.lstrip("# ") for token in
                 tokenize.generate_tokens(io.StringIO(source).readline)
                 if token.type == tokenize.COMMENT}
-    lines, found = source.split("\n"), {}
+    lines, by_name = source.split("\n"), {}
     for node in ast.parse(source).body[0].body:
         if isinstance(node, ast.AnnAssign):
             first = node.lineno
             while lines[first - 2].lstrip().startswith("#"):
                 first -= 1
-            found[node.target.id] = " ".join(comments[line] for line in
+            by_name[node.target.id] = " ".join(comments[line] for line in
                                              range(first, node.end_lineno + 1) if line in comments)
-    return found
+    return by_name
 
 
 def type_of(field: FieldInfo) -> str:

@@ -113,13 +113,13 @@ class Counter:
         As in the corpus, a length is left out if the task cannot draw it, or if a sample of it does
         not fit the model's context.
         """
-        found = []
+        counts = []
         for task in ids:
             for length in lengths:
                 drawn = self._once(self._draw, task, length, stream, format, exemplar)
                 if drawn and max(drawn).tokens <= self.config.model.context:
-                    found += drawn
-        return found
+                    counts += drawn
+        return counts
 
     def _once(self, draw: Callable[..., list[Sample]], *key: object) -> list[Sample]:
         """Draw and count samples, or return them if they were counted before."""
@@ -163,14 +163,14 @@ class Counter:
         return self._once(self._draw_of_rules, count)
 
     def _draw_of_rules(self, count: int) -> list[Sample]:
-        found = []
+        counts = []
         for number in range(count):
             rule = synthetic.rule(self.config.seed, number)
             instance = rule.sample(length=rule.lengths[number % len(rule.lengths)],
                                    seed=self.config.seed, index=0, stream="in_context")
-            found.append(self.of_text(*formats.render_in_context(
+            counts.append(self.of_text(*formats.render_in_context(
                 rule, instance, "rfft", self.config.seed, self.config.corpus.wording)))
-        return found
+        return counts
 
 
 def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
@@ -215,14 +215,14 @@ def validated_on(job: Job, counter: Counter) -> Validation:
     else:
         part, ids = corpus.adaptation_validation, [job.task]
     _, stream = job.splits
-    found = counter.of_tasks(ids, part.lengths, stream, job.format)
-    if not found:
+    pool = counter.of_tasks(ids, part.lengths, stream, job.format)
+    if not pool:
         return Validation(0, 0.0, 0.0, 0.0, 0.0)
-    tokens, completions = (sum(column) for column in zip(*found, strict=True))
+    tokens, completions = (sum(column) for column in zip(*pool, strict=True))
     each = part.samples_per_length / counter.each(stream)
     return Validation(round(each * tokens), each * completions,
-                      each * sum(sample.tokens**2 for sample in found),
-                      tokens / len(found), completions / len(found))
+                      each * sum(sample.tokens**2 for sample in pool),
+                      tokens / len(pool), completions / len(pool))
 
 
 def fullest(pools: list[Pool], batch_size: int, micro_batch_size: int) -> Sample:

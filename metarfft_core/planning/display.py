@@ -19,54 +19,54 @@ NOTHING = ("Nothing is computed on this machine: the run trains nothing, and all
            "from servers.")
 
 
-class Line(NamedTuple):
-    """One figure of a plan, and what it rests on."""
+class Estimate(NamedTuple):
+    """One number of a plan, and what it rests on."""
 
     what: str
     value: str
     note: str
 
 
-def summary(made: Plan) -> list[Line]:
-    """The figures of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
-    stages = made.stages
+def summary(made: Plan) -> list[Estimate]:
+    """The numbers of a whole run: GPU hours, what fits, CPU time, disk, the paper's hours."""
+    stages = made.whole
     if stages.empty:
-        return [Line("GPU hours", "0", NOTHING)]
+        return [Estimate("GPU hours", "0", NOTHING)]
     # A CPU recomputes nothing.
     seconds = (stages.flops.sum() + stages.validation_flops.sum()) / (CPU_GFLOPS * 1e9)
     share = stages.utilisation.max()
     running = made.starts + stages.checkpoints.max()
     return [
-        Line("GPU hours", total(made),
+        Estimate("GPU hours", total(made),
              f"Operations at an assumed {share:.0%} of {made.peak_tflops:g} TFLOP/s in training, "
              f"{GENERATION:.0%} in generation; {stages.waiting_hours.sum():,.3g} hours are assumed "
              "for starts, loading, merges and checkpoints. "
              + ("Tokens are counted on a sample." if made.counted else
                 "Tokens are estimated from texts: the model's tokenizer is not at hand.")),
-        Line("Fits", "no" if made.problems else "yes",
+        Estimate("Fits", "no" if made.problems else "yes",
              " ".join(f"{problem}." for problem in made.problems) or
              f"At most {stages.total.max():.1f} of {made.gpu_memory_gib:g} GiB of a GPU. "
              f"GPUs for a stage: {_range(stages.processes)}."),
-        Line("CPU time", _duration(seconds),
+        Estimate("CPU time", _duration(seconds),
              f"Rough: the same operations on two CPU cores at {CPU_GFLOPS} GFLOP/s, as in the "
              "stored laptop runs. Loading and PiSSA starts come on top."),
-        Line("Disk", f"{stages.kept.sum():,.1f} GB",
+        Estimate("Disk", f"{stages.kept.sum():,.1f} GB",
              f"What is kept. While it runs, up to {running:,.1f} GB more."),
         _paper(made)]
 
 
 def total(made: Plan) -> str:
-    """The GPU hours of a whole run."""
-    return f"{made.stages.gpu_hours.sum():,.3g}"
+    """The GPU hours of a whole run, with those of its kept steps."""
+    return f"{made.whole.gpu_hours.sum():,.3g}"
 
 
-def _paper(made: Plan) -> Line:
+def _paper(made: Plan) -> Estimate:
     """The paper's hours for the same trainings, and why they differ from the plan's."""
     trained = made.stages[made.stages.stage != "evaluation"]
     hours = trained[["paper_low", "paper_high"]].sum(min_count=1)
     if hours.isna().all():
-        return Line("The paper's GPU hours", "none", "The paper does not train this model.")
-    return Line("The paper's GPU hours", _range(hours.round()),
+        return Estimate("The paper's GPU hours", "none", "The paper does not train this model.")
+    return Estimate("The paper's GPU hours", _range(hours.round()),
                 f"For the trainings, which the plan puts at {trained.gpu_hours.sum():,.3g}. The "
                 "paper's are measured, on H800 GPUs (Table 8). The plan's share of the peak is "
                 "assumed, and so are its times for starts, loading and checkpoints.")
@@ -98,28 +98,38 @@ def show(made: Plan) -> str:
         parts += ["Each adaptation: millions of tokens / minutes in which a GPU computes:",
                   _by_task(adaptations)]
     if (stages.stage == "rl").any():
-        parts.append("Reinforcement learning is an estimate: how long a model's answers are is not "
-                     "known before, so the right completions stand in their place. Its memory is "
-                     "that of weights, gradients, optimizer and vLLM's share, without activations.")
+        parts.append("Reinforcement learning is an estimate: the length of answers is not known in "
+                     "advance, so the plan uses the right completions. Its memory is that "
+                     "of weights, gradients, optimizer and vLLM's share, without activations.")
+    if made.kept:
+        parts += ["Each kept step is evaluated as a run of its own. The total includes these runs, "
+                  "the tables above do not. Their GPU hours, and the GB that they keep:",
+                  _table([{"run": one.config.name, **_hours(one.stages),
+                           "disk": f"{one.stages.kept.sum():,.1f}"} for one in made.kept])]
     parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
     return "\n\n".join(part if "\n" in part else textwrap.fill(
         part, _WIDTH, break_on_hyphens=False) for part in parts) + "\n"
 
 
 def _totals(made: Plan) -> str:
-    stages = made.stages
-    hours = {name: f"{stages[stages.stage.isin(which)].gpu_hours.sum():,.3g}" for name, which in
-             (("training", ("pretrain", "adapt", "rl")), ("evaluation", ("evaluation",)))}
+    stages = made.whole
+    hours = _hours(stages)
     return (f"Total: {total(made)} GPU hours: training {hours['training']}, evaluation "
             f"{hours['evaluation']}. On nodes of {memory.NODE} GPUs: {node_hours(made):,.3g} "
             "hours.")
 
 
+def _hours(stages: "pd.DataFrame") -> dict[str, str]:
+    evaluated = stages.stage == "evaluation"
+    return {name: f"{stages[which].gpu_hours.sum():,.3g}"
+            for name, which in (("training", ~evaluated), ("evaluation", evaluated))}
+
+
 def node_hours(made: Plan) -> float:
     """Return the hours of a run: RF-pretraining on its GPUs, all else on one node's at once."""
-    alone = made.stages.stage == "pretrain"
-    return float(made.stages[alone].hours.sum()
-                 + made.stages[~alone].gpu_hours.sum() / memory.NODE)
+    stages = made.whole
+    alone = stages.stage == "pretrain"
+    return float(stages[alone].hours.sum() + stages[~alone].gpu_hours.sum() / memory.NODE)
 
 
 def _about(made: Plan) -> str:
@@ -144,8 +154,11 @@ def _reading(made: Plan) -> str:
 
 
 def _recomputation(stages: "pd.DataFrame") -> list[str]:
-    trained = [(name, rows) for name, rows in _groups(stages[stages.stage != "evaluation"])
-               if not name.endswith(", all")]
+    # On a GPU, reinforcement learning always recomputes.
+    trained = [(name, rows) for name, rows in _groups(stages[stages.stage.isin(
+        ["pretrain", "adapt"])]) if not name.endswith(", all")]
+    if not trained:
+        return []
     return [
         "Activations are recomputed only where a GPU does not hold them with room to spare "
         f"({memory.ROOMY * memory.USABLE:.0%} of its memory). GiB without recomputation, at the "
@@ -174,7 +187,7 @@ def _table(rows: list[dict[str, str]]) -> str:
 
 
 def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
-    """Return the rows behind each line of a table.
+    """Return the rows for each line of a table.
 
     The lines are RF-pretraining, each method's adaptations and their sum, each method's evaluation
     and their sum.

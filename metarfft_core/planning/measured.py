@@ -133,10 +133,10 @@ def _show_hours(compared: "pd.DataFrame") -> str:
 
 def _whole(parts: list[dict], devices: int) -> dict:
     """Return the columns of the second table that a stage's manifests or descriptions tell."""
-    launched = [one.get("launch_seconds") for one in parts]
-    known = [one.get("launch_seconds") or one.get("seconds") for one in parts]
+    launched = [manifest.get("launch_seconds") for manifest in parts]
+    known = [manifest.get("launch_seconds") or manifest.get("seconds") for manifest in parts]
     seconds = sum(filter(None, known)) if any(known) else _NONE
-    gpu = next((one["gpu"] for one in parts if one.get("gpu")), None)
+    gpu = next((manifest["gpu"] for manifest in parts if manifest.get("gpu")), None)
     on_gpu = gpu or parts[0].get("device", "cpu") != "cpu"
     return {"devices": f"{devices} x {gpu or 'GPU'}" if on_gpu else "CPU",
             "whole_hours": seconds * (devices if on_gpu else 1) / 3600, "least": None in launched}
@@ -172,13 +172,13 @@ def _trainings(run: _Run, stages: "pd.DataFrame") -> list[dict]:
         rows.append({
             "stage": stage, "method": "" if stage == "pretrain" else method, "parts": len(took),
             "tokens": planned.tokens.sum() / 1e3,
-            "took_tokens": sum(one["tokens"] for one in took) / 1e3,
+            "took_tokens": sum(made["tokens"] for made in took) / 1e3,
             "trained": planned.trained_tokens.sum() / 1e3,
-            "took_trained": sum(one.get("completion_tokens", _NONE) for one in took) / 1e3,
+            "took_trained": sum(made.get("completion_tokens", _NONE) for made in took) / 1e3,
             "hours": _hours(planned, on_gpu),
-            "took_hours": sum(one["seconds"] * one["processes"] for one in took) / 3600,
+            "took_hours": sum(made["seconds"] * made["processes"] for made in took) / 3600,
             "memory": planned.total.max() if on_gpu else _NONE,
-            "took_memory": max(one["peak_memory_gib"].get("gpu", _NONE) for one in took),
+            "took_memory": max(made["peak_memory_gib"].get("gpu", _NONE) for made in took),
             **_whole(took, took[0]["processes"]),
             **{name: float(planned[name].astype(float).sum(min_count=1))
                for name in ("paper_low", "paper_high")}})

@@ -44,10 +44,10 @@ def starts(jobs: list[training.Job], shape: memory.Shape) -> list[float]:
 
 
 def checkpoint(shape: memory.Shape, rank: int | None) -> float:
-    """Return the bytes of a checkpoint that a training goes on from.
+    """Return the bytes of a checkpoint that a training can resume from.
 
-    It holds the trained float32 weights and AdamW's two averages: 12 for each trained weight. With
-    early stopping it holds 4 more if the best weights so far are of another step.
+    It has the trained float32 weights and AdamW's two averages: 12 bytes for each trained weight.
+    With early stopping, 4 more if the best weights so far are from another step.
     """
     return 12.0 * _trained(shape, rank)
 
@@ -64,7 +64,7 @@ def trained(job: training.Job, shape: memory.Shape, steps: int, processes: int,
     the merge after a PiSSA RF-pretraining. Adaptations on one GPU each share the first two: each
     GPU of a node starts once and reads a model once. The last checkpoint holds the weights alone. A
     sharded training waits until each process has copied its part of a checkpoint to host memory,
-    and goes on while it is written; at its end it waits for the disk.
+    and continues while it is written; at its end it waits for the disk.
     """
     settings, weights = job.settings, 2.0 * shape.parameters
     same = sum(METHODS[cell.method].start == METHODS[job.method].start
@@ -92,11 +92,11 @@ def engines_of(sizes: Mapping[Hashable, Sequence[int]], count: int) -> dict[Hash
         sizes: For each base model, what is to be generated for each of its cells.
         count: How many engines run at once.
     """
-    found = dict.fromkeys(sizes, 1)
-    while sum(found.values()) < min(count, sum(map(len, sizes.values()))):
-        found[max((base for base in sizes if found[base] < len(sizes[base])),
-                  key=lambda base: sum(sizes[base]) / found[base])] += 1
-    return found
+    engines = dict.fromkeys(sizes, 1)
+    while sum(engines.values()) < min(count, sum(map(len, sizes.values()))):
+        engines[max((base for base in sizes if engines[base] < len(sizes[base])),
+                  key=lambda base: sum(sizes[base]) / engines[base])] += 1
+    return engines
 
 
 def engines(config: Params, shape: memory.Shape, method: str) -> float:

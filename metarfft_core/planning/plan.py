@@ -2,7 +2,7 @@
 
 This needs no GPU, no weights and no network. Tokens are counted on a few samples (`counting`);
 memory follows from the model's shape (`memory`); starts, merges and checkpoints from bytes
-(`overheads`). What is assumed of a machine stands in `assumptions`. The paper's own hours (its
+(`overheads`). `assumptions` has what is assumed about a machine. The paper's own hours (its
 Table 8) are listed beside ours.
 """
 
@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metarfft_core import models, training
+from metarfft_core import models, params, training
 from metarfft_core.models import memory
 from metarfft_core.models.operations import Operations
 from metarfft_core.params import METHODS, Params, ParamsError
@@ -53,6 +53,14 @@ class Plan:
     starts: float  # GB on disk of the PiSSA starts that the trainings share
     stages: "pd.DataFrame"
     problems: tuple[str, ...]
+    kept: tuple["Plan", ...] = ()  # the runs of the kept steps (see `params.kept_runs`)
+
+    @property
+    def whole(self) -> "pd.DataFrame":
+        """`stages`, followed by those of the runs of kept steps."""
+        import pandas as pd
+
+        return pd.concat([self.stages, *(one.stages for one in self.kept)], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
          utilisation: float = assumptions.TRAINING, peak_tflops: float = assumptions.PEAK_TFLOPS,
          samples: int = SAMPLES, counted: dict[tuple, list[Sample]] | None = None,
          estimate: bool = False) -> Plan:
-    """Plan what every training and the evaluation of a run take.
+    """Plan what every training and the evaluation of a run take, also for its kept steps.
 
     Args:
         config: The resolved parameters of the run.
@@ -95,6 +103,9 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
             itself would be refused.
     """
     _check(processes, gpu_memory_gib)
+    counted = {} if counted is None else counted
+    kept = tuple(plan(one, processes, gpu_memory_gib, utilisation, peak_tflops, samples, counted,
+                      estimate) for one in params.kept_runs(config))
     folder, shape = _model(config.model.name)
     folder = None if estimate else folder
     counter = Counter(config, samples, folder, counted)
@@ -112,7 +123,9 @@ def plan(config: Params, processes: int | None = None, gpu_memory_gib: float = 8
         if problem:
             worst[row["stage"], row["method"]] = problem
     return Plan(config, shape, counter.exact, gpu_memory_gib, peak_tflops, disk,
-                stages.frame([row for row, _ in made]), tuple(worst.values()))
+                stages.frame([row for row, _ in made]), tuple(dict.fromkeys(
+                    [*worst.values(), *(problem for one in kept for problem in one.problems)])),
+                kept)
 
 
 def _check(processes: int | None, gpu_memory_gib: float) -> None:
@@ -321,11 +334,11 @@ def _changed(job: training.Job, **changes) -> training.Job:
 
 def _by_method(config: Params) -> dict[str, list[str]]:
     """Return the tasks that each of our methods is evaluated on, one for each evaluated cell."""
-    found: dict[str, list[str]] = {}
+    by_method: dict[str, list[str]] = {}
     for cell in config.cells:
         if cell.method in METHODS:  # an API model computes elsewhere
-            found.setdefault(cell.method, []).append(cell.task)
-    return found
+            by_method.setdefault(cell.method, []).append(cell.task)
+    return by_method
 
 
 def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Shape,
@@ -336,18 +349,18 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     the engine runs as many sequences at once as fit.
     """
     part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
-    found = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
+    pool = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
     each = part.samples_per_length / counter.each("evaluation")
-    tokens, scored, squares = (each * sum(map(value, found)) for value in (
+    tokens, scored, squares = (each * sum(map(value, pool)) for value in (
         lambda sample: sample.tokens, lambda sample: sample.completion,
         lambda sample: sample.tokens**2))
-    longest = max(found, default=Sample(0, 0)).tokens
+    longest = max(pool, default=Sample(0, 0)).tokens
     weights, cached = 2 * shape.parameters / size, longest * memory.cache(shape) / size
     operations = _operations(shape)
     flops = operations.forward(tokens, scored, squares)
     row = {
         "stage": "evaluation", "method": method, "processes": size,
-        "samples": round(each * len(found)), "tokens": round(tokens),
+        "samples": round(each * len(pool)), "tokens": round(tokens),
         "trained_tokens": round(scored), "flops": flops, "recomputed_flops": 0.0,
         "attention_flops": operations.forward(0, 0, squares),
         **_hours(machine.hours(flops, assumptions.GENERATION),

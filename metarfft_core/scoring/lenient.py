@@ -13,7 +13,7 @@ _MOST_BOXES = 50  # a text that repeats itself to its end has thousands
 def same_answer_lenient(answer: str, gold: str) -> bool:
     """Whether a text that is not in the trained format states the stored answer.
 
-    Accepts what `same_answer` accepts, and the same value behind "the answer is", in quotes, in
+    Accepts what `same_answer` accepts, and the same value after "the answer is", in quotes, in
     Markdown, in LaTeX's \\boxed, in a code fence, with thousands separators, with a unit, a full
     stop or an explanation after it. The type must be the answer's, but for quotes. A text that
     takes its answer back or offers two is not the answer, nor is one beyond TEXT_LIMIT.
@@ -39,8 +39,9 @@ def _says(answer: str, value: object, gold: str) -> bool:
     for mark, plain in patterns.MARKS:
         text = re.sub(mark, plain, text)
     text = text.strip()
-    if found := patterns.BEHIND.search(text[-1000:]):
-        return _alone(found["value"], value)
+    if (found := patterns.BEHIND.search(text[-1000:])) and (
+            (right := _alone(found["value"], value)) or patterns.VALUE.search(found["value"])):
+        return right
     start, claimed = _claim(text)
     if start is None or len(patterns.BOX.findall(text)) > _MOST_BOXES:
         return False
@@ -58,7 +59,7 @@ def _says(answer: str, value: object, gold: str) -> bool:
         rest = _after(_right_side(region.strip().partition("\n")[0]), value)
     if rest is not None:
         return _leaves(rest, value, claimed)
-    return _in_a_box(region, value, claimed)
+    return _in_a_box(region, value, claimed, headed=text[:start].rstrip(" ").endswith("\n"))
 
 
 def lenient_outcome(row: Mapping) -> str | None:
@@ -163,7 +164,7 @@ def _after_literal(text: str, value: object) -> str | None:
 
 
 def _right_side(text: str) -> str:
-    """What stands behind the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
+    """The text after the = of "x = 3" or "1 + 2 = 3"; "" in any other text."""
     left, _, right = text[:500].rpartition("=")
     return right if patterns.LEFT_SIDE.fullmatch(left.strip().strip("$*`").strip()) else ""
 
@@ -177,7 +178,7 @@ def _number(text: str) -> bool:
 
 
 def _closing(text: str, start: int) -> int | None:
-    """The position behind the bracket that closes the one at `start`; None if there is none."""
+    """The position after the bracket that closes the one at `start`; None if there is none."""
     pairs, open_, position = {"[": "]", "(": ")", "{": "}"}, [], start
     unclosed = {"'": 0, '"': 0}  # up to here no quote of this kind begins a quoted text
     while position < len(text):
@@ -221,8 +222,8 @@ def _same_list(text: str, value: object) -> bool:
 
 
 def _leaves(rest: str, value: object, claimed: bool) -> bool:
-    """Whether the text behind a value leaves it as it is: nothing, a unit, or an explanation."""
-    rest = rest.partition("\n\nQ: ")[0]  # a base model goes on with a question of its own
+    """Whether the text after a value leaves it as it is: nothing, a unit, or an explanation."""
+    rest = rest.partition("\n\nQ: ")[0]  # a base model continues with a question of its own
     boxes = _boxes(rest)
     prose = rest.lstrip(" \n\t.!*_#")
     explains = patterns.EXPLAINS.match(prose) and re.search(r"[.\n]", rest[:-len(prose)])
@@ -250,7 +251,11 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
     end, tail = found["end"].strip().lower(), found["tail"].strip(" \n*_`$#>-")
     if not tail or (end in {"", ".", ";", ":", "(", "="} and _sums_up(tail, value)):
         return True
-    if end == "=" or re.fullmatch(patterns.REASON, end, re.IGNORECASE):
+    if end == "which":
+        return not found["clause"].strip() and not patterns.CONTINUES.match(tail)
+    if end == "=":
+        return found["clause"][-1:] not in ("!", ":") and bool(re.search(r"\S\s*[-+*/]", tail))
+    if re.fullmatch(patterns.REASON, end, re.IGNORECASE):
         return True
     if patterns.CONTINUES.search(tail):
         return False
@@ -260,7 +265,7 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
 
 
 def _sums_up(text: str, value: object) -> bool:
-    """Whether a text is a sum that gives the value, as the "3 + 4 = 7" behind "7:"."""
+    """Whether a text is a sum that gives the value, as the "3 + 4 = 7" after "7:"."""
     found = patterns.SUM.fullmatch(text)
     return found is not None and (found["total"] or str(value)) == str(value) == str(
         sum(int(term.replace(" ", "")) for term in re.findall(r"[-+]?\s*\d+", found["sum"])))
@@ -271,7 +276,7 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
     A text that ends with another number, or with another truth value, may be a new answer.
     """
-    if patterns.TURNED.match(text):
+    if patterns.TURNED.match(text) or re.match(r"(?i)n?or\b", text):
         return False
     words = re.findall(r"(?i)\b(?!(?:true|false|none|yes|no)\b)[a-z]{2,}", text)
     last = patterns.LAST_VALUE.search(text)
@@ -284,7 +289,7 @@ def _is_prose(text: str, value: object, own_line: bool) -> bool:
 
 
 def _boxes(text: str) -> list[str]:
-    """What stands in each \\boxed of a text."""
+    """The content of each \\boxed of a text."""
     ends = [(found.end(), _closing(text, found.end() - 1)) for found in patterns.BOX.finditer(text)]
     return [text[start:end - 1] for start, end in ends if end]
 
@@ -298,15 +303,19 @@ def _alone(inner: str, value: object) -> bool:
     return rest is not None and _leaves(rest, value, False)
 
 
-def _in_a_box(text: str, value: object, claimed: bool) -> bool:
-    """Whether the last line with a \\boxed holds the value alone, and nothing takes it back."""
+def _in_a_box(text: str, value: object, claimed: bool, headed: bool) -> bool:
+    """Whether the last line with a \\boxed holds the value alone, and nothing takes it back.
+
+    Below a heading, "Final Answer", a sentence that ends with the box may have other values.
+    """
     boxes = list(patterns.BOX.finditer(text))
     if not boxes:
         return False
     before = text[:boxes[-1].start()]
     line = before.rpartition("\n")[2]
     if patterns.SPOILS.search(before[-200:]) or (
-            claimed and re.search(r"[\d'\"\[]|\b(?:true|false)\b", before, re.IGNORECASE)):
+            claimed and patterns.VALUE.search(before)
+            and not (headed and patterns.SENTENCE.fullmatch(before.strip()))):
         return False
     inners = _boxes(line + text[boxes[-1].start():])
     end = _closing(text, boxes[-1].end() - 1)

@@ -13,8 +13,11 @@ PLAIN = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'
                        "\uff08": " (", "\uff09": ") ", "\uff01": "! ", "\uff1f": "? "})
 """Typographic and Chinese quotes, minus, dashes, times and points, and what means the same."""
 MARKS = ((r"</s>|<\|\w+\|>|</answer>", "\n"), (r"\\(?:left|right)(?![a-z])", ""),
-         (r"(?<=\n)> ?", ""), (r"``([^`'\n]+)''", r'"\1"'))
-"""Marks that say nothing of the answer: a model's end, LaTeX's sizes and quotes, a quotation."""
+         (r"(?<=\n)> ?", ""), (r"``([^`'\n]+)''", r'"\1"'),
+         (r"<(b|strong|em|i|u|code)>([^<\n]{1,500})</\1>", r"**\2**"),
+         (r"==(?=\S)([^=\n]{1,500})(?<=\S)==", r"**\1**"))
+"""Marks that say nothing of the answer, and what they mean: a model's end, LaTeX's sizes and
+quotes, a quotation, emphasis in HTML."""
 NUMBER = re.compile(r"[-+]?(?:[1-9]\d{0,2}(?:(?:,|\{,\}|\\,|[\u00a0\u2009\u202f])\d{3})+(?!\d)"
                     r"|\d+)(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 QUOTED = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
@@ -45,7 +48,7 @@ RESULT = re.compile(r"(?:^[*_# ]*|[.!]\s[\s*_#]*|\n[*_# ]*)"
                     r"(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?"
                     r"(?:result|output|solution)[*_]*\s*(?:\bis\b|:|=)[*_]*:?", re.IGNORECASE)
 BEHIND = re.compile(r"(?:^|[.!:\n]\s*)(?:(?:so|thus|hence|therefore),?\s+)?"
-                    r"(?P<value>(?!(?:this|that|it|which)\b)\S[^\n]{0,500}?)\s+is\s+"
+                    r"(?P<value>(?!(?:this|that|it|which)\b)\S(?:[^\n.!]|\.(?=\d)){0,500}?)\s+is\s+"
                     r"(?:the|my|our)\s+(?:final\s+|correct\s+)?answer[.!*_]*\s*$", re.IGNORECASE)
 """A value that is announced behind it: "so 3 is the answer"."""
 LEAD = re.compile(r"(?:\s|:|[*_]{1,2}(?=\s))*(?:(?:simply|just|indeed|clearly|exactly|therefore|"
@@ -55,9 +58,13 @@ LEFT_SIDE = re.compile(r"[a-z_]\w*|\\?[a-z_]\w*\([^=]*\)|"
                        r"(?!.*\b(?:or|and)\b)[\w\s.*/()+'\"-]*[+*/-][\w\s.*/()+'\"-]*",
                        re.IGNORECASE)
 """What may stand before the = of a statement of the answer."""
-SPOILS = re.compile(r"(?:\d$|\b(?:not|n't|or|than|never)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
+SPOILS = re.compile(r"(?:\d$|\b(?:not|n't|or|than|never|at (?:least|most)|about|around|nearly|"
+                    r"almost|roughly|approximately|under|over|between)|\\neq?|(?<!\\)[-+*/^<>~≈≠!(,\[])[\s$*]*$",
                     re.IGNORECASE)
 """What may not stand before a box."""
+SENTENCE = re.compile(r"[^\n]{0,500}(?:\b(?:is|are|be|was|as|of|gives?|becomes?)\b|[:=])"
+                      r"[\s$*\\(\[]*")
+"""One sentence between a heading, "Final Answer", and the box that is its last word."""
 
 # What may follow an answer.
 REASON = r"(?:because|since|which|as (?:there|it|the|we|this|all|each|every|no|they))\b"
@@ -86,8 +93,10 @@ BESIDE = re.compile(r"\d+(?!\d)(?! (?:letters|characters|digits|words|elements|i
                     r"[¼-¾\[{(<'\"`+-]|(?:or|and|nor|to|true|false|none|mod|modulo|plus|minus|"
                     r"times|then|if|unless|when|assuming|base|in base|reversed?|repeated|except|"
                     r"excluding|without|provided|depending|sorted (?:in )?(?:desc|rev)\w*|"
-                    r"[b-z] ?=)(?!\w)", re.IGNORECASE)
+                    r"[b-z] ?=)(?!\w)|(?:so|hence|thus|therefore),? (?:[\d'\"\[]|\S+$)",
+                    re.IGNORECASE)
 """What may not follow a comma, a colon or a bracket after the value."""
+VALUE = re.compile(r"[\d'\"\[]|\b(?:true|false)\b", re.IGNORECASE)
 LAST_VALUE = re.compile(r"""(?<![\w.])(-?\d+(?:\.\d+)?|true|false|'[^'\n]*'|"[^"\n]*"|"""
                         r"""\[[^\[\]\n]*\])[\s.!*_`)$]*$""", re.IGNORECASE)
 EXPLAINS = re.compile(r"(?:explanation|reasoning|justification|here(?:'s| is) (?:how|why)|"

@@ -15,7 +15,7 @@ def same_answer(answer: str, gold: str) -> bool:
 
     Two answers are equal if they are the same text apart from surrounding white space, or if both
     are Python literals with the same repr: "[1,2]" equals "[1, 2]", but "1" does not equal "1.0",
-    "True" or "'1'", and "7 # or 8" is no literal.
+    "True" or "'1'", and "7 # or 8" is not a literal.
     """
     if answer.strip() == gold.strip():
         return True
@@ -57,7 +57,7 @@ def score(text: str, finish_reason: str, gold: str) -> tuple[str | None, str]:
 def recompute(rows: Iterable[Mapping]) -> list[str]:
     """Recompute the outcomes of stored rows from text, finish reason and right answer alone.
 
-    Where a text is not kept, as in most rows of an archive, the parsed answer stands in for it.
+    Where a text is not kept, as in most rows of an archive, the parsed answer replaces it.
     """
     return [score(_text(row), row["finish_reason"], row["gold_answer"])[1] for row in rows]
 

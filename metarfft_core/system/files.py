@@ -45,8 +45,8 @@ def remove_leftovers(folder: Path, pattern: str = ".*.tmp") -> None:
     ours = re.compile(rf"\.{re.escape(platform.node())}\.(\d+)\.tmp")
     theirs = re.compile(r"\.[\w.-]+\.\d+\.tmp")
     for path in folder.glob(pattern):
-        found = ours.search(path.name)
-        if (not _is_alive(int(found[1]))) if found else (
+        match = ours.search(path.name)
+        if (not _is_alive(int(match[1]))) if match else (
                 theirs.search(path.name) and _is_old(path)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -82,7 +82,7 @@ def naming(path: Path) -> Iterator[None]:
 def _is_old(path: Path) -> bool:
     """Whether neither a path nor anything in it has changed for a day."""
     with suppress(OSError):  # its owner may be alive and at work
-        times = [one.stat().st_mtime for one in (path, *path.rglob("*"))]
+        times = [member.stat().st_mtime for member in (path, *path.rglob("*"))]
         return time.time() - max(times) > 24 * 3600
     return False
 
@@ -207,9 +207,9 @@ def all_sha256(paths: list[Path], anew: bool = False) -> list[str]:
 
 
 def _about(path: Path) -> dict[str, str | int]:
-    found = os.stat(path)
-    return {"path": os.path.abspath(path), "inode": found.st_ino, "size": found.st_size,
-            "mtime_ns": found.st_mtime_ns, "ctime_ns": found.st_ctime_ns}
+    status = os.stat(path)
+    return {"path": os.path.abspath(path), "inode": status.st_ino, "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
 
 
 def _read_whole(path: Path) -> str:

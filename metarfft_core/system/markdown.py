@@ -1,7 +1,7 @@
 """Tables in Markdown, and text in CSV files, that show a text and do nothing else.
 
 Answers of models and names out of files may hold any characters. In Markdown they make no HTML and
-no link, and in a spreadsheet they are no formula.
+no link, and in a spreadsheet they are not formulas.
 """
 
 import re
@@ -60,6 +60,6 @@ def table(header: Iterable[str], lines: Iterable[Iterable], aligned: bool = True
 
 def _cell(value: Any) -> str:
     """A cell's text on one line; model output may contain any character."""
-    text = "".join(one if one.isprintable() else " " for one in str(value))
+    text = "".join(character if character.isprintable() else " " for character in str(value))
     # A backslash before a bar would undo the backslash that the bar gets.
     return re.sub(r"(\\*)\|", r"\1\1\\|", text if isinstance(value, Markup) else plain(text))

@@ -56,14 +56,14 @@ class Status:
 
     def read(self, line: str) -> None:
         """Take the numbers of a line; keep the earlier ones where the line has none."""
-        if found := _STEP.match(line):
-            done, total = filter(None, found.groups())
+        if match := _STEP.match(line):
+            done, total = filter(None, match.groups())
             self.done, self.total = int(done.replace(",", "")), int(total.replace(",", ""))
         for name, pattern in (("loss", _LOSS), ("held_out", _HELD_OUT), ("left", _LEFT)):
-            if found := pattern.search(line):
-                setattr(self, name, found[1])
-        if found := _RATE.search(line):
-            self.rate = " ".join(found.groups())
+            if match := pattern.search(line):
+                setattr(self, name, match[1])
+        if match := _RATE.search(line):
+            self.rate = " ".join(match.groups())
 
     def enter(self, state: str) -> None:
         """Change the state, and note when the job began or ended."""
@@ -118,7 +118,7 @@ def report(line: str, job: str = "", prefix: str = "") -> None:
     Args:
         line: The text, without its line break.
         job: The job whose line it is, if it is one.
-        prefix: What stands before the line if jobs run side by side.
+        prefix: The text before the line if jobs run side by side.
     """
     if _shown:
         _shown.add(line, job, prefix)

@@ -23,7 +23,7 @@ _DONE = "\x06job done"
 class Order(NamedTuple):
     """A job for a resident process.
 
-    A process goes on with jobs of one group if it can, because these share what it keeps in memory.
+    A process continues with jobs of one group if it can, because they share what it has in memory.
     """
 
     name: str  # in messages
@@ -69,7 +69,8 @@ def follow_all(line: list[str], waiting: list[Order], places: list[dict[str, str
         def work(_) -> None:
             with lock:
                 place = free.pop()
-                order = next((one for one in left if one.group == place.group), left[0])
+                same = (order for order in left if order.group == place.group)
+                order = next(same, left[0])
                 left.remove(order)
             try:
                 said[order.name] = place.do(order, f"[{order.name}] " if number > 1 else "")

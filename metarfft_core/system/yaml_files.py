@@ -101,8 +101,8 @@ class _Loader(_Careful, yaml.SafeLoader):
         size = 1
         if not isinstance(node, yaml.ScalarNode):
             for part in node.value:
-                size += sum(self.measure(one, sizes)
-                            for one in (part if isinstance(part, tuple) else (part,)))
+                size += sum(self.measure(inner, sizes)
+                            for inner in (part if isinstance(part, tuple) else (part,)))
                 if size > NODES:
                     self.refuse(node, f"with its aliases this has more than {NODES:,} values")
         sizes[id(node)] = size
@@ -120,7 +120,7 @@ def _advice(text: str) -> str:
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        return f"{text} cannot be read as it stands: write {quoted}"
+        return f"{text} cannot be read in this form: write {quoted}"
     if isinstance(value, bool):
         return (f"{text} is read as {str(value).lower()}: write true or false, or {quoted} for the "
                 "word")
@@ -162,10 +162,11 @@ def read(path: str | os.PathLike) -> Any:
 def _parse(text: str) -> Any:
     if len(text) > CHARACTERS:
         raise _Refused(f"line 1: the file has more than {CHARACTERS:,} characters")
-    if found := _LINE_ENDS.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise _Refused(f"line {line}: the character U+{ord(found[0]):04X} ends a line in YAML "
-                       "alone: delete it, or write it as an escape in double quotes")
+    if ending := _LINE_ENDS.search(text):
+        line = text.count("\n", 0, ending.start()) + 1
+        raise _Refused(f"line {line}: the character U+{ord(ending[0]):04X} is a line break in "
+                       "YAML, but not in a text editor: delete it, or write it as an escape in "
+                       "double quotes")
     loader = _Loader(text)
     try:
         return loader.get_single_data()
@@ -179,14 +180,14 @@ def dump(values: Any) -> str:
 
 
 def dump_inline(value: Any) -> str:
-    """Write a value as YAML in one line, as it can stand behind a key."""
+    """Write a value as YAML in one line, as it is written after a key."""
     text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False,
                      width=math.inf, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
 def parse_inline(text: str) -> Any:
-    """Read a value that stands behind a key, as `read` reads it in a file.
+    """Read a value after a key, as `read` reads it in a file.
 
     Raises:
         ParamsError: It is not YAML, or not read as it looks.
@@ -219,10 +220,10 @@ def replaced(text: str, changes: dict[str, Any]) -> str:
 
 def _edit(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tuple[int, int, str]:
     """The piece of a text that changes with one value, and what takes its place."""
-    found = next(((key, inner) for key, inner in node.value if key.value == keys[0]), None)
-    if found is None:
+    entry = next(((key, inner) for key, inner in node.value if key.value == keys[0]), None)
+    if entry is None:
         return _added(node, text, keys, value)
-    key, inner = found
+    key, inner = entry
     if len(keys) > 1 and isinstance(inner, yaml.MappingNode):
         return _edit(inner, text, keys[1:], value)
     for outer in reversed(keys[1:]):

@@ -182,23 +182,23 @@ def _check_question(task: Task) -> None:
     try:
         named = question.fields(task.question)
     except ValueError as error:
-        raise RuleError(f"the question {task.question!r}: {error} (a brace that belongs to the "
-                        "text is written twice)") from None
+        raise RuleError(f"the question {task.question!r}: {error} (double a brace that belongs "
+                        "to the text)") from None
     if named != list(task.rule.arguments):
         raise RuleError(f"the question names {named}, the rule takes "
                         f"{list(task.rule.arguments)}: the same names in the same order are needed")
     if "\n\nQ: " in task.question:
-        raise RuleError("the question holds an empty line and 'Q: ', as a prompt has before it")
+        raise RuleError("the question contains an empty line and 'Q: ', which mark its beginning")
 
 
 def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
     """The task with the changed rule; raises RuleError if a key is not exactly one line of it."""
     lines = task.rule_source.split("\n")
     for old, new in changes.items():
-        found = [number for number, line in enumerate(lines) if line.strip() == old]
-        if len(found) != 1:
+        numbers = [number for number, line in enumerate(lines) if line.strip() == old]
+        if len(numbers) != 1:
             raise RuleError(f"counterfactual: {old!r} is not exactly one line of the rule")
-        lines[found[0]] = lines[found[0]].replace(old, new)
+        lines[numbers[0]] = lines[numbers[0]].replace(old, new)
     if not changes:
         return None
     changed = replace(task, id=f"{task.id}{_CHANGED}", name=f"{task.name}_counterfactual",
@@ -218,7 +218,7 @@ def _rule_source(cls: type, name: str) -> str:
     try:
         lines, _ = inspect.findsource(cls.rule)
     except OSError:
-        raise RuleError("its source is not to be found: declare it in a file or in a notebook's "
+        raise RuleError("its source cannot be found: declare it in a file or in a notebook's "
                         "cell") from None
     try:
         module = _parse("".join(lines))
@@ -248,7 +248,7 @@ def _rule_source(cls: type, name: str) -> str:
 def _begins(node: ast.stmt, line: int) -> bool:
     """Does the function `rule` begin on this line, its decorators included?"""
     return isinstance(node, ast.FunctionDef) and node.name == "rule" and line == min(
-        one.lineno for one in (node, *node.decorator_list))
+        above.lineno for above in (node, *node.decorator_list))
 
 
 def _makes_table(node: ast.stmt) -> bool:

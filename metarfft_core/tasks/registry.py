@@ -69,11 +69,11 @@ def _register(declared: Task, replaced: Task | None) -> None:
         ValueError: Another task has one of their keys; the registry is unchanged.
     """
     old = _with_counterfactual(replaced) if replaced else []
-    kept = {key: one for key, one in _TASKS.items() if one not in old}
-    for one in _with_counterfactual(declared):
-        for key in one.keys:
-            taken = kept.setdefault(key, one)
-            if taken is not one:
+    kept = {key: named for key, named in _TASKS.items() if named not in old}
+    for named in _with_counterfactual(declared):
+        for key in named.keys:
+            taken = kept.setdefault(key, named)
+            if taken is not named:
                 raise ValueError(f"task {declared.id}: {key} already means {taken.name} "
                                  f"({taken.id}); choose another id, or another name of the class")
     _TASKS.clear()
@@ -86,14 +86,14 @@ def _with_counterfactual(task: Task) -> list[Task]:
 
 def get(key: str) -> Task:
     """The task with this id or name; raises KeyError with the nearest ones if there is none."""
-    found = find(key)
-    if found is None:
+    task = find(key)
+    if task is None:
         near = difflib.get_close_matches(str(key), _TASKS, n=9, cutoff=0.3)
-        shown = ", ".join(f"{one.name} ({one.id})"
-                          for one in list(dict.fromkeys(map(_TASKS.get, near)))[:3])
+        shown = ", ".join(f"{named.name} ({named.id})"
+                          for named in list(dict.fromkeys(map(_TASKS.get, near)))[:3])
         raise KeyError(f"no task {key!r}; the nearest are {shown or 'none'} "
                        "(metarfft tasks lists them all)")
-    return found
+    return task
 
 
 def find(key: str) -> Task | None:
@@ -104,14 +104,14 @@ def find(key: str) -> Task | None:
 
 def id_of(key: str) -> str:
     """The id of the task with this id or name; `key` itself if there is none."""
-    found = find(key)
-    return found.id if found else key
+    task = find(key)
+    return task.id if task else key
 
 
 def label(key: str) -> str:
     """Title and id of the task with this id or name; `key` itself if there is none."""
-    found = find(key)
-    return found.label if found else key
+    task = find(key)
+    return task.label if task else key
 
 
 def select(*, split: str | None = None, source: str | None = None) -> list[Task]:
@@ -129,8 +129,8 @@ def select(*, split: str | None = None, source: str | None = None) -> list[Task]
             raise ValueError(f"{key}: allowed are {', '.join(allowed)}; got {value!r}")
     _load()
     chosen = [_TASKS[id] for id in IDS if id in _TASKS]
-    return [one for one in chosen
-            if split in (None, one.split) and source in (None, one.source)]
+    return [task for task in chosen
+            if split in (None, task.split) and source in (None, task.source)]
 
 
 @cache

@@ -99,7 +99,7 @@ class Emitter:
 
     def formatted(self, template: str, values) -> str:
         """The code of a template with the values in it, as one f-string."""
-        template = template.replace("%%", "\0")  # so that "%%s" is no slot
+        template = template.replace("%%", "\0")  # so that "%%s" is not a slot
         parts = [brace(part.replace("\0", "%").replace("\\", "\\\\").replace('"', '\\"')
                         .replace("\n", "\\n")) for part in template.split("%s")]
         slots = []

@@ -42,7 +42,7 @@ def accumulation_steps(settings: params.Training, processes: int) -> int:
                   if batch % (micro * count) == 0]
         hint = f"micro_batch_size can be {', '.join(works)}" if works else \
             f"the number of processes must divide batch_size {batch}"
-        raise ParamsError(f"batch_size {batch} is no multiple of micro_batch_size {micro} x "
+        raise ParamsError(f"batch_size {batch} is not a multiple of micro_batch_size {micro} x "
                           f"{processes} processes: with {processes} processes {hint}; with "
                           f"micro_batch_size {micro} the number of processes can be "
                           f"{', '.join(counts)}")
@@ -169,7 +169,7 @@ def load_training(job: "Job", tokenizer) -> TrainingData:
     """Load and check the samples that a training uses.
 
     Raises:
-        ParamsError: If a sample does not fit the model's context or lacks the end token.
+        ParamsError: If a sample does not fit the model's context or has no end token.
     """
     import datasets
 
@@ -258,7 +258,7 @@ def encode(data, tokenizer):
 
 
 def check_samples(data, context: int, end: int, name: str) -> None:
-    """Raise ParamsError if an encoded sample exceeds the context or lacks the end token."""
+    """Raise ParamsError if an encoded sample exceeds the context or has no end token."""
     columns = data.select_columns(["task", "length", "tokens"])
     long = [row for row in columns if row["tokens"] > context]
     if long:
@@ -297,6 +297,9 @@ def general(mix: params.Mix):
         *lines, last = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, FileNotFoundError):
+            reason += (f"; python -m metarfft_core.bridges.mix builds it (--to {mix.file}), see "
+                       "docs/general.md")
         raise ParamsError(f"mix.file: {path}: {reason}") from None
     rows = []
     for number, line in enumerate([*lines, last] if last else lines, start=1):

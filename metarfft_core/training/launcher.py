@@ -47,7 +47,8 @@ def launch_all(config: Params) -> None:
     On GPUs, RF-pretraining uses all of them. An adaptation uses one, and as many adaptations run at
     once as there are GPUs. $METARFFT_PRETRAIN_ON and $METARFFT_ADAPT_ON can each name a
     configuration file of accelerate that changes this. Then as many adaptations run at once as
-    there are GPUs for the processes of each. On a CPU, adaptation.workers adaptations run at once.
+    there are GPUs for the processes of each. On a CPU, pretraining.workers processes share
+    RF-pretraining, and adaptation.workers adaptations run at once.
 
     Raises:
         ParamsError: For a user's error.
@@ -132,8 +133,8 @@ def _in_series(job: Job, size: int) -> bool:
 
 
 def launch_starts(every: list[Job], at: list[dict[str, str]] | None = None) -> None:
-    """Make the PiSSA starts that trainings lack, one process for each model, on one GPU if there is
-    one.
+    """Make the missing PiSSA starts of trainings, one process for each model, on one GPU
+    if there is any.
 
     Args:
         every: The trainings.
@@ -183,13 +184,16 @@ def _launch_options(job: Job) -> tuple[list[str], int]:
     given = places.variable(launch_variable(job.stage))
     if given:
         return ["--config_file", str(given), "--main_process_port", "0"], _configured(job, given)
-    size = max(1, gpus) if job.stage == "pretrain" else 1
-    if size > 1 and job.settings.method == "full":
+    size = (gpus or job.config.pretraining.workers) if job.stage == "pretrain" else 1
+    if gpus and size > 1 and job.settings.method == "full":
         return ["--config_file", str(_ACCELERATE / "fsdp2.yaml"),
                 "--num_processes", str(size)], size
-    kind = ["--cpu"] if not gpus else []
+    kind = ["--cpu"] if not gpus and size == 1 else []
     kind += ["--multi_gpu"] if size > 1 else []
-    threads = processes.threads(gpus or _workers(job))  # by default accelerate uses one thread
+    if not gpus and size > 1:  # as params/accelerate/two_cpus.yaml explains
+        kind += ["--gpu_ids=" + ",".join(["-1"] * size), "--main_process_port", "0"]
+    # by default accelerate uses one thread
+    threads = processes.threads(gpus or max(size, _workers(job)))
     # Name the file, because accelerate would use the user's configuration for other programs.
     return ["--config_file", str(_ACCELERATE / "plain.yaml"),
             "--quiet", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",

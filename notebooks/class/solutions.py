@@ -4,7 +4,7 @@
     from metarfft_core import lab
     lab.check(1, solutions.answer(1, lab.exercise(1, "Ada")), "Ada")      # right
 
-Each is solved by another road than the one that `lab.check` judges by.
+Each is computed independently of how `lab.check` judges.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Other roads to the answers of the LeetCode tasks on lists of numbers, and checked cases."""
+"""Independent answers to the LeetCode tasks on lists of numbers, and checked cases."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter

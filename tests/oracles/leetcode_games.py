@@ -20,7 +20,7 @@ def full_rods(rings):
 
 
 def losers(n, k):
-    """The i-th holder stands k times a triangular number onward from the first."""
+    """The i-th holder is k times a triangular number onward from the first."""
     holders = [k * i * (i + 1) // 2 % n for i in range(n + 1)]
     first_again = next(i for i in range(n + 1) if holders[i] in holders[:i])
     return sorted(set(range(1, n + 1)) - {place + 1 for place in holders[:first_again]})

@@ -1,4 +1,4 @@
-"""Oracles of the LeetCode tasks on numbers (the downstream ones stand in downstream.py)."""
+"""Oracles of the LeetCode tasks on numbers (the downstream ones are in downstream.py)."""
 
 ORACLES = {"lc_1556": lambda n: f"{n:,}".replace(",", ".")}
 

@@ -1,4 +1,4 @@
-"""The LeetCode tasks on strings, solved by another road than their rules."""
+"""The LeetCode tasks on strings, solved independently of their rules."""
 
 import re
 from collections import Counter

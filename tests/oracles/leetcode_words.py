@@ -1,4 +1,4 @@
-"""Oracles of the LeetCode tasks on words and sentences (lc_1598 stands in downstream.py)."""
+"""Oracles of the LeetCode tasks on words and sentences (lc_1598 is in downstream.py)."""
 
 import re
 

@@ -1,7 +1,7 @@
 """The exercises of the class: each is drawn for a student's name, and has no stored answer.
 
-The traces are written by the judge's own walk (`Written`), which goes on from a planted slip as a
-text does. What is right is decided later, by the judge.
+The judge's own walk writes the traces (`Written`). It continues from a planted slip, as a model's
+text does. The judge decides later what is right.
 """
 
 import ast
@@ -77,7 +77,7 @@ def write(rule: str, inputs: dict[str, Any], **options) -> Written:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptTrace:
     """A model's trace that the stored run keeps."""
 
     method: str
@@ -103,8 +103,8 @@ class Exercise:
     rule: str = ""
     question: str = ""
     trace: str = ""
-    traces: tuple[Kept, ...] = ()  # of exercise 5
-    total: int = 0  # of exercise 6: all of so many answers are right
+    traces: tuple[KeptTrace, ...] = ()  # of exercise 5
+    total: int = 0  # of exercise 6: the number of answers, all of them right
     share: float = 0.0  # of exercise 6
 
     @property
@@ -173,7 +173,7 @@ def _next_line(rng: Random, seed: int) -> Exercise:
         BEHIND)[2]]
     place = rng.choice(places)
     return Exercise(1, "write the next line", "The trace below breaks off. Write its next line, "
-                    "with what it says behind the sign #.", trace="\n".join(lines[:place]), **given)
+                    "including the text after the sign #.", trace="\n".join(lines[:place]), **given)
 
 
 def _false_line(rng: Random, seed: int) -> Exercise:
@@ -184,7 +184,7 @@ def _false_line(rng: Random, seed: int) -> Exercise:
         lines = write(given["rule"], given["inputs"], slip=_planted(rng, place)).written
         text = "\n".join(lines)
         false = replay.judge_trace(given["rule"], given["question"], text)
-        if [one.line for one in false] == [place + 1] and len(lines) <= 2 * length:
+        if [line.line for line in false] == [place + 1] and len(lines) <= 2 * length:
             return Exercise(2, "find the false line", "One line of this trace is false. The lines "
                             "after it are true to what it claims. Which line is it? Answer with "
                             "its number.", trace=text, **given)
@@ -233,7 +233,7 @@ def _changed_rule(rng: Random, seed: int) -> Exercise:
 
 
 def _classes(rng: Random, seed: int) -> Exercise:
-    chosen: list[Kept] = []
+    chosen: list[KeptTrace] = []
     for kind, answer_right, count in _MIXTURE:
         chosen += rng.sample(_pool()[kind, answer_right], count)
     rng.shuffle(chosen)
@@ -246,29 +246,29 @@ def _perfect(rng: Random, seed: int) -> Exercise:
     total, share = (8, 0.9) if seed == seed_of("") else (rng.randint(5, 12),
                                                          rng.choice((0.8, 0.9, 0.95)))
     return Exercise(6, f"is {total} of {total} perfect?", f"A model answers {total} of {total} "
-                    "questions rightly. Give two numbers: where Wilson's 95% interval of its "
+                    "questions correctly. Give two numbers: where Wilson's 95% interval of its "
                     "accuracy begins, to two decimals, and how many right answers in a row put "
                     f"that beginning at {share} or above. Answer with (beginning, answers).",
                     total=total, share=share)
 
 
 @lru_cache(maxsize=1)
-def _pool() -> dict[tuple[str, bool], list[Kept]]:
+def _pool() -> dict[tuple[str, bool], list[KeptTrace]]:
     """The kept traces of at most 35 lines, by class and whether the answer is right."""
-    pool: dict[tuple[str, bool], dict[str, Kept]] = {}
+    pool: dict[tuple[str, bool], dict[str, KeptTrace]] = {}
     for path in sorted((RUN / "evaluation").glob("*_rfft/*.jsonl")):
         for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n"):
             row = json.loads(line)
             if "text" not in row or row["text"].count("\n") >= _MOST_LINES:
                 continue
             task, inputs = tasks.get(row["task"]), ast.literal_eval(row["inputs"])
-            found = errors.diagnose(task, inputs, row["text"], row["finish_reason"])
+            diagnosis = errors.diagnose(task, inputs, row["text"], row["finish_reason"])
             right = "\n".join(write(task.rule_source, inputs).written)
-            kept = Kept(row["method"], task.id, inputs, task.ask(inputs), task.rule_source,
-                        row["text"], row["finish_reason"], right)
-            pool.setdefault((found.kind, found.answer_right), {})[row["text"]] = kept
+            kept = KeptTrace(row["method"], task.id, inputs, task.ask(inputs), task.rule_source,
+                             row["text"], row["finish_reason"], right)
+            pool.setdefault((diagnosis.kind, diagnosis.answer_right), {})[row["text"]] = kept
     if not pool:
-        raise ValueError(f"{RUN}: exercise 5 reads the stored run, and it is not there")
+        raise ValueError(f"{RUN}: exercise 5 needs the stored run, which is missing")
     return {key: list(texts.values()) for key, texts in pool.items()}
 
 

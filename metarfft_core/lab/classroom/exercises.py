@@ -45,7 +45,7 @@ def student(name: str) -> Reply:
         ValueError: `name` is not a text.
     """
     if not isinstance(name, str):
-        raise ValueError(f"student: a name as text is needed, got {name!r}")
+        raise ValueError(f"student: expected a name as text, got {name!r}")
     _shown["student"] = name
     whose = f"the instances of {name.strip()}" if name.strip() else "the instances of nobody yet"
     return Reply(None, f"The exercises show {whose}.")
@@ -105,7 +105,7 @@ def check(n: int, answer: Any, student: str | None = None) -> Reply:
 
 def check_tracer(steps: Sequence[tuple[int, dict[str, str]]], task: str,
                  inputs: dict[str, Any]) -> Reply:
-    """Hold the steps of a student's tracer against the kit's own trace.
+    """Compare the steps of a student's tracer with the kit's own trace.
 
     Args:
         steps: For each executed line: its number in the rule's text, from 1, and the variables
@@ -140,7 +140,7 @@ def _allow(n: Any) -> None:
 
 
 def _is_text(answer: Any, what: str) -> str:
-    """The fault of an answer that is no text; an empty text if it is one."""
+    """What is wrong with an answer that is not a text; an empty text if it is one."""
     if not isinstance(answer, str):
         return f"expected {what} as text, got {type(answer).__name__}"
     return "" if answer.strip() else f"expected {what}, got an empty text"
@@ -157,19 +157,19 @@ def _next_line(given: Exercise, answer: Any) -> str:
         return f"expected one line, got {len(lines)}"
     place = given.trace.count("\n") + 2
     text = "\n".join([given.trace, answer.strip(), *class_data.rest_of(given)])
-    false = [one for one in _judged(given, text) if one.line == place]
+    false = [line for line in _judged(given, text) if line.line == place]
     if not false:
         return ""
     reason = false[0].reason
     if reason.startswith(_LOST):
         return "the rule executes another line here: see where the line before leads"
-    if found := re.fullmatch(r"wrong copy: the line reads .*, not (.*)", reason):
-        return f"a value that the line reads is wrong in: {found[1]}"
-    if found := re.fullmatch(r"(.*) gives .*, not (.*)", reason):
-        return f"{found[1]} is not {found[2]}"
-    if found := re.fullmatch(r"expected (\d+) facts, got (\d+)", reason):
-        return f"behind ` # ` {_facts(found[1])} needed, got {found[2]}"
-    return "what stands behind ` # ` does not have the form that this line has in a trace"
+    if match := re.fullmatch(r"wrong copy: the line reads .*, not (.*)", reason):
+        return f"a value that the line reads is wrong in: {match[1]}"
+    if match := re.fullmatch(r"(.*) gives .*, not (.*)", reason):
+        return f"{match[1]} is not {match[2]}"
+    if match := re.fullmatch(r"expected (\d+) facts, got (\d+)", reason):
+        return f"after ` # ` {_facts(match[1])} needed, got {match[2]}"
+    return "the text after ` # ` does not have the form that this line has in a trace"
 
 
 def _facts(count: str) -> str:
@@ -189,7 +189,7 @@ def _false_line(given: Exercise, answer: Any) -> str:
         return ""
     if number < false.line:
         return f"line {number} is true, and so is all above it: read on"
-    return f"line {number} is true to what stands above it: the false line comes before it"
+    return f"line {number} follows from the lines above it: the false line comes before it"
 
 
 def _lucky_slip(given: Exercise, answer: Any) -> str:
@@ -210,7 +210,7 @@ def _lucky_slip(given: Exercise, answer: Any) -> str:
     if not false:
         return f"line {changed[0]} is still true: only its spelling is changed"
     if false[0].reason.startswith(_LOST) and false[0].line == changed[0]:
-        return f"line {changed[0]} is no line of the rule now: change a value behind ` # `"
+        return f"line {changed[0]} is not a line of the rule now: change a value after ` # `"
     if false[0].line == changed[0] and ", not " not in false[0].reason:
         return f"line {changed[0]} claims no value that can be read: give it a false one"
     if len(false) > 1:
@@ -260,7 +260,7 @@ def _classes(given: Exercise, answer: Any) -> str:
     for number, kind in enumerate(answer, start=1):
         if kind not in errors.KINDS:
             near = difflib.get_close_matches(str(kind), errors.KINDS, 1)
-            return (f"trace {number}: {kind!r:.60} is no class"
+            return (f"trace {number}: {kind!r:.60} is not a class"
                     + (f"; did you mean {near[0]}?" if near else
                        f" (they are {', '.join(errors.KINDS)})"))
     wrong = [number for number, (kind, kept) in enumerate(zip(answer, given.traces, strict=True),

@@ -3,7 +3,7 @@
 HINTS = {
     1: ("Find the last line of the trace in the rule. Which line does Python execute after it? A "
         "condition says where to go; at the end of a loop's body, its header comes next.",
-        "Write that line as it is in the rule, without its indentation. Behind ` # ` stands what "
+        "Write that line as it is in the rule, without its indentation. After ` # ` comes what "
         "it did, in the form that the same line has further up in the trace.",
         "`x = f(y)` says `x = value`; `x += 1` says `old + 1 = new`; `if` and `while` say the "
         "condition with its values, ` -> `, and True or False. A `pop` also says what is left."),
@@ -11,7 +11,7 @@ HINTS = {
         "what each line does to them.",
         "Three things can be wrong in a line: a value that it reads, the result, and what is left "
         "of a list. Compare each list with the list in the line that changed it last.",
-        "A line is judged by what stands above it. Once a value surprises you, go back to the line "
+        "A line is judged by the lines above it. Once a value surprises you, go back to the line "
         "that first claims it: that is the false one, not those that repeat it."),
     3: ("The answer is the number of passes. Which value in the trace can be wrong without a "
         "change of the number of passes?",

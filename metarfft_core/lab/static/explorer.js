@@ -9,9 +9,9 @@ const FORMATS = {
 const BUTTONS = [
   ["first", "⇤", "First step (Home)"],
   ["back", "←", "One step back (left arrow)"],
-  ["step", "→", "One step on (right arrow)"],
+  ["step", "→", "One step forward (right arrow)"],
   ["last", "⇥", "Last step (End)"],
-  ["up", "↑", "The same line in the pass before (up arrow)"],
+  ["up", "↑", "The same line in the previous pass (up arrow)"],
   ["down", "↓", "The same line in the next pass (down arrow)"],
   ["change", "next change", "Next step that changes a variable (n)"],
 ];
@@ -139,7 +139,7 @@ class Explorer {
     this.gutter = node("div", { class: "mr-gutter", "aria-hidden": "true" });
     this.strip = node("div", { class: "mr-strip", "aria-hidden": "true" });
     this.editor = node("textarea", {
-      "aria-label": "Rule; what you type is traced anew; Escape leads back to the steps",
+      "aria-label": "Rule; your changes are traced at once; Escape returns to the steps",
       spellcheck: "false", autocapitalize: "off", autocomplete: "off", wrap: "off",
       "aria-describedby": `${this.id}-problem`,
     });

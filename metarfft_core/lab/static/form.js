@@ -208,7 +208,7 @@ function render({ model, el }) {
     save.textContent = target ? `Save as ${target}` : "Save";
     save.setAttribute("aria-disabled", target ? "false" : "true");
     outcome.textContent = model.get("outcome")
-      || (target ? "" : model.get("difference").length ? "Mend what is marked, then save." : "Change a value, then save.");
+      || (target ? "" : model.get("difference").length ? "Correct the marked values, then save." : "Change a value, then save.");
   }
 
   const watched = [

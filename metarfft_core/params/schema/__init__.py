@@ -1,4 +1,4 @@
-"""What a parameter file may say: its keys, their types and bounds, and what holds across them.
+"""What a parameter file may say: its keys, their types and bounds, and rules for several keys.
 
     cell.py           one method on one task
     methods.py        the compared ways to answer a task

@@ -26,7 +26,7 @@ def _expand_lengths(value: Any) -> Any:
 
 def _check_lengths(lengths: list[int]) -> list[int]:
     if not lengths or lengths != sorted(set(lengths)) or lengths[0] < 1:
-        raise ValueError(f"expected ascending lengths from 1, none twice, got {lengths}")
+        raise ValueError(f"expected ascending lengths from 1, without repeats, got {lengths}")
     return lengths
 
 
@@ -51,7 +51,7 @@ def _check_tasks(keys: list[str]) -> list[str]:
                          f"those), got {', '.join(changed)}")
     ids = [task.id for task in named]
     if not ids or len(set(ids)) < len(ids):
-        raise ValueError(f"expected at least one task, none twice, got {ids}")
+        raise ValueError(f"expected at least one task, without repeats, got {ids}")
     return ids
 
 

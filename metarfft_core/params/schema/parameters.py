@@ -31,7 +31,8 @@ from metarfft_core.params.schema.sections import (
 )
 from metarfft_core.system import places
 
-WITHOUT_EFFECT = {"corpus.workers", "adaptation.workers", "evaluation.workers", "trackers"}
+WITHOUT_EFFECT = {"corpus.workers", "pretraining.workers", "adaptation.workers",
+                  "evaluation.workers", "trackers"}
 """Keys that change no result, except by rounding, as the number of cores does. A run may continue
 in its folder with other values of them."""
 
@@ -57,8 +58,8 @@ class Params(Section):
     def __setstate__(self, state):
         """Make the tasks of the run's own files known to a process that is sent its parameters."""
         super().__setstate__(state)
-        for one in self.task_files:
-            one.register()
+        for file in self.task_files:
+            file.register()
 
     @model_validator(mode="after")
     def _possible(self):
@@ -99,8 +100,8 @@ class Params(Section):
                              f"{', '.join(sorted(missing))}")
         trained = {METHODS[cell.method].format for cell in self.trainings}
         if self.adaptation.equal == "trained_tokens" and "rfft" not in trained:
-            raise ValueError("adaptation.equal: trained_tokens are those of the rule-following "
-                             "samples: it needs vanilla_rfft or meta_rfft among the methods")
+            raise ValueError("adaptation.equal: trained_tokens counts the tokens of rule-following "
+                             "samples, so it needs vanilla_rfft or meta_rfft among the methods")
         if self.pretraining.kept and self.adaptation.kept:
             raise ValueError("kept: expected in pretraining or in adaptation, not in both")
         if self.pretraining.keep_steps and not any(
@@ -124,7 +125,7 @@ class Params(Section):
                 for name in [*(cell.method for cell in self.trainings),
                              *self.evaluation.in_context]):
             raise ValueError("rl.starts: pretrained is the RF-pretrained model, which this run "
-                             "does not make: it needs a method that starts from it, such as "
+                             "does not train: add a method that starts from it, such as "
                              "meta_rfft")
         for key, held in (("rl", self.rl), ("rl.evaluation", self.rl.evaluation)):
             _check_drawable(key, self.rl.tasks, held.lengths)

@@ -50,14 +50,14 @@ class Reinforcement(Held):
         for key in ("starts", "rewards"):
             given = getattr(self, key)
             if not given or len(set(given)) < len(given):
-                raise ValueError(f"{key}: expected at least one, none twice, got {given}")
+                raise ValueError(f"{key}: expected at least one, without repeats, got {given}")
         if "process" in self.rewards and self.prompt == "direct":
-            raise ValueError("rewards: process judges a trace of the rule, which a direct prompt "
-                             "does not hold: prompt must be rfft or rfft_1shot")
+            raise ValueError("rewards: process judges a trace of the rule, but a direct prompt "
+                             "has no rule: set prompt to rfft or rfft_1shot")
         if self.completions % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide the "
                              f"{self.completions} answers of a step")
         if self.steps % self.evaluate_every:
             raise ValueError(f"evaluate_every {self.evaluate_every} does not divide steps "
-                             f"{self.steps}: the last step is evaluated")
+                             f"{self.steps}, but the last step has to be evaluated")
         return self

@@ -21,8 +21,8 @@ class TaskFile(Section):
     """A Python file that declares tasks of yours, which this run may name. **Every process of the
     run executes it.**
 
-    A file's path alone stands for this section. The stored parameters of a run have its hash, too,
-    and a file that has changed since is refused.
+    The path of a file can replace this section. The stored parameters of a run also have the
+    file's hash, and a file that has changed since is refused.
     """
 
     file: str  # in the project's folder, or an absolute path
@@ -165,7 +165,7 @@ class Training(Section):
     @model_validator(mode="after")
     def _consistent(self):
         if (self.method == "pissa") != (self.rank is not None):
-            raise ValueError("rank belongs to method pissa, and only to it: "
+            raise ValueError("expected a rank with method pissa and none with full: "
                              f"got method {self.method} and rank {self.rank}")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide "
@@ -177,7 +177,7 @@ class Training(Section):
         if self.keep_steps != sorted(set(self.keep_steps)) or any(
                 step >= self.steps for step in self.keep_steps):
             raise ValueError("keep_steps: expected ascending steps before the last step, "
-                             f"{self.steps}, none twice, got {self.keep_steps}")
+                             f"{self.steps}, without repeats, got {self.keep_steps}")
         if self.keep_steps and self.early_stopping_patience:
             raise ValueError("keep_steps: with early_stopping_patience a training may end before "
                              f"these steps: leave that key out, got {self.early_stopping_patience}")
@@ -188,6 +188,16 @@ class Pretraining(Training):
 
     # The share of the samples that come from corpus.in_context.
     in_context_share: Annotated[float, Field(ge=0, lt=1)] = optional(0.0)
+    # Processes on a CPU that share each batch, each with its share of the cores. They divide
+    # batch_size / micro_batch_size.
+    workers: Count = optional(1)
+
+    @model_validator(mode="after")
+    def _shared(self):
+        if self.batch_size % (self.micro_batch_size * self.workers):
+            raise ValueError(f"workers {self.workers} x micro_batch_size {self.micro_batch_size} "
+                             f"does not divide batch_size {self.batch_size}")
+        return self
 
 
 class Further(Section):
@@ -213,7 +223,7 @@ class Adaptation(Training):
     @model_validator(mode="after")
     def _methods(self):
         if len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods: expected none twice, got {self.methods}")
+            raise ValueError(f"methods: expected without repeats, got {self.methods}")
         return self
 
 

@@ -5,6 +5,7 @@ The task is not among the 86 of the paper's Table 1: no preset trains on it unle
 
 import re
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from metarfft_core.tasks.registry import task
@@ -160,7 +161,7 @@ def whole_number(name: str, value: Any) -> int:
     if isinstance(value, str) and re.fullmatch(r"\$?(\d+|\d{1,3}(,\d{3})+)(\.0+)?", value.strip(),
                                                re.ASCII):
         number = float(value.strip().lstrip("$").replace(",", ""))
-    if isinstance(number, bool) or not isinstance(number, int | float) or not (
+    if isinstance(number, bool) or not isinstance(number, Real) or not (
             0 <= number < 10**9) or number != int(number):
         raise _wrong(f"{name}: expected a whole number from 0", value)
     return int(number)

@@ -128,7 +128,7 @@ class Lines:
     def silent(self, code: str, changes: list[str]) -> None:
         """Judge a line that states nothing after the recital."""
         if self.take(code):
-            self.wrong("nothing is left to say behind this line")
+            self.wrong("this line has nothing to state after the recital")
 
     def end(self, answer: Any) -> None:
         """Judge the last line, which states the answer."""
@@ -139,7 +139,7 @@ class Lines:
             self.wrong(f"the rule returns {answer!r}")
         elif self.position < len(self.lines):
             self.position += 1
-            self.wrong("the text goes on behind the answer")
+            self.wrong("the text continues after the answer")
 
 
 class Scratchpad(Lines):
@@ -231,7 +231,8 @@ class AtLength(Lines):
         self.above = []
         looks = self.looks.pop()
         if list(block.reads) != looks:
-            self.wrong(f"the line reads {'; '.join(f'{one.left} = {one.right}' for one in looks)}")
+            shown = "; ".join(f"{fact.left} = {fact.right}" for fact in looks)
+            self.wrong(f"the line reads {shown}")
         return list(block.step.facts)
 
     def fact(self, fact: Fact, claim: Fact) -> Fact:

@@ -61,15 +61,15 @@ def is_too_large(value: Any) -> bool:
         return True
     left, weight = [value], 0
     while left and weight <= WEIGHT_LIMIT:
-        one = left.pop()
-        if isinstance(one, int):
-            if not -_BEYOND < one < _BEYOND:
+        item = left.pop()
+        if isinstance(item, int):
+            if not -_BEYOND < item < _BEYOND:
                 return True
-        elif isinstance(one, dict):
-            left += [*one, *one.values()]
-        elif isinstance(one, list | tuple | set):
-            left += one
-        weight += 1 + _length(one)
+        elif isinstance(item, dict):
+            left += [*item, *item.values()]
+        elif isinstance(item, list | tuple | set):
+            left += item
+        weight += 1 + _length(item)
     return weight > WEIGHT_LIMIT
 
 
@@ -144,7 +144,7 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
             if is_too_large(owner):
                 raise Unclear(TOO_LARGE)
             return value
-    raise Unclear(f"no expression of a rule: {ast.unparse(node)}")
+    raise Unclear(f"not an expression of a rule: {ast.unparse(node)}")
 
 
 def _refuse_long_ranges(arguments: list[Any]) -> None:
@@ -184,8 +184,8 @@ def _binary(op: type, left: Any, right: Any) -> Any:
 def literal(text: str) -> Any:
     """The value of a literal; raises Unclear if the text is not a literal, or too long a one.
 
-    A comment is no part of a literal: `7 # or 8` is none. Nor is `{1: 7, 1: 8}`, which says two
-    things of one key.
+    A comment is not part of a literal: `7 # or 8` is not a literal. Nor is `{1: 7, 1: 8}`, which
+    gives two values for one key.
     """
     try:
         if not is_readable(text):
@@ -308,8 +308,8 @@ def _evaluated(node: ast.expr, names: dict[str, Any]) -> ast.expr:
         case ast.UnaryOp(op=ast.Not(), operand=ast.Compare() as chain):
             return ast.UnaryOp(node.op, _evaluated(chain, names))
         case ast.Compare(left=left, ops=ops, comparators=parts) if any(
-                isinstance(one, ast.Subscript) or getattr(one, "attr", "") == "get"
-                for part in parts[1:] for one in ast.walk(part)):
+                isinstance(inner, ast.Subscript) or getattr(inner, "attr", "") == "get"
+                for part in parts[1:] for inner in ast.walk(part)):
             for count in range(1, len(ops)):
                 part = ast.Compare(left, ops[:count], parts[:count])
                 if not evaluate(part, names):

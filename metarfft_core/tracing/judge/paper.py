@@ -40,19 +40,19 @@ def steps(rule: str, completion: str) -> tuple[list[Step], str | None]:
     Returns:
         The steps, and the answer that ends the completion, or None.
     """
-    found, last = blocks(rule, completion)
+    parsed, last = blocks(rule, completion)
     answer = last.removeprefix(ANSWER) if last.startswith(ANSWER) else None
-    return [block.step for block in found], answer
+    return [block.step for block in parsed], answer
 
 
 def blocks(rule: str, completion: str) -> tuple[list[Block], str]:
     """The steps of a completion, and its last line, which should state the answer."""
     *lines, last = completion.split("\n")
     reader = _Reader(ast.parse(rule), lines)
-    found = []
+    parsed = []
     while reader.position < len(lines):
-        found.append(reader.block())
-    return found, last
+        parsed.append(reader.block())
+    return parsed, last
 
 
 class _Reader:

@@ -111,5 +111,5 @@ def split_prompt(prompt: str) -> tuple[str, str]:
     """The rule's text and the last question of a prompt; raises ValueError if one is missing."""
     rule, asked, _ = f"\n{prompt}".partition("\nrule:\n")[2].partition("\n\nQ: ")
     if not asked:
-        raise ValueError("the prompt holds no 'rule:' and 'Q:' in the kit's form")
+        raise ValueError("the prompt has no 'rule:' and 'Q:' in the kit's form")
     return rule, prompt.rpartition("\n\nQ: ")[2]

@@ -187,7 +187,7 @@ class Walk:
             expected = [Fact("state", target.id, repr(names[target.id])) for target in targets]
             changed = [f"{fact.left} = {fact.right}" for fact in expected]
             if ranged:
-                expected = [Fact("each", shown, one) for one in changed]
+                expected = [Fact("each", shown, change) for change in changed]
             claims = self.lines.facts(self.code(node), expected, True, changed)
             for fact, claim in zip(expected, claims, strict=True):
                 if fact.kind == "state":
@@ -348,7 +348,7 @@ def _assign(target: ast.expr, places: list[Place], value: Any) -> None:
     """Assign a value to a place, or its parts to several places."""
     try:
         values = list(value) if isinstance(target, ast.Tuple) else [value]
-        for place, one in zip(places, values, strict=True):
-            place.put(one)
+        for place, item in zip(places, values, strict=True):
+            place.put(item)
     except (TypeError, ValueError) as error:
         raise Unclear(str(error)) from None

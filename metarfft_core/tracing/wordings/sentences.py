@@ -54,7 +54,7 @@ def check(source: str, wording: Mapping[str, str]) -> None:
     lines = {line.strip() for line in source.split("\n")} - {""}
     for line in wording:
         if line not in lines:
-            raise RuleError(f"wording: {line!r} is no line of the rule")
+            raise RuleError(f"wording: {line!r} is not a line of the rule")
         if "\n" in wording[line] or "\r" in wording[line]:
             raise RuleError(f"wording: the sentence for {line!r} takes one line")
 

@@ -245,12 +245,12 @@ class Values:
                 word = "largest" if name == "max" else "smallest"
                 if len(node.args) == 1:
                     return f"the {word} {self.unit(node.args[0])} of {self.part(node.args[0])}"
-                return f"the {word} of {listed([self.part(one) for one in node.args])}"
+                return f"the {word} of {listed([self.part(argument) for argument in node.args])}"
             case ast.Name(id="list" | "tuple") if is_text(self.kind(node.args[0])):
                 return f"a {node.func.id} of the characters of {self.part(node.args[0])}"
             case ast.Name(id=name):
                 say = self.noun if name in ("list", "tuple") else self.part
-                arguments = [say(one) for one in node.args]
+                arguments = [say(argument) for argument in node.args]
                 template = _CALLS.get((name, len(arguments)))
             case ast.Attribute(value=owner, attr=name):
                 arguments = [self.part(owner), *map(self.part, node.args)]

@@ -1,11 +1,11 @@
-"""Checkpoints that a killed training resumes from; only whole ones count.
+"""Checkpoints that a killed training resumes from; only complete ones count.
 
 transformers writes the state of the trainer, and `models.shards` the weights and the optimizer's
-state, every process its own file. At last the first process writes `hashes.json` with the SHA-256
+state, every process its own file. Finally the first process writes `hashes.json` with the SHA-256
 of every file. A checkpoint without it was interrupted by a kill and is ignored. A checkpoint that
 does not match it is damaged and refused.
 
-A checkpoint holds all that a training goes on from: the weights, the optimizer's state and, with
+A checkpoint has all that a training needs to resume: the weights, the optimizer's state and, with
 early stopping, the weights of the best validation so far. The last one of a training holds only
 the weights that the training ends with.
 """

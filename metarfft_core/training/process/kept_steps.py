@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from metarfft_core.params import ParamsError
 from metarfft_core.training.job import Job
 from metarfft_core.training.process import checkpoints
-from metarfft_core.training.process.trainer import Writer
+from metarfft_core.training.process.trainer import CheckpointWriter
 
 
 @dataclass
@@ -27,20 +27,20 @@ class Keep(TrainerCallback):
     resumes from this checkpoint, and `write` is called for it again.
 
     Attributes:
-        jobs: The training that each kept step stands for.
+        jobs: The training that each kept step represents.
         record: Writes the weights and the manifest of such a training from a checkpoint.
         writer: Writes the checkpoints; set before the training begins.
     """
 
     jobs: dict[int, Job]
     record: Callable[[Job, Path], None]
-    writer: Writer | None = None
+    writer: CheckpointWriter | None = None
 
     def begin(self, job: Job, steps: int, checkpoint: Path | None) -> None:
         """Make the folder of a training ready: with the kept steps until `checkpoint`, or none.
 
         Raises:
-            ParamsError: If the training, with so many steps, ends before a step to keep.
+            ParamsError: If the training has fewer steps than a step to keep.
         """
         late = [step for step in self.jobs if step > steps]
         if late:

@@ -1,10 +1,9 @@
 """`python -m metarfft_core.training.process.series` runs many adaptations in turn.
 
-The launcher says which (see `system.workers`). What the process keeps from one to the next is what
-does not change: the imported libraries, the frozen weights of the newest PiSSA start, and the
-hashes of files. Everything else is made anew, so each adaptation comes to the bytes that a process
-of its own would come to; only its times, and the most memory that the process has used so far,
-differ.
+The launcher says which (see `system.workers`). Between adaptations the process keeps only what does
+not change: the imported libraries, the frozen weights of the newest PiSSA start, and the hashes of
+files. Everything else is created again, so each adaptation gives the same bytes as in a process of
+its own. Only its times and its peak memory, which is that of the process so far, differ.
 """
 
 import argparse

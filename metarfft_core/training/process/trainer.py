@@ -132,8 +132,8 @@ class Trainer(SFTTrainer):
     def _resumed_from(self) -> dict:
         """Return what a checkpoint of this step holds, by parts.
 
-        What is written while the training goes on is a copy. After the last step, these are the
-        weights that the training ends with, because no step follows.
+        A checkpoint that is written while the training continues is a copy. After the last step
+        no copy is needed, because the weights no longer change.
         """
         best, weights = self.state.best_global_step, shards.trained(self.model)
         if self.control.should_training_stop:
@@ -199,13 +199,14 @@ def peak_flops() -> float | None:
     return next((peak * 1e12 for part, peak in PEAK_TFLOPS.items() if part in name), None)
 
 
-class Writer(TrainerCallback):
+class CheckpointWriter(TrainerCallback):
     """Writes the checkpoints of a training, each process its own files.
 
     A checkpoint counts once all processes have written and hashed theirs: see `checkpoints`.
 
     Args:
-        in_background: Whether the training goes on meanwhile. Then what is written must not change.
+        in_background: Whether the training continues meanwhile. Then what is written must not
+            change.
     """
 
     def __init__(self, in_background: bool):

@@ -228,7 +228,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     from transformers.trainer_callback import EarlyStoppingCallback, PrinterCallback
 
     from metarfft_core.training.process.kept_steps import Keep
-    from metarfft_core.training.process.trainer import Log, Trainer, Writer
+    from metarfft_core.training.process.trainer import CheckpointWriter, Log, Trainer
 
     samples = course.samples
     keep = Keep(kept_jobs(job), lambda one, source: _finish(
@@ -252,7 +252,7 @@ def _fit(job: Job, arguments, checkpoint: Path | None, origin: _Origin, tokenize
     patience = job.settings.early_stopping_patience
     if patience is not None:
         trainer.add_callback(EarlyStoppingCallback(patience))
-    trainer.writer = keep.writer = Writer(in_background=_sharded())
+    trainer.writer = keep.writer = CheckpointWriter(in_background=_sharded())
     trainer.add_callback(trainer.writer)
     trainer.add_callback(keep)
     trainer.add_callback(Log(job.folder / "log.jsonl", job.settings.batch_size,

@@ -21,7 +21,7 @@ class Arm:
 
     Attributes:
         config: The resolved parameters of the run.
-        task: A task id.
+        task: A task id; a task's name is also accepted and becomes the id.
         start: "base" or "pretrained".
         reward: "outcome" or "process".
     """
@@ -37,6 +37,7 @@ class Arm:
         if self.config.rl is None:
             raise ParamsError(f"stage {STAGE}: run {self.config.name} has no section rl in its "
                               "parameter file")
+        object.__setattr__(self, "task", tasks.id_of(self.task))
         for key, allowed in (("task", self.settings.tasks), ("start", self.settings.starts),
                              ("reward", self.settings.rewards)):
             if getattr(self, key) not in allowed:
@@ -123,8 +124,8 @@ def check_engine(config: Params) -> None:
     """
     left = [arm for arm in arms(config) if not arm.manifest.exists()]
     if left and config.rl.engine == "vllm" and not (gpus() and find_spec("vllm")):
-        raise ParamsError("rl.engine: vllm generates beside the training on a GPU, and needs both "
-                          "here; set transformers")
+        raise ParamsError("rl.engine: vllm needs a GPU and the package vllm on this machine; set "
+                          "transformers")
 
 
 def chosen(config: Params, options: Namespace) -> list[Arm]:

@@ -43,7 +43,7 @@ def of_arm(arm: Arm, tokenizer) -> "Dataset":
     """The prompts of a training, in the order of its steps; with their right completions.
 
     The order is a new permutation of all samples whenever they are used up. The seed alone decides
-    it, so a resumed training goes on with the same prompts.
+    it, so a resumed training continues with the same prompts.
 
     Raises:
         ParamsError: A prompt and the longest answer do not fit the model's context, or a right

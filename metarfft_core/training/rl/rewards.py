@@ -31,10 +31,10 @@ def outcome(completions: list, gold_answer: list[str], **_: Any) -> list[float]:
 def process(prompt: str, text: str, gold: str, template: str, wording: str = "kit") -> float:
     """Return the share of a trace before its first false line, from 0 to 1.
 
-    The share is of the lines of the text or of the right trace, whichever are more. So neither an
-    early end nor a text that goes on raises it. The last line of a text that ends too early counts
-    as false. In the paper's wording a step has several lines, and a false step counts from its
-    first line.
+    The share is relative to the lines of the text or of the right trace, whichever has more. So
+    neither an early end nor additional text increases it. The last line of a text that ends too
+    early counts as false. In the paper's wording a step has several lines, and a false step
+    counts from its first line.
 
     Args:
         prompt: A prompt with the rule and the question, with or without an exemplar.
@@ -57,8 +57,8 @@ def process(prompt: str, text: str, gold: str, template: str, wording: str = "ki
 def has_trace(prompt: str, text: str, wording: str = "kit") -> bool:
     """Return whether a text executes the rule of its prompt at all, rightly or wrongly.
 
-    It does if at least one of its lines recites a line of the rule and states a fact behind it. A
-    copy of the rule alone is no trace.
+    It does if at least one of its lines recites a line of the rule and states a fact after it. A
+    mere copy of the rule is not a trace.
     """
     rule, _ = split_prompt(prompt)
     recited = {line.strip() for line in rule.split("\n")}

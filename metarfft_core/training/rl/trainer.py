@@ -19,8 +19,7 @@ from trl import GRPOTrainer
 from metarfft_core import models
 from metarfft_core.system.files import naming, sha256
 from metarfft_core.training.process import checkpoints
-from metarfft_core.training.process.trainer import Trainer as SupervisedTrainer
-from metarfft_core.training.process.trainer import _memory
+from metarfft_core.training.process.trainer import Trainer, _memory
 from metarfft_core.training.rl import answers
 from metarfft_core.training.rl.arms import Arm
 
@@ -69,7 +68,7 @@ def _rows(columns: dict[str, list]) -> list[dict[str, Any]]:
             for values in zip(*(columns[name] for name in names), strict=True)]
 
 
-class Trainer(GRPOTrainer):
+class RlTrainer(GRPOTrainer):
     """trl's trainer, which evaluates greedily and by length.
 
     Args:
@@ -78,10 +77,10 @@ class Trainer(GRPOTrainer):
         **options: What trl's trainer takes.
     """
 
-    check_sharded = SupervisedTrainer.check_sharded
-    create_model_card = SupervisedTrainer.create_model_card
+    check_sharded = Trainer.check_sharded
+    create_model_card = Trainer.create_model_card
 
-    def __init__(self, arm: Arm, record: "Log", **options):
+    def __init__(self, arm: Arm, record: "RlLog", **options):
         self.arm, self.record = arm, record
         super().__init__(**options)
 
@@ -169,7 +168,7 @@ class Seal(TrainerCallback):
                                       for path in folder.rglob("*") if path.is_file()})
 
 
-class Log(TrainerCallback):
+class RlLog(TrainerCallback):
     """Writes log.jsonl during the training and prints a line per step.
 
     The line of a step holds:

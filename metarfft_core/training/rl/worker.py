@@ -144,7 +144,7 @@ def _fit(arm: Arm, arguments, checkpoint: Path | None, base: str, tokenizer, dat
     import transformers
     from transformers.trainer_callback import PrinterCallback
 
-    from metarfft_core.training.rl.trainer import Log, Rewards, Seal, Trainer
+    from metarfft_core.training.rl.trainer import Rewards, RlLog, RlTrainer, Seal
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -157,8 +157,8 @@ def _fit(arm: Arm, arguments, checkpoint: Path | None, base: str, tokenizer, dat
         arguments.generation_kwargs = {"stop_token_ids": [end], "ignore_eos": True}
     log = worker._resume_log(arm.folder, checkpoint)
     _remove_answers(arm.folder, checkpoint)
-    written = Log(arm.folder / "log.jsonl", log[-1]["seconds"] if log else 0.0)
-    trainer = Trainer(arm, written, model=_load_model(base, tokenizer, end), args=arguments,
+    written = RlLog(arm.folder / "log.jsonl", log[-1]["seconds"] if log else 0.0)
+    trainer = RlTrainer(arm, written, model=_load_model(base, tokenizer, end), args=arguments,
                       reward_funcs=rewards.functions, train_dataset=data,
                       eval_dataset=prompts.held_out(arm), processing_class=tokenizer)
     if worker._sharded():

@@ -1,4 +1,4 @@
-"""The shape of a rule: which loops hold a line, and how many passes of them a text makes."""
+"""The structure of a rule: which loops hold a line, and how many passes of them a text makes."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ class Span(NamedTuple):
         return self.first <= line <= self.last
 
 
-class Shape:
+class Structure:
     """The statements and loops of a rule by line, numbered from 1."""
 
     def __init__(self, source: str):
@@ -101,6 +101,6 @@ def enters(facts: Sequence[tuple[str, str, str]]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def shape_of(source: str) -> Shape:
-    """The shape of a rule's text, cached for the next completion of the same rule."""
-    return Shape(source)
+def structure_of(source: str) -> Structure:
+    """The structure of a rule's text, cached for the next completion of the same rule."""
+    return Structure(source)
