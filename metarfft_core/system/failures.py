@@ -27,8 +27,8 @@ def explain(error: Exception, given: str) -> tuple[str, int]:
     elif type(error) is RuntimeError or type(error).__module__.startswith("metarfft_core"):
         return str(error), 1
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    return f"{given}: {type(error).__name__} in {place}: {text}", 1
+    position = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return f"{given}: {type(error).__name__} in {position}: {text}", 1
 
 
 def _is_told(error: ValueError | KeyError, text: str) -> bool:
