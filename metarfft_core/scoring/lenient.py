@@ -165,7 +165,7 @@ def _after(text: str, value: object) -> str | None:
         end = _closing(text, match.end() - 1)
         return _joined(text[match.end():end - 1], text[end:], value) if end else None
     if match := _EMPHASIS.match(text):
-        inner = next(group for group in match.groups()[1:] if group)
+        inner = next(part for part in match.groups()[1:] if part)
         rest = _joined(inner, text[match.end():], value)
         if rest is not None:
             return rest
