@@ -70,9 +70,9 @@ def _path(text: str) -> Path:
 def _folder(text: str) -> Path:
     """Read an option that is a folder to write to, which need not exist."""
     path = _path(text)
-    for part in (path, *path.parents):
-        if os.path.exists(part) and not os.path.isdir(part):
-            raise argparse.ArgumentTypeError(f"expected a folder, but {part} is a file")
+    for parent in (path, *path.parents):
+        if os.path.exists(parent) and not os.path.isdir(parent):
+            raise argparse.ArgumentTypeError(f"expected a folder, but {parent} is a file")
     return path
 
 

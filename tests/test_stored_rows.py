@@ -194,7 +194,7 @@ def test_an_edited_line_of_an_unfinished_file_is_refused(begun, change):
     """Whatever of a line was edited, the message names the file and the line."""
     first, second = begun.read_bytes().splitlines()
     begun.write_bytes(first + b"\n" + json.dumps(json.loads(second) | change).encode() + b"\n")
-    with pytest.raises(ParamsError, match=f"{begun}: line 2 is not as it was written"):
+    with pytest.raises(ParamsError, match=f"{begun}: line 2 was changed after it was written"):
         cells.check_lines(begun)
 
 
@@ -204,7 +204,7 @@ def test_the_hash_of_a_removed_line_is_dropped(begun):
     begun.write_bytes(second)
     cells.check_lines(begun)
     begun.write_bytes(first + second)
-    with pytest.raises(ParamsError, match="line 1 is not as it was written"):
+    with pytest.raises(ParamsError, match="line 1 was changed after it was written"):
         cells.check_lines(begun)
 
 

@@ -153,7 +153,7 @@ def _key(config: Params, cells: Sequence[Cell]) -> str:
     """Return a hash of stored rows and of the code that judges them."""
     package = Path(errors.__file__).parent.parent
     paths = [*(evaluation.path(config, cell) for cell in cells),
-             *(path for part in _CODE for path in sorted((package / part).rglob("*.py")))]
+             *(path for source in _CODE for path in sorted((package / source).rglob("*.py")))]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
 
 
@@ -164,7 +164,7 @@ def _diagnose_all(config: Params, cells: Sequence[Cell]) -> list[list]:
     else:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             parts = list(pool.map(_diagnose, [config] * len(cells), cells))
-    return [line for part in parts for line in part]
+    return [line for lines in parts for line in lines]
 
 
 def _diagnose(config: Params, cell: Cell) -> list[list]:

@@ -112,10 +112,10 @@ def mixed(config: Params, method: str) -> str | None:
     The name is gsm8k, arc or alpaca if the file's name contains one of them, else the file's name.
     """
     trained = METHODS[method].start == "pretrained"
-    for part in (config.adaptation if METHODS[method].adapted else None,
+    for settings in (config.adaptation if METHODS[method].adapted else None,
                  config.pretraining if trained else None):
-        if part and part.mix:
-            stem = Path(part.mix.file).stem.lower()
+        if settings and settings.mix:
+            stem = Path(settings.mix.file).stem.lower()
             named = _MIXED.keys() & set(re.split(r"[^a-z0-9]+", stem))
             return named.pop() if len(named) == 1 else stem
     return None
@@ -349,8 +349,8 @@ def other_models(runs: Sequence[Stored]) -> list[str]:
 
 def commit(config: Params) -> str:
     """Return the git commit that made a run's results, from its manifests, or "unknown"."""
-    for part in ("evaluation", "pretrain", "corpus"):
-        manifest = config.folder / part / "manifest.json"
+    for stage in ("evaluation", "pretrain", "corpus"):
+        manifest = config.folder / stage / "manifest.json"
         if manifest.exists():
             made = files.read_json(manifest).get("git_commit")
             if made:

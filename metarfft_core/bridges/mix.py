@@ -99,8 +99,8 @@ def _download(kind: str, data_set: DataSet) -> tuple[list[dict], str]:
 
     rows = []
     try:
-        for part in data_set.parts:
-            rows += datasets.load_dataset(data_set.name, part, split="train").to_list()
+        for subset in data_set.parts:
+            rows += datasets.load_dataset(data_set.name, subset, split="train").to_list()
     except (OSError, ValueError) as error:  # not found, no network
         reason = str(error).strip().partition("\n")[0]
         raise ParamsError(f"{kind}: the Hub does not offer {data_set.name} ({reason}), and no "
@@ -179,8 +179,8 @@ def sampled(config: Params, prompts: list[str]) -> Iterator[list[str]]:
         torch.manual_seed(config.seed * 1_000_003 + start)
         with torch.inference_mode():
             written = model.generate(padded, attention_mask=mask)[:, width:].tolist()
-        for place in range(len(ids)):
-            several = written[place * CANDIDATES:(place + 1) * CANDIDATES]
+        for position in range(len(ids)):
+            several = written[position * CANDIDATES:(position + 1) * CANDIDATES]
             yield [tokenizer.decode(row[:row.index(end)]) for row in several if end in row]
 
 

@@ -236,7 +236,7 @@ def _tasks_of(folder: Path, manifest: dict, split: str) -> str:
 def _counts(parts: list[dict]) -> list[str]:
     """Samples by length, duplicates and overlaps, summed over parts of the manifest's counts."""
     samples, duplicates, overlaps = Counter(), 0, 0
-    for length, count in ((length, count) for part in parts for length, count in part.items()):
+    for length, count in ((length, count) for shard in parts for length, count in shard.items()):
         samples[int(length)] += count["samples"]
         duplicates += count["samples"] - count["distinct"]
         overlaps += count["overlap"]

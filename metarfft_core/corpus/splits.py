@@ -56,7 +56,7 @@ class Split(NamedTuple):
     def shards(self) -> list[str]:
         """The names of its shards: its tasks, then the parts of the synthetic rules."""
         parts = -(-self.synthetic // (RULES_IN_SHARD * SAMPLES_OF_RULE))
-        return [*self.task_ids, *(f"{SYNTHETIC}{part:03}" for part in range(parts))]
+        return [*self.task_ids, *(f"{SYNTHETIC}{number:03}" for number in range(parts))]
 
 
 def all_splits(config: Params) -> dict[str, Split]:

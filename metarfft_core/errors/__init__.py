@@ -160,10 +160,10 @@ def annotate(text: str, diagnosis: Diagnosis, context: int | None = None) -> str
             are numbered as in `diagnosis.at`.
     """
     lines = text.split("\n")
-    place = diagnosis.at or len(lines)
+    centre = diagnosis.at or len(lines)
     first, last = 1, len(lines)
     if context is not None:
-        first, last = max(1, place - context), min(len(lines), place + context)
+        first, last = max(1, centre - context), min(len(lines), centre + context)
     shown = []
     for number in range(first, last + 1):
         wrong = number == diagnosis.at

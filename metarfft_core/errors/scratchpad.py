@@ -69,7 +69,7 @@ def _stated(text: str, limit: int) -> list[_Change]:
             break
         if line := line.strip()[:SIZE_LIMIT]:
             parts = [line] if is_answer(line) else parse.split(line, BETWEEN)
-            changes += [_Change(part, place == 0, number) for place, part in enumerate(parts)]
+            changes += [_Change(part, position == 0, number) for position, part in enumerate(parts)]
     return changes
 
 

@@ -19,18 +19,18 @@ def draw_accuracies(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]
     `trained` are the lengths to shade; none if no line is of an adapted model. A part without
     lines is left out.
     """
-    parts = [part for part in parts if not part[2].empty]
-    lengths = sorted({length for *_, part in parts for length in part["length"]})
+    parts = [line for line in parts if not line[2].empty]
+    lengths = sorted({length for *_, rows in parts for length in rows["length"]})
     # Draw side by side, because lines often overlap at 0% and at 100%.
     step = min(0.2, 0.015 * lengths[-1])
     shade(axes, trained)
-    for place, (label, look, part) in enumerate(parts):
-        x = part["length"] + step * (place - (len(parts) - 1) / 2)
-        axes.vlines(x, part["low"], part["high"], color=look.color, lw=0.6)
-        axes.plot(x, part["accuracy"], label=label, **look._asdict(),
+    for position, (label, look, rows) in enumerate(parts):
+        x = rows["length"] + step * (position - (len(parts) - 1) / 2)
+        axes.vlines(x, rows["low"], rows["high"], color=look.color, lw=0.6)
+        axes.plot(x, rows["accuracy"], label=label, **look._asdict(),
                   markersize=3.5 if len(lengths) <= 12 else 1.8)
-        if lenient_differs(part):
-            axes.plot(x, part["accuracy_lenient"], color=look.color, linestyle=":", lw=1, marker="")
+        if lenient_differs(rows):
+            axes.plot(x, rows["accuracy_lenient"], color=look.color, linestyle=":", lw=1, marker="")
     axes.set(xlim=(0.3, lengths[-1] + 0.7), ylim=(-0.04, 1.04), xticks=length_ticks(lengths))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
@@ -59,8 +59,8 @@ def draw_losses(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]) ->
     """Draw training and validation loss by step for each (label, look, rows of `stored.logged`)."""
     from matplotlib.ticker import MaxNLocator
 
-    for label, look, part in parts:
-        trained, looked = part.dropna(subset="loss"), part.dropna(subset="validation_loss")
+    for label, look, rows in parts:
+        trained, looked = rows.dropna(subset="loss"), rows.dropna(subset="validation_loss")
         axes.plot(trained["step"], trained["loss"], color=look.color, lw=0.6,
                   linestyle=look.linestyle, marker="")
         axes.plot(looked["step"], looked["validation_loss"], label=label, **look._asdict(),
@@ -71,23 +71,23 @@ def draw_losses(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]]) ->
 
 def draw_steps(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]], metric: str) -> None:
     """Draw a metric by training steps: a line for each (label, look, lines with its interval)."""
-    for label, look, part in parts:
-        axes.vlines(part["steps"], part[f"{metric}_low"], part[f"{metric}_high"],
+    for label, look, rows in parts:
+        axes.vlines(rows["steps"], rows[f"{metric}_low"], rows[f"{metric}_high"],
                     color=look.color, lw=0.8)
-        axes.plot(part["steps"], part[metric], label=label, **look._asdict(), markersize=3.5)
+        axes.plot(rows["steps"], rows[metric], label=label, **look._asdict(), markersize=3.5)
     axes.set_ylim(bottom=0)
-    axes.set_xticks(sorted({step for *_, part in parts for step in part["steps"]}))
+    axes.set_xticks(sorted({step for *_, rows in parts for step in rows["steps"]}))
 
 
 def draw_means(axes: "Axes", parts: Sequence[tuple[str, Look, "DataFrame"]],
                trained: Sequence[int]) -> None:
     """Draw the mean relative error of the loop count by length, for each (label, look, lines)."""
     shade(axes, trained)
-    for label, look, part in parts:
-        part = part.sort_values("length")
-        axes.vlines(part["length"], part["low"], part["high"], color=look.color, lw=0.6)
-        axes.plot(part["length"], part["relative_error"], label=label, **look._asdict(),
+    for label, look, rows in parts:
+        rows = rows.sort_values("length")
+        axes.vlines(rows["length"], rows["low"], rows["high"], color=look.color, lw=0.6)
+        axes.plot(rows["length"], rows["relative_error"], label=label, **look._asdict(),
                   markersize=2.5)
-    lengths = sorted({length for *_, part in parts for length in part["length"]})
+    lengths = sorted({length for *_, rows in parts for length in rows["length"]})
     axes.set(xlim=(0.3, lengths[-1] + 0.7), xticks=length_ticks(lengths))
     axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])

@@ -58,17 +58,17 @@ def loop_figure(config: Params) -> Drawn:
                     words.loops(_labelled(frame)))
 
 
-def draw_classes(axes: "Axes", part: "DataFrame") -> None:
+def draw_classes(axes: "Axes", rows: "DataFrame") -> None:
     """Draw the shares of `diagnoses.CLASSES` by length, from one method's lines of `loop_table`."""
-    part, bottom = part.sort_values("length"), 0
+    rows, bottom = rows.sort_values("length"), 0
     for name, label in diagnoses.CLASSES.items():
         color, hatch = FILLS[name]
-        share = part[name] / part["rows"]
-        axes.bar(part["length"], share, 0.9, bottom, hatch=hatch, edgecolor=EDGE, linewidth=0.3,
+        share = rows[name] / rows["rows"]
+        axes.bar(rows["length"], share, 0.9, bottom, hatch=hatch, edgecolor=EDGE, linewidth=0.3,
                  facecolor=color, label=label)
         bottom = bottom + share
-    axes.set(ylim=(0, 1), xlim=(part["length"].min() - 0.6, part["length"].max() + 0.6),
-             xticks=length_ticks(list(part["length"])))
+    axes.set(ylim=(0, 1), xlim=(rows["length"].min() - 0.6, rows["length"].max() + 0.6),
+             xticks=length_ticks(list(rows["length"])))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="x", visible=False)
 
@@ -88,10 +88,11 @@ def error_figure(config: Params) -> Drawn:
                                 height=3.0)
         kinds = [kind for kind in errors.KINDS if kind != "right"]
         width = 0.8 / len(methods)
-        for place, method in enumerate(methods):
-            part = frame[frame["method"] == method].set_index("kind").loc[kinds]
-            y = [number + width * (place - (len(methods) - 1) / 2) for number in range(len(kinds))]
-            axes.barh(y, part["share"], width, label=LABELS[method], **fill(method))
+        for position, method in enumerate(methods):
+            rows = frame[frame["method"] == method].set_index("kind").loc[kinds]
+            offset = width * (position - (len(methods) - 1) / 2)
+            y = [number + offset for number in range(len(kinds))]
+            axes.barh(y, rows["share"], width, label=LABELS[method], **fill(method))
         axes.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
         axes.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="share of the traces")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -72,11 +72,11 @@ def collect(runs: Sequence[Params]) -> "DataFrame":
 
     parts = []
     for config in runs:
-        part = evaluations(config)
-        several = part["task"].nunique() > 1
-        parts.append(part.assign(run=config.name, line=[
-            _label(config, row, several, len(runs) > 1) for row in part.itertuples()]))
-    return concat([part for part in parts if not part.empty] or parts[:1], ignore_index=True)
+        rows = evaluations(config)
+        several = rows["task"].nunique() > 1
+        parts.append(rows.assign(run=config.name, line=[
+            _label(config, row, several, len(runs) > 1) for row in rows.itertuples()]))
+    return concat([rows for rows in parts if not rows.empty] or parts[:1], ignore_index=True)
 
 
 def _label(config: Params, row, tasks: bool, runs: bool) -> str:
@@ -105,8 +105,8 @@ def draw(frame: "DataFrame", runs: Sequence[Params]) -> tuple["Figure", "DataFra
               Title("Tokens an answer"), Title("Answers with a trace")]
     figure, [panels] = page([PanelGroup(None, titles)], any(one.smoke for one in runs), height=2.0)
     labels = list(dict.fromkeys([*frame["line"], *lines["line"]]))
-    looks = {label: look("meta_rfft" if label == LABELS["meta_rfft"] else "", place)
-             for place, label in enumerate(labels)}
+    looks = {label: look("meta_rfft" if label == LABELS["meta_rfft"] else "", position)
+             for position, label in enumerate(labels)}
     draw_accuracies(panels[0], [(label, looks[label], part) for label, part in
                                 lines.groupby("line", sort=False)], config.rl.lengths)
     for axes, value in zip(panels[1:], (
@@ -146,9 +146,9 @@ def _meta(config: Params) -> "DataFrame":
 def _draw_course(axes: "Axes", frame: "DataFrame", looks: dict[str, Look],
                  value: Callable[["DataFrame"], float]) -> None:
     """Draw a value of each evaluation by the hours into its training."""
-    for label, part in frame.groupby("line", sort=False):
+    for label, rows in frame.groupby("line", sort=False):
         points = [(evaluation["hours"].iloc[0], value(evaluation))
-                  for _, evaluation in part.groupby("step")]
+                  for _, evaluation in rows.groupby("step")]
         axes.plot(*zip(*points, strict=True), label=label, **looks[label]._asdict(), markersize=3.5)
     axes.set_ylim(bottom=0)
 
@@ -201,7 +201,7 @@ def _draw_table(rows: list[list[str]], runs: Sequence[Params]) -> "Figure":
         "From the first evaluation to the last one: greedy answers to held-out prompts, their "
         "tokens, those with a trace, and the share of it before the first false line."]
     width = 0.62 / len(_HEAD)
-    centres = [0, *(0.38 + width * (place + 0.5) for place in range(len(_HEAD)))]
+    centres = [0, *(0.38 + width * (position + 0.5) for position in range(len(_HEAD)))]
     figure = Figure(figsize=(1.7 * PAGE, 0.2 * (len(body) + len(notes) + 3)))
     table(figure, body, centres, [], notes, any(config.smoke for config in runs))
     return figure

@@ -77,8 +77,8 @@ def write(runs: Sequence[Params], folder: Path) -> dict[str, Drawn]:
 
 def _parts(frame: "DataFrame") -> list[tuple[str, "DataFrame"]]:
     """Return the label and the numbers of each line of each group, as `words` takes them."""
-    return [(f"{group}, {line}" if frame["group"].nunique() > 1 else line, part)
-            for (group, line), part in frame.groupby(["group", "line"], sort=False)]
+    return [(f"{group}, {line}" if frame["group"].nunique() > 1 else line, rows)
+            for (group, line), rows in frame.groupby(["group", "line"], sort=False)]
 
 
 def names() -> list[str]:
@@ -139,7 +139,7 @@ def _shown(frame: "DataFrame", known: Sequence[Stored]) -> list[Params]:
 def _joined(collected: list, drawing: Drawing) -> "DataFrame":
     from pandas import DataFrame, concat
 
-    parts = [part for _, part in collected if not part.empty]
+    parts = [rows for _, rows in collected if not rows.empty]
     return concat(parts, ignore_index=True) if parts else DataFrame(
         columns=[*_ABOUT, *drawing.columns])
 
@@ -161,12 +161,12 @@ def _frame(parts: list[tuple[Group, Line, Stored, "DataFrame"]]) -> "DataFrame":
 
 def _lines(group: Group, frame: "DataFrame") -> list[tuple[str, Look, "DataFrame"]]:
     """Return label, look and numbers of each line of a group that has any in `frame`."""
-    parts, place = [], 0
+    parts, position = [], 0
     for line in group.lines:
-        part = frame[frame["line"] == line.label]
-        if not part.empty:
-            parts.append((line.label, look(line.method if line.plain else "", place), part))
-        place += not line.plain
+        rows = frame[frame["line"] == line.label]
+        if not rows.empty:
+            parts.append((line.label, look(line.method if line.plain else "", position), rows))
+        position += not line.plain
     return parts
 
 
@@ -285,10 +285,10 @@ def _draw_loops(axes: "Axes", key: str, group: Group, frame: "DataFrame") -> boo
     if key == "error":
         draw_means(axes, _lines(group, frame), _trained(group))
         return True
-    part = frame[frame["method"] == key]
-    if not part.empty:
-        loops.draw_classes(axes, part)
-    return not part.empty
+    rows = frame[frame["method"] == key]
+    if not rows.empty:
+        loops.draw_classes(axes, rows)
+    return not rows.empty
 
 
 DRAWINGS = {

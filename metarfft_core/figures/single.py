@@ -108,9 +108,9 @@ def draw_accuracy(config: Params, frame: "DataFrame", methods: Sequence[str] | N
     trained = config.corpus.adaptation.lengths if adapted(methods) else []
     figure, [panels] = page([PanelGroup(None, [task_title(task) for task in ids])], config.smoke)
     for task, axes in zip(ids, panels, strict=True):
-        parts = [(LABELS.get(method, method), look(method, place),
+        parts = [(LABELS.get(method, method), look(method, position),
                   frame[(frame["task"] == task) & (frame["method"] == method)])
-                 for place, method in enumerate(methods)]
+                 for position, method in enumerate(methods)]
         draw_accuracies(axes, parts, trained)
     finish(panels, "length", "accuracy")
     legend(figure, panels, accuracy_notes([config], frame))
@@ -132,8 +132,8 @@ def _own_methods(config: Params) -> list[str]:
 
 def _labelled(frame: "DataFrame") -> list[tuple[str, "DataFrame"]]:
     """Return the label and the lines of each method, as `words` takes them."""
-    return [(LABELS.get(method, method), part)
-            for method, part in frame.groupby("method", sort=False)]
+    return [(LABELS.get(method, method), rows)
+            for method, rows in frame.groupby("method", sort=False)]
 
 
 def adapted(methods: Iterable[str]) -> bool:
@@ -293,9 +293,9 @@ def draw_loss(config: Params, frame: "DataFrame") -> "Figure":
     if not pretraining.empty:
         draw_losses(panels[0], [("RF-pretraining", look("pretrain"), pretraining)])
     for task, axes in zip(adapted, panels[len(panels) - len(adapted):], strict=True):
-        part = frame[frame["task"] == task]
-        draw_losses(axes, [(LABELS[method], look(method), part[part["method"] == method])
-                           for method in dict.fromkeys(part["method"])])
+        rows = frame[frame["task"] == task]
+        draw_losses(axes, [(LABELS[method], look(method), rows[rows["method"] == method])
+                           for method in dict.fromkeys(rows["method"])])
     finish(panels, "step", "loss per token")
     legend(figure, panels, LOSS_NOTES)
     return figure

@@ -71,7 +71,7 @@ def pale(color: str) -> tuple[float, float, float]:
     """Return a colour mixed with four times as much white, to lie under a hatch."""
     from matplotlib.colors import to_rgb
 
-    return tuple(1 - (1 - part) / 5 for part in to_rgb(color))
+    return tuple(1 - (1 - channel) / 5 for channel in to_rgb(color))
 
 
 def _look(name: str, place: int) -> tuple:
@@ -191,10 +191,10 @@ def finish(panels: Sequence["Axes"], x: str, y: str) -> None:
     if not panels:
         return
     columns = panels[0].get_gridspec().ncols
-    for place, axes in enumerate(panels):
-        if place % columns == 0:
+    for position, axes in enumerate(panels):
+        if position % columns == 0:
             axes.set_ylabel(y)
-        if place + columns >= len(panels):
+        if position + columns >= len(panels):
             axes.set_xlabel(x)
 
 

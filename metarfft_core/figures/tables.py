@@ -46,8 +46,8 @@ def numbers(parts: Sequence[Group], spec: dict, known: Sequence[Stored] = ()) ->
         if group.ours and not METRICS.keys() & set(spec["metrics"]):
             continue
         for line, found in group.lines.items():
-            for place, metric in enumerate(spec["metrics"]):
-                theirs = math.nan if group.ours else line.paper[place]
+            for position, metric in enumerate(spec["metrics"]):
+                theirs = math.nan if group.ours else line.paper[position]
                 about = [group.name, line.label, metric, theirs]
                 if found and metric in METRICS:
                     about += _about(found, metric)
@@ -95,12 +95,12 @@ def draw_numbers(frame: "DataFrame", spec: dict, runs: Sequence[Params]) -> "Fig
 
     metrics = spec["metrics"]
     width = 0.66 / len(metrics)
-    starts = [0.34 + width * place for place in range(len(metrics))]
-    centres = [0, *(start + width * part for start in starts for part in (0.2, 0.64))]
+    starts = [0.34 + width * position for position in range(len(metrics))]
+    centres = [0, *(start + width * offset for start in starts for offset in (0.2, 0.64))]
     body = [["", *["paper", "ours"] * len(metrics)]]
     for heading, lines in _rows(frame):
         body += [[heading], *([f"  {name}", *cells] for name, *cells in lines)]
-    headings = [place for place, row in enumerate(body) if len(row) == 1]
+    headings = [position for position, row in enumerate(body) if len(row) == 1]
     notes = _notes(frame, runs)
     figure = Figure(figsize=(PAGE, 0.2 * (len(body) + len(notes) + 3)))
     table(figure, body, centres,
@@ -131,8 +131,8 @@ def _rows(frame: "DataFrame") -> list[tuple[str, list[list[str]]]]:
     """Return each group's heading and its rows: the line's name, then the paper's and ours."""
     return [(heading, [[name, *(text for _, cell in cells.iterrows()
                                 for text in (_number(cell["paper"]), _ours(cell)))]
-                       for name, cells in part.groupby("line", sort=False)])
-            for heading, part in frame.groupby("group", sort=False)]
+                       for name, cells in rows.groupby("line", sort=False)])
+            for heading, rows in frame.groupby("group", sort=False)]
 
 
 def _number(value: float) -> str:
@@ -152,12 +152,12 @@ def _notes(frame: "DataFrame", runs: Sequence[Params]) -> list[str]:
     """Describe how our numbers were made, a line per run."""
     notes = []
     for config in runs:
-        part = frame[frame["run"] == config.name]
-        if part["tasks"].isna().any():
+        rows = frame[frame["run"] == config.name]
+        if rows["tasks"].isna().any():
             notes.append(f"run {config.name}: {config.model.name}, by the LM Evaluation Harness, "
                          f"{config.evaluation.confidence:.0%} bootstrap intervals")
             continue
-        tasks, longest = sorted(part["tasks"].unique()), sorted(part["longest"].unique())
+        tasks, longest = sorted(rows["tasks"].unique()), sorted(rows["longest"].unique())
         notes.append(
             f"run {config.name}: {config.model.name}, {_either(tasks)} task(s) to length "
             f"{_either(longest)}, {config.corpus.evaluation.samples_per_length} samples a length, "

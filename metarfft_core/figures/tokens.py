@@ -88,12 +88,12 @@ def _in_columns(kinds: list[tuple[str, list[str]]]) -> list[list[tuple[str, list
 def _draw_column(axes: "Axes", column: list[tuple[str, list[str]]], frame: "DataFrame",
                  shown: list[int], context: int) -> None:
     places = _places(column)
-    part = frame[frame["task"].isin(places)]
-    ends = part.groupby("task")["mean"].agg(["min", "max"])
+    rows = frame[frame["task"].isin(places)]
+    ends = rows.groupby("task")["mean"].agg(["min", "max"])
     axes.hlines([places[task] for task in ends.index], ends["min"], ends["max"], color=RANGE,
                 lw=0.8, zorder=1)
     for length, marker, color in zip(shown, _MARKS, ("blue", "orange", "ink"), strict=False):
-        at = part[part["length"] == length]
+        at = rows[rows["length"] == length]
         for hollow in (False, True):
             some = at[(at["max"] > context) == hollow]
             axes.plot(some["mean"], some["task"].map(places), marker, ms=3.2, mew=0.7, ls="",
@@ -107,7 +107,7 @@ def _places(column: list[tuple[str, list[str]]]) -> dict[str, int]:
     """Return the row of each task; a heading takes a row of its own."""
     row, places = 0, {}
     for _, ids in column:
-        places |= {task: row + 1 + place for place, task in enumerate(ids)}
+        places |= {task: row + 1 + position for position, task in enumerate(ids)}
         row += 1 + len(ids)
     return places
 

@@ -41,11 +41,11 @@ def _loss(part: "DataFrame") -> str:
 
 def steps(parts: Parts, stage: str) -> str:
     """Describe the averages by steps of training."""
-    def course(part: "DataFrame") -> str:
-        part = part.sort_values("steps")
+    def course(rows: "DataFrame") -> str:
+        rows = rows.sort_values("steps")
         return ", ".join(f"{metric} " + _course(
-            [f"{value:.2f}" for value in part[metric]], part[metric],
-            [f"{at} steps" for at in part["steps"]]) for metric in METRICS)
+            [f"{value:.2f}" for value in rows[metric]], rows[metric],
+            [f"{at} steps" for at in rows["steps"]]) for metric in METRICS)
     return _sentences(f"Averages over the tasks by steps of {stage}", parts, course)
 
 
@@ -87,7 +87,7 @@ def numbers(title: str, lines: Iterable[Sequence[str]]) -> str:
 
 
 def _sentences(what: str, parts: Parts, say: Callable[["DataFrame"], str]) -> str:
-    told = [f"{label}: {say(part)}" for label, part in parts if not part.empty]
+    told = [f"{label}: {say(rows)}" for label, rows in parts if not rows.empty]
     return f"{what}. {'; '.join(told)}." if told else f"{what}: nothing of it was run."
 
 

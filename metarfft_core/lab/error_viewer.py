@@ -144,12 +144,12 @@ class ErrorViewer(Widget):
         chosen = {name: value for name, value in self.chosen.items()
                   if name == "luck" or name in FILTERS}
         examples, total = self.examples(**chosen), len(_choose(self._diagnosed, chosen))
-        place = min(max(self.number, 0), max(len(examples) - 1, 0))
+        position = min(max(self.number, 0), max(len(examples) - 1, 0))
         self.view = {
-            "filters": self._filters(chosen), "chosen": chosen, "place": place,
+            "filters": self._filters(chosen), "chosen": chosen, "place": position,
             "kept": len(examples), "total": total, "said": _said(len(examples), total),
             "note": self._note,
-            "example": _example(self._config, examples.iloc[place]) if len(examples) else None}
+            "example": _example(self._config, examples.iloc[position]) if len(examples) else None}
 
     def _filters(self, chosen: dict[str, Any]) -> list[dict]:
         counts = self.counts(**chosen)
@@ -324,7 +324,7 @@ def _count_table(diagnosed: "DataFrame") -> Html:
 def _folded(example: dict[str, Any]) -> Html:
     """A trace around its first divergence, folded below a line to click on."""
     steps = [StepPair(*step) for step in example["steps"]]
-    at = next(place for place, step in enumerate(steps) if step.where == "at")
+    at = next(position for position, step in enumerate(steps) if step.where == "at")
     around = steps[max(0, at - _BEFORE):at + 1 + _AFTER]
     rows = []
     for step in around:

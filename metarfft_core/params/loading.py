@@ -88,7 +88,7 @@ def problems(values: dict) -> Params | list[tuple[str, str]]:
 
 def _explain(problem: dict) -> tuple[str, str]:
     """Explain one pydantic error: the key, and what is allowed and what was given."""
-    keys = [str(part) for part in problem["loc"]]
+    keys = [str(key) for key in problem["loc"]]
     where, got = ".".join(keys), problem["input"]
     if problem["type"] == "extra_forbidden":
         allowed = _allowed_keys(keys[:-1])

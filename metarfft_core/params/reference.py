@@ -73,8 +73,8 @@ def inside(annotation: Any) -> Iterator[type[Section]]:
     """Yield the sections that a type contains, such as the section in a list."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
-    for part in get_args(annotation):
-        yield from inside(part)
+    for argument in get_args(annotation):
+        yield from inside(argument)
 
 
 def meanings(section: type[Section]) -> dict[str, str]:

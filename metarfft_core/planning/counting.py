@@ -184,9 +184,10 @@ def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
     """
     config, settings = job.config, job.settings
     pretrain = job.stage == "pretrain"
-    part = config.corpus.pretrain if pretrain else config.corpus.adaptation
+    samples = config.corpus.pretrain if pretrain else config.corpus.adaptation
     stream, _ = job.splits
-    own = counter.of_tasks(part.tasks if pretrain else [job.task], part.lengths, stream, job.format)
+    ids = samples.tasks if pretrain else [job.task]
+    own = counter.of_tasks(ids, samples.lengths, stream, job.format)
     if not own:
         raise ParamsError(f"{job.name}: every length of every task was left out")
     others = []
@@ -196,30 +197,30 @@ def trained_on(job: Job, counter: Counter) -> tuple[list[Pool], int]:
         others.append(Pool(settings.mix.share, counter.of_general(settings.mix)))
     share = 1 - sum(pool.share for pool in others)
     return ([Pool(share, own), *others],
-            len(own) * part.samples_per_length // counter.each(stream))
+            len(own) * samples.samples_per_length // counter.each(stream))
 
 
 def _in_context(config: Params, counter: Counter) -> list[Sample]:
     """Count in-context samples; tasks and synthetic rules have the proportion of the corpus."""
-    part = config.corpus.in_context
-    drawn = counter.of_tasks(part.tasks, part.lengths, "in_context", "rfft", exemplar=True)
-    counted = counter.each("in_context") / part.samples_per_length  # share of a task's samples
-    return drawn + counter.of_rules(round(counted * part.synthetic_samples))
+    samples = config.corpus.in_context
+    drawn = counter.of_tasks(samples.tasks, samples.lengths, "in_context", "rfft", exemplar=True)
+    counted = counter.each("in_context") / samples.samples_per_length  # share of a task's samples
+    return drawn + counter.of_rules(round(counted * samples.synthetic_samples))
 
 
 def validated_on(job: Job, counter: Counter) -> Validation:
     """Count the tokens of one validation of a training."""
     corpus = job.config.corpus
     if job.stage == "pretrain":
-        part, ids = corpus.validation, corpus.pretrain.tasks
+        samples, ids = corpus.validation, corpus.pretrain.tasks
     else:
-        part, ids = corpus.adaptation_validation, [job.task]
+        samples, ids = corpus.adaptation_validation, [job.task]
     _, stream = job.splits
-    pool = counter.of_tasks(ids, part.lengths, stream, job.format)
+    pool = counter.of_tasks(ids, samples.lengths, stream, job.format)
     if not pool:
         return Validation(0, 0.0, 0.0, 0.0, 0.0)
     tokens, completions = (sum(column) for column in zip(*pool, strict=True))
-    each = part.samples_per_length / counter.each(stream)
+    each = samples.samples_per_length / counter.each(stream)
     return Validation(round(each * tokens), each * completions,
                       each * sum(sample.tokens**2 for sample in pool),
                       tokens / len(pool), completions / len(pool))

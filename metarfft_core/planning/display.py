@@ -107,8 +107,8 @@ def show(made: Plan) -> str:
                   _table([{"run": one.config.name, **_hours(one.stages),
                            "disk": f"{one.stages.kept.sum():,.1f}"} for one in made.kept])]
     parts += [f"PROBLEM: {problem}" for problem in made.problems] or ["Everything fits."]
-    return "\n\n".join(part if "\n" in part else textwrap.fill(
-        part, _WIDTH, break_on_hyphens=False) for part in parts) + "\n"
+    return "\n\n".join(text if "\n" in text else textwrap.fill(
+        text, _WIDTH, break_on_hyphens=False) for text in parts) + "\n"
 
 
 def _totals(made: Plan) -> str:
@@ -198,8 +198,8 @@ def _groups(stages: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
             groups.append(("RF-pretraining", rows))
             continue
         name = {"adapt": "adapt", "rl": "rl", "evaluation": "eval"}[stage]
-        groups += [(f"{name} {method}", part)
-                   for method, part in rows.groupby("method", sort=False)]
+        groups += [(f"{name} {method}", group)
+                   for method, group in rows.groupby("method", sort=False)]
         groups.append((f"{name}, all", rows))
     return groups
 
@@ -238,7 +238,7 @@ def _memory(stages: "pd.DataFrame") -> list[dict[str, str]]:
         row = rows.loc[rows.total.idxmax()]
         lines.append({"stage": name, "batch": _number(row.micro_batch, ",.0f"),
                       "longest": _number(row.longest, ",.0f"),
-                      **{short: _number(row[part], ".2f") for part, short in _MEMORY.items()},
+                      **{short: _number(row[column], ".2f") for column, short in _MEMORY.items()},
                       "fits": "yes" if rows.fits.all() else "NO"})
     return lines
 

@@ -18,8 +18,8 @@ _GB = 1e9
 def decomposition(shape: memory.Shape) -> float:
     """Return the seconds of a PiSSA start: one decomposition of each linear part of each layer."""
     hidden, inner = shape.hidden, shape.intermediate
-    parts = [(hidden, shape.queries)] * 2 + [(hidden, shape.keys)] * 2 + [(hidden, inner)] * 3
-    operations = sum(6 * max(part) * min(part) ** 2 + 20 * min(part) ** 3 for part in parts)
+    sizes = [(hidden, shape.queries)] * 2 + [(hidden, shape.keys)] * 2 + [(hidden, inner)] * 3
+    operations = sum(6 * max(size) * min(size) ** 2 + 20 * min(size) ** 3 for size in sizes)
     return shape.layers * operations / assumptions.DECOMPOSITION
 
 

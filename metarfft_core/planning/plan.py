@@ -348,9 +348,9 @@ def _evaluation(config: Params, method: str, asked: list[str], shape: memory.Sha
     The gold completions represent what is written. Memory is the weights and one sequence, because
     the engine runs as many sequences at once as fit.
     """
-    part, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
-    pool = counter.of_tasks(asked, part.lengths, "evaluation", about.format, about.in_context)
-    each = part.samples_per_length / counter.each("evaluation")
+    held, size, about = config.corpus.evaluation, config.evaluation.tensor_parallel, METHODS[method]
+    pool = counter.of_tasks(asked, held.lengths, "evaluation", about.format, about.in_context)
+    each = held.samples_per_length / counter.each("evaluation")
     tokens, scored, squares = (each * sum(map(value, pool)) for value in (
         lambda sample: sample.tokens, lambda sample: sample.completion,
         lambda sample: sample.tokens**2))

@@ -28,8 +28,8 @@ def explain(error: Exception, given: str) -> tuple[str, int]:
             type(error) is RuntimeError and _raised_here(error)):
         return str(error), 1
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    place = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    return f"{given}: {type(error).__name__} in {place}: {text}", 1
+    position = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return f"{given}: {type(error).__name__} in {position}: {text}", 1
 
 
 def _is_told(error: ValueError | KeyError, text: str) -> bool:

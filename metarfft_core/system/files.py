@@ -73,7 +73,7 @@ def naming(path: Path) -> Iterator[None]:
         if number:  # of safetensors and tokenizers
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         if isinstance(error, RuntimeError) and any(  # torch
-                part in str(error) for part in ("inline_container.cc", "iostream error")):
+                sign in str(error) for sign in ("inline_container.cc", "iostream error")):
             raise OSError(errno.EIO, "a file could not be written to its end, as on a full disk",
                           str(path)) from error
         raise

@@ -246,8 +246,8 @@ def _added(node: yaml.MappingNode, text: str, keys: list[str], value: Any) -> tu
     if node.flow_style:
         return end - 1, end - 1, f", {new}" if node.value else new
     line_end = text.find("\n", end)
-    place = len(text) if line_end < 0 else line_end
-    return place, place, "\n" + " " * node.start_mark.column + new
+    position = len(text) if line_end < 0 else line_end
+    return position, position, "\n" + " " * node.start_mark.column + new
 
 
 def _end(node: yaml.Node) -> int:

@@ -157,9 +157,9 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
             `counterfactual`.
         TypeError: `question`, `rule` or `sample` is missing.
     """
-    for part in ("question", "rule", "sample"):
-        if part not in vars(cls):
-            raise TypeError(f"task {id}: the class {cls.__name__} has no {part}")
+    for key in ("question", "rule", "sample"):
+        if key not in vars(cls):
+            raise TypeError(f"task {id}: the class {cls.__name__} has no {key}")
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
     try:
         task = Task(

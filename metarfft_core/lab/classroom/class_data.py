@@ -169,22 +169,23 @@ def _given(key: str, length: int, seed: int) -> dict[str, Any]:
 def _next_line(rng: Random, seed: int) -> Exercise:
     given = _given(rng.choice(_READ), 5, seed)
     lines = write(given["rule"], given["inputs"]).written
-    places = [place for place in range(4, len(lines) - 2) if "=" in lines[place].partition(
+    places = [position for position in range(4, len(lines) - 2) if "=" in lines[position].partition(
         BEHIND)[2]]
-    place = rng.choice(places)
+    position = rng.choice(places)
     return Exercise(1, "write the next line", "The trace below breaks off. Write its next line, "
-                    "including the text after the sign #.", trace="\n".join(lines[:place]), **given)
+                    "including the text after the sign #.",
+                    trace="\n".join(lines[:position]), **given)
 
 
 def _false_line(rng: Random, seed: int) -> Exercise:
     given = _given(rng.choice(_READ), 5, seed)
     length = len(write(given["rule"], given["inputs"]).written)
     while True:
-        place = rng.randrange(length // 3, length - 2)
-        lines = write(given["rule"], given["inputs"], slip=_planted(rng, place)).written
+        position = rng.randrange(length // 3, length - 2)
+        lines = write(given["rule"], given["inputs"], slip=_planted(rng, position)).written
         text = "\n".join(lines)
         false = replay.judge_trace(given["rule"], given["question"], text)
-        if [line.line for line in false] == [place + 1] and len(lines) <= 2 * length:
+        if [line.line for line in false] == [position + 1] and len(lines) <= 2 * length:
             return Exercise(2, "find the false line", "One line of this trace is false. The lines "
                             "after it are true to what it claims. Which line is it? Answer with "
                             "its number.", trace=text, **given)
