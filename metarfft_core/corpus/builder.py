@@ -65,8 +65,8 @@ def build(config: Params) -> Path:
     """Write the corpus of a run, in `config.corpus.workers` processes.
 
     A finished corpus stays as it is; an interrupted build resumes with the missing shards. For an
-    archive (see `params.is_archive`), which has the manifest alone, nothing is made. Because
-    the processes are spawned, a script that calls this needs the usual `__name__` guard.
+    archive (see `params.is_archive`), which has the manifest alone, nothing is made. Several
+    processes are spawned, so a script that calls this needs the usual `__name__` guard.
 
     Returns:
         The folder of the corpus.
@@ -123,12 +123,19 @@ def _finished(config: Params, folder: Path) -> bool:
 
 
 def _write_shards(config: Params) -> None:
-    """Write the missing shards and report progress; each worker does one task at a time."""
+    """Write the missing shards and report progress; each worker does one task at a time.
+
+    A single worker is this process.
+    """
     every = dict.fromkeys(_base(name) for split in all_splits(config).values()
                           for name in split.shards)
     progress = _Progress(config)
-    workers = ProcessPoolExecutor(min(config.corpus.workers, len(every)), get_context("spawn"),
-                                  initializer=_start_worker)
+    count = min(config.corpus.workers, len(every))
+    if count == 1:  # another process would import everything again and save nothing
+        for name in every:
+            progress.add(*_write_task(config, name))
+        return
+    workers = ProcessPoolExecutor(count, get_context("spawn"), initializer=_start_worker)
     try:
         for future in as_completed([workers.submit(_write_task, config, name) for name in every]):
             progress.add(*future.result())
