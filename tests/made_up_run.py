@@ -76,6 +76,12 @@ def _store(run: Params, cell: Cell, share: Share, traces: bool) -> None:
     sign(path)
 
 
+def adopt_corpus(run: Params) -> None:
+    """Make a corpus that was built for another run this run's own."""
+    manifest = run.folder / "corpus" / "manifest.json"
+    files.write_json(manifest, files.read_json(manifest) | {"params_digest": run.digest})
+
+
 def sign(path: Path) -> None:
     """Write hash and counts of changed results beside them, as if they had been made like that."""
     about = path.with_suffix(".json")

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -201,7 +202,7 @@ def test_a_part_of_the_tasks_is_written_on_demand(run, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_a_limit_that_cuts_prompts_is_refused(run, tmp_path):
+def test_a_limit_that_cuts_prompts_is_refused(run, tmp_path, monkeypatch):
     """Where the longest completion and the longest prompt do not fit together, lm-eval would cut
     the beginning of prompts: the task is not written."""
     rows = evaluation.plan(run, Cell("meta_rfft", "lc_125", run.seed))
@@ -209,9 +210,12 @@ def test_a_limit_that_cuts_prompts_is_refused(run, tmp_path):
 
     def write(context, name):
         model = run.model.model_copy(update={"context": context})
-        return lm_eval.write(run.model_copy(update={"model": model}), tmp_path / name,
-                             ["meta_rfft"], ["lc_125"])
+        changed = run.model_copy(update={"model": model})
+        made_up_run.adopt_corpus(changed)
+        return lm_eval.write(changed, tmp_path / name, ["meta_rfft"], ["lc_125"])
 
+    shutil.copytree(run.folder, tmp_path / "outputs" / run.name)
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     config = write(prompt + gold, "exact") / "meta_rfft" / "lc_125.yaml"
     assert f"max_gen_toks: {gold}\n" in config.read_text()
     with pytest.raises(ParamsError, match="lm-eval has one limit for both"):
@@ -333,8 +337,6 @@ def test_the_card_of_the_data_set_tells_all(run, data_set):
 
 def test_a_damaged_corpus_is_not_published(run, tmp_path, monkeypatch):
     """A file whose hash is not the manifest's stops the writing, and nothing is left."""
-    import shutil
-
     shutil.copytree(run.folder, tmp_path / "outputs" / run.name)
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     [path] = corpus.files(run, "evaluation", "direct", "lc_461")

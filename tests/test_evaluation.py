@@ -10,6 +10,7 @@ import sys
 import time
 
 import forked
+import made_up_run
 import pytest
 from evaluated_run import TASK, begin, describe, random_model, values
 
@@ -75,6 +76,7 @@ def prepare(outputs):
             shutil.copytree(outputs / "original", run.folder)
             shutil.rmtree(run.folder / "evaluation", ignore_errors=True)
             (run.folder / "params.yaml").unlink()
+            made_up_run.adopt_corpus(run)
             describe(_job(run))
             params.open_folder(run)
         return run

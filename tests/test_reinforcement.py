@@ -8,6 +8,7 @@ import shutil
 import time
 
 import forked
+import made_up_run
 import pyarrow.parquet as pq
 import pytest
 from tiny_model import tiny_run
@@ -444,6 +445,7 @@ def test_answers_that_cannot_be_right_or_do_not_fit_are_refused(run, changes, sa
     """With the tokens of the run's own samples, before the model is loaded."""
     arm = Arm(run.model_copy(update={"rl": run.rl.model_copy(update=changes)}), TASK, "base",
               "outcome")
+    made_up_run.adopt_corpus(arm.config)
     with pytest.raises(ParamsError, match=said):
         prompts.of_arm(arm, models.load_tokenizer(run.model.name))
 

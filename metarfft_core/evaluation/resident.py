@@ -94,7 +94,8 @@ def read_taken(taken: Path) -> list[Cell]:
     """Return the cells that processes entered in a file as they began them."""
     if not taken.exists():
         return []
-    return [Cell(*json.loads(line)) for line in taken.read_text(encoding="utf-8").splitlines()]
+    lines = taken.read_text(encoding="utf-8").split("\n")
+    return [Cell(*json.loads(line)) for line in lines if line]
 
 
 def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Path:

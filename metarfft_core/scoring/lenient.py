@@ -266,9 +266,15 @@ def _leaves(rest: str, value: object, claimed: bool) -> bool:
 
 def _sums_up(text: str, value: object) -> bool:
     """Whether a text is a sum that gives the value, as the "3 + 4 = 7" after "7:"."""
-    found = patterns.SUM.fullmatch(text)
-    return found is not None and (found["total"] or str(value)) == str(value) == str(
-        sum(int(term.replace(" ", "")) for term in re.findall(r"[-+]?\s*\d+", found["sum"])))
+    found = patterns.SUM.fullmatch(re.sub(r"\s+", " ", text[:1000]))
+    if found is None or len(text) > 1000:
+        return False
+    written = found["sum"].replace(" ", "")
+    terms = [term.replace(" ", "") for term in re.findall(r"[-+]? ?\d+", found["sum"])]
+    signed = all(term[0] in "+-" for term in terms[1:])
+    if len(terms) < 2 or not signed or written != "".join(terms):
+        return False
+    return (found["total"] or str(value)) == str(value) == str(sum(map(int, terms)))
 
 
 def _is_prose(text: str, value: object, own_line: bool) -> bool:

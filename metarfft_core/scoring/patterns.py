@@ -106,8 +106,9 @@ TAKES_BACK = re.compile(r"\b(?:wait|actually|correction|oops|sorry|mistake|hmm|i
                         r"hold on|scratch that|i meant?|should be|let me|recheck|double[- ]check|"
                         r"final)\b", re.IGNORECASE)
 """What takes an answer back even in its explanation."""
-SUM = re.compile(r"(?:[a-z]{1,15}:\s*)?\(?\s*(?:=\s*)?(?P<sum>[-+]?\d+(?:\s*[-+]\s*\d+)+)"
-                 r"(?:\s*=\s*(?P<total>-?\d+))?[\s.)✓]*", re.IGNORECASE)
+SUM = re.compile(r"(?:[a-z]{1,15}: ?)?\(? ?(?:= ?)?(?P<sum>[-+\d][-+\d ]*)"
+                 r"(?:= ?(?P<total>-?\d+))?[ .)✓]*", re.IGNORECASE)
+"""Signs and digits, perhaps with a total after them; white space is one blank."""
 TURNED = re.compile(r"(?:reversed|sorted|swapped|in (?:lower|upper|reverse|desc)\w*)\b[^.\n]*:",
                     re.IGNORECASE)
 """How a further value begins that is made of the answer."""

@@ -150,7 +150,7 @@ def read(path: str | os.PathLike) -> Any:
     except _Refused as error:
         raise ParamsError(f"{path}, {error}") from None
     except RecursionError:
-        raise ParamsError(f"{path}: not a YAML file of parameters: nested too deep") from None
+        raise ParamsError(f"{path}: not a YAML file of parameters: nested too deeply") from None
     except yaml.MarkedYAMLError as error:  # its text would repeat the line, with any secret in it
         line = (error.problem_mark or error.context_mark).line + 1
         why = " ".join(filter(None, (error.context, error.problem)))

@@ -47,7 +47,7 @@ def check(source: str) -> ast.Module:
     try:
         return _checked(source)
     except (RecursionError, MemoryError):
-        raise RuleError("line 1: not a rule: nested too deep") from None
+        raise RuleError("line 1: not a rule: nested too deeply") from None
 
 
 def _checked(source: str) -> ast.Module:

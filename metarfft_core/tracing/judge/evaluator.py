@@ -225,7 +225,7 @@ def substituted(node: ast.expr, names: dict[str, Any]) -> ast.expr:
         try:
             return ast.parse(repr(evaluate(node, names)), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise Unclear(f"a value nested too deep: {error}") from None
+            raise Unclear(f"a value nested too deeply: {error}") from None
     new = copy.copy(node)
     for field, value in ast.iter_fields(node):
         if field == "func" and isinstance(value, ast.Attribute):
