@@ -410,11 +410,15 @@ def _with_context(run, context):
     return run.model_copy(update={"model": run.model.model_copy(update={"context": context})})
 
 
-def test_a_limit_ends_where_the_context_does(finished):
+def test_a_limit_ends_where_the_context_does(prepare, finished):
     """A gold completion that just fits is planned with what the context leaves for it."""
     longest = max(row["prompt_tokens"] + row["gold_tokens"] for row in _rows(finished))
     cell = Cell("direct", TASK, finished.seed)
-    rows = evaluation.plan(_with_context(finished, longest), cell)
+    run = prepare("context")
+    fits, exceeds = _with_context(run, longest), _with_context(run, longest - 1)
+    made_up_run.adopt_corpus(fits)
+    rows = evaluation.plan(fits, cell)
     assert max(row["prompt_tokens"] + row["limit"] for row in rows) == longest
+    made_up_run.adopt_corpus(exceeds)
     with pytest.raises(ParamsError, match=f"model.context allows {longest - 1} together"):
-        evaluation.plan(_with_context(finished, longest - 1), cell)
+        evaluation.plan(exceeds, cell)
