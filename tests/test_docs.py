@@ -30,7 +30,7 @@ FOLDERS = (ROOT, ROOT / "metarfft_core", ROOT / "params" / "accelerate",
 SUFFIXES = r"\.(?:py|yaml|yml|md|ipynb|json|jsonl|csv|parquet|sh|txt|toml|cff|in)$"
 MADE = {"adapt/", "rl/", "general/", "work/", "work/class", "logs/", "checkpoints/", "reports/",
         "notebooks/", "log.jsonl", "hashes.json", "manifest.json", "flips.csv", "docs/_build/html",
-        "outputs/laptop", "outputs/from_reference/", "my_tasks.py"}
+        "outputs/laptop", "outputs/from_reference/", "my_tasks.py", "my_run.yaml"}
 """Names of what is made by a run, a report, `make docs` or the reader."""
 
 
