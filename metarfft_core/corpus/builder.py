@@ -40,6 +40,7 @@ from metarfft_core.corpus.splits import (
     SYNTHETIC,
     Split,
     all_splits,
+    builder_digest,
     home,
     shard_path,
 )
@@ -113,8 +114,7 @@ def _finished(config: Params, folder: Path) -> bool:
     path = folder / "manifest.json"
     if not path.exists():
         return False
-    digest = config.kept.digest if config.kept else config.digest
-    if read_json(path)["params_digest"] != digest:
+    if read_json(path)["params_digest"] != builder_digest(config):
         raise ParamsError(f"{folder} was made with other parameters: give this run another name, "
                           f"or delete {folder.parent}")
     if is_archive(folder.parent):

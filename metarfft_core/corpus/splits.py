@@ -145,8 +145,7 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
         _require("task", task, tuple(held))
     paths = [shard_path(config, split, format, shard) for shard in held if task in (None, shard)]
     manifest = read_json(folder / "manifest.json")
-    digest = config.kept.digest if config.kept else config.digest
-    if manifest["params_digest"] != digest:
+    if manifest["params_digest"] != builder_digest(config):
         raise ParamsError(f"{folder} was made with other parameters: put back that of run "
                           f"{config.name}, or delete {folder} to build it again")
     shards = manifest["shards"]
@@ -155,6 +154,11 @@ def files(config: Params, split: str, format: str, task: str | None = None) -> l
             raise ParamsError(f"{path} is not the file that was built: `metarfft build --params "
                               f"{home(config) / 'params.yaml'}` makes it again")
     return paths
+
+
+def builder_digest(config: Params) -> str:
+    """The digest of the run that built the corpus of a run; a kept step reads that of its run."""
+    return config.kept.digest if config.kept else config.digest
 
 
 def mean_characters(config: Params, split: str, format: str, task: str) -> float:
