@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -160,6 +161,21 @@ def test_the_model_out_of_shards_is_that_of_a_gathered_checkpoint(sharded, tmp_p
     moved = sum((after[name] - before[name].float()).square().sum().item() for name in before)
     whole = sum(tensor.float().square().sum().item() for tensor in before.values())
     assert models.change_full(tmp_path / "base", trained) == pytest.approx((moved / whole) ** 0.5)
+
+
+def test_the_index_is_read_once_for_all_weights(sharded, monkeypatch):
+    """Weights that are read one by one are the stored ones, and the index, which takes longer to
+    read than a weight, is read once."""
+    read, plain = [], FileSystemReader.read_metadata
+    monkeypatch.setattr(FileSystemReader, "read_metadata", lambda reader: read.append(
+        reader.path) or plain(reader))
+    trained = models.Weights(sharded / "shards", "model")
+    one_by_one = {name: trained[name] for name in trained}
+    assert read == [sharded / "shards"]
+    whole = {name: torch.empty_like(weight) for name, weight in one_by_one.items()}
+    shards.load({"model": whole}, sharded / "shards", alone=True)
+    assert len(whole) == len(dict(tiny().named_parameters()))
+    assert all(torch.equal(one_by_one[name], weight) for name, weight in whole.items())
 
 
 def test_another_models_weights_are_refused(sharded, tmp_path):

@@ -11,6 +11,7 @@ from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, models, params, training
 from metarfft_core.params import Cell, ParamsError
+from metarfft_core.system import processes
 from metarfft_core.system.files import read_json
 from metarfft_core.training import batches, merging
 
@@ -143,6 +144,25 @@ def test_the_launcher_makes_missing_starts_in_a_process_of_their_own(tiny, tmp_p
     assert f"The PiSSA start of rank {LARGE} took " in printed
     training.launch_starts([job])
     assert "PiSSA start" not in capfd.readouterr().out
+
+
+def test_a_missing_start_alone_is_made_by_all_cores(tiny, tmp_path, monkeypatch):
+    """Two adaptations that run at once and wait for one start leave it all cores, not half."""
+    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("METARFFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(processes, "cores", lambda: 8)
+    started = []
+    monkeypatch.setattr(processes, "follow_all",
+                        lambda commands, places: started.append((commands, places)))
+    values = two_ranks(tiny).model_dump()
+    values["adaptation"]["workers"] = 2
+    config = params.check(values)
+    launch = [training.Job(config, "adapt", Cell(method, "lc_2544", config.seed))
+              for method in ("direct", "vanilla_rfft")]
+    training.launch_starts(launch)
+    [([command], places)] = started
+    assert places == [command.environment] == [{"OMP_NUM_THREADS": "8"}]
 
 
 def test_a_kept_residual_is_loaded_once_and_stays_as_it_was(starts):

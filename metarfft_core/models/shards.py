@@ -5,7 +5,7 @@ them can read, with or without FSDP.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -99,17 +99,26 @@ class Weights(Mapping):
 
     def __init__(self, folder: Path, part: str):
         self.folder, self.part = folder, part
+        self._index = _index(folder)  # kept: to read it takes longer than to read a tensor
         self._stored = {name.removeprefix(f"{part}."): about
-                        for name, about in _metadata(folder).items()
+                        for name, about in self._index.state_dict_metadata.items()
                         if name.startswith(f"{part}.")}
 
     def __getitem__(self, name: str):
-        import torch
+        return self._read([name])[name]
 
-        about = self._stored[name]
-        tensor = torch.empty(about.size, dtype=about.properties.dtype)
-        load({self.part: {name: tensor}}, self.folder, alone=True)
-        return tensor
+    def _read(self, names: Iterable[str]) -> dict:
+        """Return the tensors of these names."""
+        import torch
+        import torch.distributed.checkpoint as dcp
+
+        state = {name: torch.empty(about.size, dtype=about.properties.dtype)
+                 for name, about in ((name, self._stored[name]) for name in names)}
+        reader = dcp.FileSystemReader(self.folder)
+        reader.read_metadata = lambda: self._index
+        with _quiet():
+            dcp.load({self.part: state}, storage_reader=reader, no_dist=True)
+        return state
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)
@@ -121,7 +130,8 @@ class Weights(Mapping):
         """Write all tensors, those of a peft model, as peft names an adapter's in a file."""
         from safetensors.torch import save_file
 
-        tensors = {name.replace(".default.", "."): self[name] for name in self}
+        tensors = {name.replace(".default.", "."): tensor
+                   for name, tensor in self._read(self).items()}
         save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
 
 
@@ -154,10 +164,11 @@ def load_full(base: str | Path, about: Path, trained: Weights):
 
 def parts(folder: Path) -> set[str]:
     """Return the names of the parts of a state that `save` wrote."""
-    return {name.partition(".")[0] for name in _metadata(folder)}
+    return {name.partition(".")[0] for name in _index(folder).state_dict_metadata}
 
 
-def _metadata(folder: Path) -> dict:
+def _index(folder: Path):
+    """Return DCP's index of a folder: where each tensor lies, with its size and type."""
     import torch.distributed.checkpoint as dcp
 
-    return dcp.FileSystemReader(folder).read_metadata().state_dict_metadata
+    return dcp.FileSystemReader(folder).read_metadata()

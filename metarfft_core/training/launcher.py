@@ -102,7 +102,7 @@ def _launch_missing(every: list[Job]) -> None:
     options, size = _launch_options(left[0])
     at = processes.places(size, _workers(left[0]))
     if size > 1 or min(len(at), len(left)) > 1:  # a process that trains alone makes its own
-        launch_starts(left, at)
+        launch_starts(left)
     if min(len(at), len(left)) > 1:
         left = _longest_first(left)
     line = [sys.executable, "-m", "accelerate.commands.launch", *options, "-m"]
@@ -132,28 +132,29 @@ def _in_series(job: Job, size: int) -> bool:
     return size == 1 and not given and "trackio" not in job.config.trackers
 
 
-def launch_starts(every: list[Job], at: list[dict[str, str]] | None = None) -> None:
-    """Make the missing PiSSA starts of trainings, one process for each model, on one GPU
-    if there is any.
+def launch_starts(every: list[Job]) -> None:
+    """Make the missing PiSSA starts of trainings, one process for each model.
+
+    With GPUs, each process has one. Without, the processes share all cores.
 
     Args:
         every: The trainings.
-        at: Where the processes run at once (see `processes.places`).
 
     Raises:
         RuntimeError: If a process fails.
     """
-    if at is None:
-        at = processes.places(1, _workers(every[0]))
     missing = {}
     for job in every:
         if job.settings.method == "pissa":
             folder = pissa_folder(job, base_folder(job))
             if not folder.exists():
                 missing.setdefault(folder, job)
+    if not missing:
+        return
+    at = processes.places(1, min(_workers(every[0]), len(missing)))
     processes.follow_all(
         [processes.Command([sys.executable, "-m", "metarfft_core.training", *_named(job),
-                            "--only-start"], f"training start of {job.name}", *at[:1])
+                            "--only-start"], f"training start of {job.name}", at[0])
          for job in missing.values()], at)
 
 
