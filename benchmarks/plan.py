@@ -58,7 +58,8 @@ def build(kind: str, compute: str, sizes: tuple[int, int, int]):
     from transformers import Qwen2ForCausalLM
 
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(config(sizes))
+    model = Qwen2ForCausalLM._from_config(config(sizes),
+                                          attn_implementation=models.attention())
     if kind == "full":
         return model
     # The start of the adapter changes no size, and a decomposition would take memory of its own.

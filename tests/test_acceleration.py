@@ -146,7 +146,7 @@ def test_the_manifest_says_what_was_used(tiny, tmp_path, monkeypatch):
         folder = training.train(training.Job(run, "pretrain"))
         used = {key: read_json(folder / "manifest.json")[key]
                 for key in ("attention", "recomputation", "fused_layers", "compiled")}
-        assert used == {"attention": "sdpa", "recomputation": wanted == "always",
+        assert used == {"attention": "split", "recomputation": wanted == "always",
                         "fused_layers": None, "compiled": False}
         losses.append([line["loss"] for line in training.read_log(folder) if "loss" in line])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -160,5 +160,5 @@ def test_a_wrong_attention_stops_before_a_model_is_loaded(tiny, tmp_path, monkey
     run = tiny_run(tiny)
     corpus.build(run)
     params.open_folder(run)
-    with pytest.raises(ParamsError, match="METARFFT_ATTENTION: expected sdpa, varlen, flex, flash"):
+    with pytest.raises(ParamsError, match="METARFFT_ATTENTION: expected sdpa, split, varlen"):
         training.train(training.Job(run, "pretrain"))

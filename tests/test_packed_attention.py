@@ -18,7 +18,8 @@ from metarfft_core.models import packed_attention
 from metarfft_core.params import ParamsError
 
 LENGTHS = [23, 2, 40, 11, 64]
-ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu) for name in ("sdpa", "varlen", "flex")]
+ON_A_GPU = [pytest.param(name, marks=pytest.mark.gpu)
+            for name in ("sdpa", "split", "varlen", "flex")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +91,7 @@ def alone(samples):
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("attention", ["sdpa", "varlen"])
+@pytest.mark.parametrize("attention", ["sdpa", "split", "varlen"])
 def test_packed_samples_are_as_separate_ones(samples, alone, attention, recompute):
     """A packed row has the summed loss of its samples one by one and the gradient of every weight,
     to ten times what another order of sums changes; also where the layers are computed twice."""
@@ -103,7 +104,7 @@ def test_packed_samples_are_as_separate_ones(samples, alone, attention, recomput
     assert (slopes(loss, model) - gradient).abs().max() < near_gradient * gradient.abs().max()
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "varlen"])
+@pytest.mark.parametrize("attention", ["sdpa", "split", "varlen"])
 def test_samples_that_see_each_other_would_be_noticed(samples, alone, attention):
     """With the end of one sample left out, loss and gradient are far from the separate ones."""
     expected, gradient, near, near_gradient = alone
@@ -114,14 +115,15 @@ def test_samples_that_see_each_other_would_be_noticed(samples, alone, attention)
     assert (slopes(loss, model) - gradient).abs().max() > 10 * near_gradient * gradient.abs().max()
 
 
-def test_varlen_finds_the_samples_by_their_positions(samples, alone):
-    """Without the collator's ends, the positions tell the samples apart; also in several rows."""
+@pytest.mark.parametrize("attention", ["split", "varlen"])
+def test_positions_alone_tell_the_samples_apart(samples, alone, attention):
+    """Without the collator's ends, the positions tell the samples apart, also in several rows."""
     expected, _, near, _ = alone
     batch = laid(samples)
     kept = {key: batch[key] for key in ("input_ids", "labels", "position_ids")}
-    assert fused(model_with("varlen"), kept).item() == pytest.approx(expected, rel=near)
+    assert fused(model_with(attention), kept).item() == pytest.approx(expected, rel=near)
     rows = torch.tensor([samples[4]["input_ids"], samples[2]["input_ids"] + 24 * [5]])
-    assert torch.allclose(model_with("varlen")(input_ids=rows).logits,
+    assert torch.allclose(model_with(attention)(input_ids=rows).logits,
                           model_with("eager")(input_ids=rows).logits, atol=1e-5)
 
 
@@ -147,17 +149,40 @@ def test_varlen_keeps_a_sliding_window(samples):
     assert not torch.allclose(logits["varlen"], logits["sdpa"], atol=1e-2)
 
 
-def test_varlen_refuses_what_it_has_not(samples):
-    """Padding, dropout and a cache end in an error that says how to do without varlen."""
+@pytest.mark.parametrize("name", ["split", "varlen"])
+def test_an_attention_refuses_what_it_has_not(samples, name):
+    """Padding, dropout and a cache end in an error that says how to do without this attention."""
     ids = torch.tensor(samples[0]["input_ids"])[None]
     with pytest.raises(ValueError, match=r"padding or a cache.*METARFFT_ATTENTION=sdpa"):
-        model_with("varlen")(input_ids=ids, attention_mask=(ids != ids[0, 0]).long())
+        model_with(name)(input_ids=ids, attention_mask=(ids != ids[0, 0]).long())
     with pytest.raises(ValueError, match=r"no dropout; set"):
-        model_with("varlen", attention_dropout=0.1)(input_ids=ids)
-    model = model_with("varlen").eval()
+        model_with(name, attention_dropout=0.1)(input_ids=ids)
+    model = model_with(name).eval()
     cache = model(input_ids=ids, use_cache=True).past_key_values
     with pytest.raises(ValueError, match="a cache"):
         model(input_ids=ids[:, :1], past_key_values=cache)
+
+
+def test_split_has_no_sliding_window(samples):
+    """A model whose tokens see the last 7 tokens alone is refused."""
+    model = model_with("split", use_sliding_window=True, sliding_window=7, max_window_layers=0)
+    with pytest.raises(ValueError, match="the attention split has no sliding_window; set"):
+        model(input_ids=torch.tensor(samples[4]["input_ids"])[None])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_split_gives_a_sample_alone_the_bits_of_sdpa(samples, dtype):
+    """In a row of one sample, loss and gradients are those of PyTorch's attention to the bit, so a
+    training with micro batches of one sample does not depend on which of the two it takes."""
+    found = []
+    for name in ("sdpa", "split"):
+        model = model_with(name)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = fused(model, laid(samples[4:]))
+        found.append((loss, slopes(loss, model)))
+    (loss, gradient), (other, turned) = found
+    assert torch.equal(loss, other)
+    assert torch.equal(gradient, turned)
 
 
 def test_flex_keeps_the_samples_apart(samples, alone):
@@ -188,11 +213,11 @@ def test_packed_samples_are_as_separate_ones_on_a_gpu(samples, attention):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU takes")
 def test_the_attention_is_chosen_by_the_machine(monkeypatch):
-    """Without a GPU it is PyTorch's own; a variable names another, and a wrong or impossible value
-    is refused with those that are allowed or with what it needs."""
+    """Without a GPU it is PyTorch's own, for each sample; a variable names another, and a wrong or
+    impossible value is refused with those that are allowed or with what it needs."""
     monkeypatch.delenv("METARFFT_ATTENTION", raising=False)
-    assert models.attention() == "sdpa"
-    for value, said in (("flash2", "expected sdpa, varlen, flex, flash, got 'flash2'"),
+    assert models.attention() == "split"
+    for value, said in (("flash2", "expected sdpa, split, varlen, flex, flash, got 'flash2'"),
                         ("varlen", "varlen needs an NVIDIA GPU"), ("flex", "flex needs a GPU"),
                         ("flash", "flash needs a GPU and the package flash-attn")):
         monkeypatch.setenv("METARFFT_ATTENTION", value)

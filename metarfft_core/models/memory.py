@@ -219,17 +219,15 @@ def _layer(load: Load) -> float:
         bfloat16     26 H + 8 Q + 12 I       22 H + 10 Q + 14 I
 
     The norms compute in float32. Six tensors of width I exist at once: four saved ones, and two
-    gradients that are not yet freed. peft copies the inputs of every adapter. On a CPU the mask
-    that separates the samples of a micro batch adds 5 bytes for each pair of tokens.
+    gradients that are not yet freed. peft copies the inputs of every adapter.
     """
     shape, full = load.shape, load.rank is None
     if load.compute == "float32":
         per_hidden, per_query, per_intermediate = (24 if full else 16), 16, 24
     else:
         per_hidden, per_query, per_intermediate = (26, 8, 12) if full else (22, 10, 14)
-    mask = 5 * load.tokens**2 if load.device == "cpu" else 0
-    return mask + load.tokens * (per_hidden * shape.hidden + per_query * shape.queries
-                                 + per_intermediate * shape.intermediate)
+    return load.tokens * (per_hidden * shape.hidden + per_query * shape.queries
+                          + per_intermediate * shape.intermediate)
 
 
 def _kept(load: Load) -> float:

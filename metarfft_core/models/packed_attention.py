@@ -1,19 +1,22 @@
 """The attention of a training, whose micro batch is one row of samples laid end to end.
 
 `varlen` (PyTorch's own flash attention) and `flash` (the package flash-attn) compute each sample
-alone, from the ends of the samples that trl's collator passes. `flex` skips the blocks of the row
-in which no token sees another. `sdpa` computes the whole row under a mask, so that its time and its
-memory grow with the square of the row; it is the one that also runs on a CPU.
+alone, from the ends of the samples that trl's collator passes. `split` does so on any device: it
+calls PyTorch's scaled dot product attention for one sample after another. `flex` skips the blocks
+of the row in which no token sees another. `sdpa` computes the whole row under a mask, so that its
+time and its memory grow with the square of the row.
 """
 
 import inspect
 import os
 from importlib.util import find_spec
+from itertools import pairwise
 
 from metarfft_core.params import ParamsError
 
 VARIABLE = "METARFFT_ATTENTION"
-NAMES = {"sdpa": "sdpa", "varlen": "varlen", "flex": "flex_attention", "flash": "flash_attention_2"}
+NAMES = {"sdpa": "sdpa", "split": "split", "varlen": "varlen", "flex": "flex_attention",
+         "flash": "flash_attention_2"}
 """The values of $METARFFT_ATTENTION, and what transformers calls each."""
 
 _NEEDS = {
@@ -25,7 +28,7 @@ _NEEDS = {
 def attention() -> str:
     """Return the attention of trainings on this machine, by its name in transformers.
 
-    It is $METARFFT_ATTENTION if that is set; else `varlen` where its kernel runs, else `sdpa`.
+    It is $METARFFT_ATTENTION if that is set; else `varlen` where its kernel runs, else `split`.
 
     Raises:
         ParamsError: $METARFFT_ATTENTION is unknown, or does not run on this machine.
@@ -33,7 +36,7 @@ def attention() -> str:
     wanted = os.environ.get(VARIABLE)
     if wanted and wanted not in NAMES:
         raise ParamsError(f"{VARIABLE}: expected {', '.join(NAMES)}, got {wanted!r}")
-    name = wanted or ("varlen" if _runs("varlen") else "sdpa")
+    name = wanted or ("varlen" if _runs("varlen") else "split")
     if not _runs(name):
         raise ParamsError(f"{VARIABLE}: {name} needs {_NEEDS[name]}")
     register()
@@ -44,7 +47,7 @@ def _runs(name: str) -> bool:
     """Return whether an attention has a kernel with gradients on this machine."""
     import torch
 
-    if name == "sdpa":
+    if name in ("sdpa", "split"):
         return True
     if not torch.cuda.is_available():
         return False
@@ -55,13 +58,14 @@ def _runs(name: str) -> bool:
 
 
 def register() -> None:
-    """Make `varlen` known to transformers. A second call changes nothing."""
+    """Make `varlen` and `split` known to transformers. A second call changes nothing."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import flash_attention_mask
 
-    AttentionInterface.register("varlen", _varlen)
-    # It gives no mask, unless there is padding, which is then refused instead of seen.
-    AttentionMaskInterface.register("varlen", flash_attention_mask)
+    for name, attention in (("varlen", _varlen), ("split", _split)):
+        AttentionInterface.register(name, attention)
+        # It gives no mask, unless there is padding, which is then refused instead of seen.
+        AttentionMaskInterface.register(name, flash_attention_mask)
 
 
 def _varlen(module, query, key, value, attention_mask, *, scaling=None, sliding_window=None,
@@ -90,17 +94,9 @@ def _varlen(module, query, key, value, attention_mask, *, scaling=None, sliding_
     import torch
     from torch.nn.attention.varlen import varlen_attn
 
-    refused = [name for name in ("dropout", "softcap", "s_aux", "position_bias")
-               if others.get(name) is not None and others[name] != 0]
-    if attention_mask is not None or key.shape[2] != query.shape[2]:
-        refused.append("padding or a cache")
-    if refused:
-        raise ValueError(f"the attention varlen has no {', '.join(refused)}; set {VARIABLE}=sdpa")
+    _refuse("varlen", query, key, attention_mask, others)
     if cu_seq_lens_q is None:
-        from transformers.modeling_flash_attention_utils import prepare_fa_kwargs_from_position_ids
-
-        places = position_ids.expand(query.shape[0], -1)
-        (cu_seq_lens_q, _), (max_length_q, _) = prepare_fa_kwargs_from_position_ids(places)
+        cu_seq_lens_q, max_length_q = _ends(query, position_ids)
     device = query.device.type
     # Rotary positions give float32 under autocast, which the kernel does not take.
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
@@ -112,3 +108,40 @@ def _varlen(module, query, key, value, attention_mask, *, scaling=None, sliding_
         window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
         **({"enable_gqa": True} if asked else {}))
     return output.unflatten(0, (query.shape[0], query.shape[2])), None
+
+
+def _split(module, query, key, value, attention_mask, *, scaling=None, sliding_window=None,
+           position_ids=None, cu_seq_lens_q=None, **others):
+    """Compute the attention of packed samples one after another; see `_varlen`."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+
+    others["sliding_window"] = sliding_window
+    _refuse("split", query, key, attention_mask, others)
+    if cu_seq_lens_q is None:
+        cu_seq_lens_q, _ = _ends(query, position_ids)
+    states = [state.transpose(1, 2).flatten(0, 1) for state in (query, key, value)]
+    output = torch.cat([
+        scaled_dot_product_attention(
+            *(state[None, first:last].transpose(1, 2) for state in states), is_causal=True,
+            scale=scaling, enable_gqa=True).transpose(1, 2)[0]
+        for first, last in pairwise(cu_seq_lens_q.tolist())])
+    return output.unflatten(0, (query.shape[0], query.shape[2])), None
+
+
+def _refuse(name: str, query, key, attention_mask, others: dict) -> None:
+    refused = [one for one in ("dropout", "softcap", "s_aux", "position_bias", "sliding_window")
+               if others.get(one) is not None and others[one] != 0]
+    if attention_mask is not None or key.shape[2] != query.shape[2]:
+        refused.append("padding or a cache")
+    if refused:
+        raise ValueError(f"the attention {name} has no {', '.join(refused)}; set {VARIABLE}=sdpa")
+
+
+def _ends(query, position_ids) -> tuple:
+    """Return the ends of the samples over all rows, and the tokens of the longest sample."""
+    from transformers.modeling_flash_attention_utils import prepare_fa_kwargs_from_position_ids
+
+    places = position_ids.expand(query.shape[0], -1)
+    (ends, _), (most, _) = prepare_fa_kwargs_from_position_ids(places)
+    return ends, most
