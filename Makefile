@@ -5,7 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 VENV := .venv
 STAMP := $(VENV)/installed-$(LOCK)
-PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check
+# Python compiles what it imports; all 30,000 files would take pip half a minute.
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1200
 
 .PHONY: env smoke test lab lint docs help
@@ -25,6 +26,7 @@ smoke: env
 
 # Tests and notebooks run side by side, because both often wait; the second report is kept until the
 # first has ended. The tests of a file run in one process, so their shared data is made only once.
+# Every process computes with one thread, because together they keep the cores busy.
 # The notebooks build on each other, in an outputs folder of their own, so that nothing of an earlier
 # time counts as finished. Their parameters are a variable with an absolute path, because nbval cannot
 # inject any and runs each notebook in the notebook's own folder.
@@ -35,8 +37,10 @@ test: env
 	cat "$$results/report" "$$results/tests" "$$results/notebooks" && \
 	! grep -q failed "$$results/tests" "$$results/notebooks"
 
+test: export OMP_NUM_THREADS ?= 1
+
 $(RESULTS)/tests:
-	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile && result=passed || \
+	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile && result=passed || \
 	    result=failed; echo "tests: $$result" > $@
 
 $(RESULTS)/notebooks:

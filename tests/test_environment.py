@@ -165,8 +165,8 @@ def test_pre_commit_needs_nothing_but_the_environment():
 
 @pytest.mark.parametrize(("tests", "notebooks"), [(0, 0), (1, 0), (0, 1), (2, 1)])
 def test_make_test_runs_the_notebooks_whatever_the_tests_gave(tmp_path, tests, notebooks):
-    """Both are started, side by side; what both say is printed; the last two lines say what each
-    gave; make fails where one did.
+    """Both are started, side by side, each with one thread; what both say is printed; the last two
+    lines say what each gave; make fails where one did.
 
     The Makefile is the real one; only the Python of its environment is a script that notes what it
     is asked to run and ends with the given status.
@@ -174,7 +174,7 @@ def test_make_test_runs_the_notebooks_whatever_the_tests_gave(tmp_path, tests, n
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f"""#!/bin/sh
-echo "$METARFFT_PARAMS $*" >> "{tmp_path}/calls"
+echo "$METARFFT_PARAMS $OMP_NUM_THREADS $*" >> "{tmp_path}/calls"
 while [ "$(wc -l < "{tmp_path}/calls")" -lt 2 ]; do sleep 0.01; done
 echo "report of $*"
 case "$*" in *--nbval-lax*) exit {notebooks};; *) exit {tests};; esac
@@ -182,12 +182,13 @@ case "$*" in *--nbval-lax*) exit {notebooks};; *) exit {tests};; esac
     python.chmod(0o755)
     (tmp_path / "installed-cpu").touch()
     plain = {name: value for name, value in os.environ.items()
-             if name not in ("MAKEFLAGS", "MFLAGS", "METARFFT_PARAMS")}  # of an outer make test
+             if name not in ("MAKEFLAGS", "MFLAGS", "METARFFT_PARAMS",
+                              "OMP_NUM_THREADS")}  # of an outer make test
     done = subprocess.run(["make", "-C", str(ROOT), "test", f"VENV={tmp_path}", "LOCK=cpu"],
                           capture_output=True, text=True, env=plain, timeout=60)
     first, second = sorted((tmp_path / "calls").read_text().splitlines())
-    assert first == " -m pytest --numprocesses 2 --dist loadfile"
-    assert re.fullmatch(rf"{ROOT}/params/test.yaml -m pytest --nbval-lax .* notebooks", second)
+    assert first == " 1 -m pytest --numprocesses 3 --dist loadfile"
+    assert re.fullmatch(rf"{ROOT}/params/test.yaml 1 -m pytest --nbval-lax .* notebooks", second)
     said = ["failed" if status else "passed" for status in (tests, notebooks)]
     lines = [line for line in done.stdout.splitlines() if not line.startswith("make")]
     assert [line.partition(" -m pytest ")[2].split()[0] for line in lines[:2]] == [
