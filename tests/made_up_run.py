@@ -98,7 +98,7 @@ def _text(run: Params, cell: Cell, length: int, index: int, outcome: str, traces
              "finish_reason": "length" if outcome == "cut" else "stop", "gold_tokens": 1,
              "completion_tokens": 1}
     if not traces or method not in METHODS or not METHODS[method].format.startswith("rfft"):
-        return about
+        return about | {"outcome_lenient": outcome}
     kind = tasks.get(cell.task)
     instance = kind.sample(length=length, seed=run.seed, index=index, stream="evaluation")
     example = formats.render(kind, instance, METHODS[method].format)

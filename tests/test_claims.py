@@ -35,8 +35,13 @@ def _run(share, name="run", lengths="1-30", samples=20, **changes):
     return made_up_run.make(change(values, **changes), lambda method, *_: share[method])
 
 
-def _verdicts(*runs, table="table_2", group="Qwen2.5-7B-Instruct", metric="ACC_Len30"):
-    return {claim.line: claim.verdict for claim in verdicts.judge(runs)
+def _verdicts(run, **of):
+    return _told(verdicts.judge([run]), **of)
+
+
+def _told(claims, table="table_2", group="Qwen2.5-7B-Instruct", metric="ACC_Len30"):
+    """The verdicts of one table, group and metric."""
+    return {claim.line: claim.verdict for claim in claims
             if (claim.table, claim.group, claim.metric) == (table, group, metric)}
 
 
@@ -61,14 +66,14 @@ def test_every_number_that_the_paper_reports_is_a_claim():
 
 def test_the_papers_model_with_the_papers_number_reproduces_it():
     """Where the paper's number lies in our interval it is reproduced, else it differs."""
-    run = _run(TABLE_2 | {"scratchpad": 0.45}, **AS_IN_PAPER)
-    assert _verdicts(run) == {"Direct answer": "reproduced", "Scratchpad": "differs",
-                              "Vanilla RFFT": "reproduced", "Meta-RFFT": "reproduced"}
-    assert set(_verdicts(run, metric="Max_Len_90%").values()) == {"differs"}
-    for claim in verdicts.judge([run]):
+    claims = verdicts.judge([_run(TABLE_2 | {"scratchpad": 0.45}, **AS_IN_PAPER)])
+    assert _told(claims) == {"Direct answer": "reproduced", "Scratchpad": "differs",
+                             "Vanilla RFFT": "reproduced", "Meta-RFFT": "reproduced"}
+    assert set(_told(claims, metric="Max_Len_90%").values()) == {"differs"}
+    for claim in claims:
         if claim.verdict == "reproduced":
             assert round(claim.low, 2) <= claim.paper <= round(claim.high, 2)
-    assert set(_verdicts(run, group="Qwen2.5-32B-Instruct").values()) == {"not run"}
+    assert set(_told(claims, group="Qwen2.5-32B-Instruct").values()) == {"not run"}
 
 
 @pytest.mark.parametrize(("changes", "named"), [
@@ -189,19 +194,19 @@ def test_the_papers_model_in_another_way_is_judged_by_its_order(changes):
 
 def test_a_smaller_model_with_the_same_order_is_in_line():
     """All intervals apart and in the paper's order: each number is in line, none reproduced."""
-    run = _run({"direct": 0.1, "scratchpad": 0.3, "vanilla_rfft": 0.5, "meta_rfft": 0.9},
-               model=SMOL)
-    assert set(_verdicts(run).values()) == {"in line"}
-    assert set(_verdicts(run, group="Qwen2.5-32B-Instruct").values()) == {"in line"}
+    claims = verdicts.judge([_run(
+        {"direct": 0.1, "scratchpad": 0.3, "vanilla_rfft": 0.5, "meta_rfft": 0.9}, model=SMOL)])
+    assert set(_told(claims).values()) == {"in line"}
+    assert set(_told(claims, group="Qwen2.5-32B-Instruct").values()) == {"in line"}
 
 
 def test_a_smaller_model_with_another_order_differs():
     """Two methods the other way round differ, two within their intervals are undecided."""
-    run = _run({"direct": 0.3, "scratchpad": 0.1, "vanilla_rfft": 0.8, "meta_rfft": 0.82},
-               model=SMOL)
-    assert _verdicts(run) == {"Direct answer": "differs", "Scratchpad": "differs",
-                              "Vanilla RFFT": "undecided", "Meta-RFFT": "undecided"}
-    why = {claim.line: claim.why for claim in verdicts.judge([run])
+    claims = verdicts.judge([_run(
+        {"direct": 0.3, "scratchpad": 0.1, "vanilla_rfft": 0.8, "meta_rfft": 0.82}, model=SMOL)])
+    assert _told(claims) == {"Direct answer": "differs", "Scratchpad": "differs",
+                             "Vanilla RFFT": "undecided", "Meta-RFFT": "undecided"}
+    why = {claim.line: claim.why for claim in claims
            if (claim.table, claim.group, claim.metric)
            == ("table_2", "Qwen2.5-7B-Instruct", "ACC_Len30")}
     assert why["Scratchpad"].endswith("the other order with Direct answer")
@@ -261,8 +266,9 @@ def test_a_smoke_run_never_speaks():
     """Its numbers are nowhere on the page, which says that it was left out."""
     run = _run({"direct": 0.1, "scratchpad": 0.3, "vanilla_rfft": 0.5, "meta_rfft": 0.9},
                name="smoking", model=SMOL, smoke=True)
-    assert {claim.verdict for claim in verdicts.judge([run])} == {"not run"}
-    assert "left out: a smoke run" in verdicts.page(verdicts.judge([run]), [run])
+    claims = verdicts.judge([run])
+    assert {claim.verdict for claim in claims} == {"not run"}
+    assert "left out: a smoke run" in verdicts.page(claims, [run])
 
 
 def test_the_page_and_its_table_say_the_same(tmp_path):

@@ -162,12 +162,16 @@ def test_the_outcome_of_a_row(row, expected):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A made-up run of two 1-shot methods, an API model and trained methods on one task."""
+    """A made-up run of two 1-shot methods, an API model and trained methods on one task; its rows
+    are of an earlier format."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
     values = made_up_run.preset("test", adaptation__further=[], evaluation={
         "in_context": ["base_1shot"], "counterfactual": [], "bootstrap_samples": 20,
         "api": [{"name": "QwQ-32B", "model": "m", "base_url": "http://localhost"}]})
-    return made_up_run.make(values, lambda *_: 0.5)
+    made = made_up_run.make(values, lambda *_: 0.5)
+    for path in made.folder.glob("evaluation/*/*.jsonl"):
+        _store(path, [json.loads(line) for line in path.read_text().splitlines()])
+    return made
 
 
 def _write_texts(run, method, text):
@@ -179,9 +183,15 @@ def _write_texts(run, method, text):
             if row["outcome"] in ("wrong", "no_answer"):
                 row["text"] = text
                 count += 1
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        made_up_run.sign(path)
+        _store(path, rows)
     return count
+
+
+def _store(path, rows):
+    """Store rows as an earlier format had them, without the lenient outcome."""
+    path.write_text("".join(json.dumps({key: value for key, value in row.items()
+                                        if key != "outcome_lenient"}) + "\n" for row in rows))
+    made_up_run.sign(path)
 
 
 def test_rows_of_an_earlier_format_get_the_lenient_outcome_when_read(run):
@@ -244,8 +254,7 @@ def test_an_answer_without_its_text_leaves_the_cell_without_a_lenient_score(run)
     path = next((run.folder / "evaluation" / "QwQ-32B").glob("*.jsonl"))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     del next(row for row in rows if row["outcome"] == "wrong")["text"]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    made_up_run.sign(path)
+    _store(path, rows)
     rows = evaluation.read(run)
     assert ("QwQ-32B", path.stem) not in counted.lenient_answers(rows)
     assert ("base_1shot", path.stem) in counted.lenient_answers(rows)

@@ -128,8 +128,8 @@ def test_an_adapter_with_missing_tensors_is_not_written(trained, tmp_path):
 
 def test_an_adapter_of_another_start_is_refused(trained, tmp_path):
     """Merged on another start than its own, an adapter would be wrong, and is refused."""
-    _, _, folder, _ = trained
-    other = write_tiny(tmp_path / "model")
+    _, base, folder, _ = trained
+    other = shutil.copytree(base, tmp_path / "model")
     model = load(other)
     model.model.layers[0].mlp.up_proj.weight.data += 0.1
     model.to(torch.bfloat16).save_pretrained(other)

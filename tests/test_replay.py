@@ -22,6 +22,8 @@ from metarfft_core import formats, tasks
 from metarfft_core.formats import Example
 from metarfft_core.tasks import Task
 from metarfft_core.tracing.judge import replay
+from metarfft_core.tracing.judge.evaluator import Unclear
+from metarfft_core.tracing.judge.substitution import substituted
 
 ROOT = Path(__file__).resolve().parent.parent
 every_task = pytest.mark.parametrize("task", tasks.select(), ids=lambda task: task.id)
@@ -208,6 +210,35 @@ def test_every_line_is_judged_on_its_own():
     assert [false.line for false in replay.judge(prompt, end)] == lines
 
 
+@pytest.mark.parametrize(("expression", "values", "text"), [
+    ("n ** 2", {"n": 3}, "3 ** 2"), ("n ** 2", {"n": -3}, "(-3) ** 2"),
+    ("n - m", {"n": 3, "m": -4}, "3 - -4"), ("m * (n + 1)", {"n": 2, "m": -4}, "-4 * (2 + 1)"),
+    ("x + y", {"x": "a'b", "y": "c\n"}, "\"a'b\" + 'c\\n'"),
+    ("x + y[1:]", {"x": [-1], "y": [1, (2, 3)]}, "[-1] + [(2, 3)]"),
+    ("(x + y)[n]", {"x": "a", "y": "b", "n": 0}, "('a' + 'b')[0]"),
+    ("(x + y)[n]", {"x": {}, "y": {}, "n": (1, 2)}, "({} + {})[1, 2]"),
+    ("max(n, d.get(k, 7))", {"n": 2, "d": {"a": 9}, "k": "a"}, "max(2, 9)"),
+    ("x.index(n) + len(x)", {"x": [5, 6], "n": 6}, "[5, 6].index(6) + 2"),
+    ("n if k else m", {"n": 1, "k": 2, "m": 3}, "1 if 2 else 3"),
+    ("n + unknown", {"n": 1}, "1 + unknown")])
+def test_a_value_stands_as_python_writes_it(expression, values, text):
+    """A value replaces what looks it up, in parentheses where Python puts them, and whatever was
+    looked up there before."""
+    node = ast.parse(expression, mode="eval").body
+    first = substituted(node, values)
+    substituted(node, {name: type(value)() for name, value in values.items()} | {"n": 0})
+    assert first == substituted(node, values) == text
+
+
+def test_a_value_nested_beyond_python_is_unclear():
+    """A value nested more deeply than Python parses is not stated."""
+    value: list = []
+    for _ in range(300):
+        value = [value]
+    with pytest.raises(Unclear, match="nested too deeply"):
+        substituted(ast.parse("x + y", mode="eval").body, {"x": value, "y": []})
+
+
 # --- the arguments in the question
 
 LARGER = "rule:\ndef f(a, b):\n    if a > b:\n        return a\n    return b\n\nQ: "
@@ -301,6 +332,8 @@ def judged_apart(prompt: str, text: str) -> str:
     program = """
 import json, resource, sys
 from metarfft_core.tracing.judge import replay
+from metarfft_core.tracing.judge.evaluator import Unclear
+from metarfft_core.tracing.judge.substitution import substituted
 resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
 print("false lines" if replay.judge(*json.load(sys.stdin)) else "no false line")

@@ -116,7 +116,7 @@ def check_all(several: Iterable[Task], lengths: Iterable[int] | None = None,
         raise CheckError(f"samples: at least 1 is needed, got {samples}")
     asked = None if lengths is None else sorted(set(lengths))
     wanted = [(task, _lengths(task, asked)) for task in several]
-    program = f"from {__name__} import load; import {elsewhere.__name__} as e; e.draw(load)"
+    program = f"from {load.__module__} import load; import {elsewhere.__name__} as e; e.draw(load)"
     with elsewhere.Elsewhere(wanted, max(samples, draws), program) as others:
         for task, allowed in wanted:
             rows, drawn = [], {}

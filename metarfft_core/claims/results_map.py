@@ -166,7 +166,7 @@ def _made(config: Params, line: stored.Line) -> bool:
         METHODS[line.method].start == "base" or stored.pretraining(config) == line.pretraining)
 
 
-_counted: dict = {}
+counted: dict = {}
 """The samples that the plans of the files have counted, which many files share."""
 
 
@@ -176,7 +176,7 @@ def costs(file: str) -> dict[str, float]:
 
     They include those of the runs of its kept steps.
     """
-    stages = plan.plan(_of(file), estimate=True, counted=_counted).whole
+    stages = plan.plan(_of(file), estimate=True, counted=counted).whole
     return stages.groupby("stage")["gpu_hours"].sum().to_dict()
 
 

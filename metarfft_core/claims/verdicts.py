@@ -7,6 +7,7 @@ needs to speak to each; our numbers are computed from the stored results. Smoke 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from metarfft_core.analysis.stored import (
@@ -121,12 +122,18 @@ def judge(runs: Sequence[Params]) -> list[Claim]:
 
 def _roads(claims: Sequence[Claim]) -> Iterator[dict]:
     """Yield the road to each number, as `results_map` found it."""
-    told = {(one["table"], one["group"], one["line"], one["metric"]): one
-            for one in yaml_files.read(NUMBERS)}
+    told = _numbers()
     for claim in claims:
         road = told[claim.table, claim.group, claim.line, claim.metric]
         yield {"files": ", ".join(f"params/{name}.yaml" for name in road["files"]),
                "gpu_hours": road["gpu_hours"], "missing": road["missing"]}
+
+
+@cache
+def _numbers() -> dict[tuple, dict]:
+    """The content of NUMBERS: the road to each number, by table, group, line and metric."""
+    return {(one["table"], one["group"], one["line"], one["metric"]): one
+            for one in yaml_files.read(NUMBERS)}
 
 
 def _judge_group(table: str, group: str, members: list[Line], metrics: list[str],

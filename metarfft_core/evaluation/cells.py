@@ -181,7 +181,8 @@ def finished_rows(results: Path, about: Mapping, own_seed: int) -> list[dict]:
                 rows.append((sample_key(row), row["method"], name, row["outcome"], row))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise _changed(results, f"line {number} is no row") from None
-    if any(row[1:3] != (results.parent.name, results.stem) for row in rows):
+    own = results.parent.name, results.stem
+    if any(row[1:3] != own for row in rows):
         raise _changed(results, "it has rows of another method, task or seed")
     if len({row[0] for row in rows}) < len(rows):
         raise _changed(results, "it has a sample twice")

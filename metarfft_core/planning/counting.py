@@ -98,13 +98,18 @@ class Counter:
         return models.token_counter(self.folder, self.config.model.chat_template) \
             if self.folder else None
 
+    @cached_property
+    def _empty(self) -> int:
+        """The tokens of an empty sample: those of the template, and the end token."""
+        return self._count("", "")
+
     def of_text(self, prompt: str, completion: str) -> Sample:
         """Count the tokens of one sample."""
         if self._count is None:
             written = estimate(completion) + 1  # the end token
             return Sample(TEMPLATE_TOKENS + estimate(prompt) + written, written)
-        tokens = self._count(prompt, completion)
-        return Sample(tokens, tokens - self._count(prompt, "") + 1)
+        added = self._count("", completion) - self._empty
+        return Sample(self._count(prompt, "") + added, added + 1)
 
     def of_tasks(self, ids: Iterable[str], lengths: list[int], stream: str, format: str,
                  exemplar: bool = False) -> list[Sample]:

@@ -177,7 +177,8 @@ def _training(job: training.Job, shape: memory.Shape, counter: Counter, machine:
     settings = job.settings
     pools, held = counting.trained_on(job, counter)
     held_out = counting.validated_on(job, counter)
-    peak = partial(_peak, shape=shape, pools=pools, held_out=held_out, usable=machine.usable)
+    peak = partial(_peak, shape=shape, fullest=cache(partial(counting.fullest, pools)),
+                   held_out=held_out, usable=machine.usable)
     processes = _processes(job, machine, peak)
     made = peak(job, processes)
     load, parts = made.load, made.parts
@@ -248,18 +249,20 @@ class _Peak:
         return max(self.parts.total, self.validation)
 
 
-def _peak(job: training.Job, processes: int, shape: memory.Shape, pools: list[Pool],
-          held_out: Validation, usable: float) -> _Peak:
+def _peak(job: training.Job, processes: int, shape: memory.Shape,
+          fullest: Callable[[int, int], Sample], held_out: Validation, usable: float) -> _Peak:
     """Return what a training puts on a GPU.
+
+    `fullest` returns the fullest micro batch for a batch size and a micro batch size.
 
     Full fine-tuning on several GPUs is sharded over those of a node (FSDP). So is PiSSA if its
     frozen weights would take more than half of a GPU. Otherwise each GPU has the whole model.
     """
     settings = job.settings
-    fullest = counting.fullest(pools, settings.batch_size, settings.micro_batch_size)
+    most = fullest(settings.batch_size, settings.micro_batch_size)
     sharded = settings.method == "full" or 2 * shape.parameters > usable / 2
     shards = min(processes, memory.NODE) if sharded else 1
-    load = recomputation.decided(memory.Load(shape, settings.rank, *fullest, shards=shards), usable)
+    load = recomputation.decided(memory.Load(shape, settings.rank, *most, shards=shards), usable)
     parts = memory.training(load)
     seen = replace(load, tokens=round(settings.micro_batch_size * held_out.mean_tokens),
                    completion_tokens=round(settings.micro_batch_size * held_out.mean_completion))

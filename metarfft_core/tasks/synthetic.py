@@ -6,6 +6,7 @@ the lists and of the rule are meaningless words, and the constants are random. A
 does not end soon is discarded.
 """
 
+from functools import lru_cache
 from random import Random
 
 from metarfft_core.tasks.definition import Task
@@ -43,6 +44,7 @@ LONGEST = 8
 """The most items of a list that a rule starts with; length counts the longer list's items."""
 
 
+@lru_cache(maxsize=1024)  # plans of several parameter files count the same rules
 def rule(seed: int, number: int) -> Task:
     """The synthetic rule with this number as a task, sampled and rendered like any other.
 

@@ -46,7 +46,7 @@ class Lines:
 
     def first(self, code: str) -> Step:
         """The first step, which recites `code` and states the arguments."""
-        return parse.step(self.lines[0], {code})
+        return parse.step(self.lines[0], (code,))
 
     def arrive(self, node: ast.AST, names: dict[str, Any]) -> None:
         """The rule reaches a line; a text may have to say something before it."""
@@ -79,7 +79,7 @@ class Lines:
         if self.position > len(self.lines):
             self.wrong(f"the text ends where the rule executes: {code}")
             raise Lost
-        step = parse.step(self.lines[self.position - 1], {code})
+        step = parse.step(self.lines[self.position - 1], (code,))
         if step.code != code:
             self.wrong(f"the rule executes here: {code}")
             raise Lost

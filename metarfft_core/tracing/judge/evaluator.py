@@ -6,10 +6,11 @@ values, and the expressions may come from any text. So sizes are limited, and th
 """
 
 import ast
-import copy
 import io
 import operator
+import re
 import tokenize
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 SIZE_LIMIT = 10_000
@@ -24,6 +25,8 @@ BITS_LIMIT = 100_000
 """The most bits of a number in an intermediate result."""
 TOO_LARGE = f"too large to be judged (at most {DIGITS:,} digits or {SIZE_LIMIT:,} items)"
 _BEYOND = 10 ** DIGITS  # the smallest number with more digits
+_CONSTANTS = {"True": True, "False": False, "None": None}
+_SHORT_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 class Unclear(Exception):
@@ -57,6 +60,8 @@ def is_too_large(value: Any) -> bool:
     """
     if isinstance(value, range):
         return False
+    if isinstance(value, int):
+        return not -_BEYOND < value < _BEYOND
     if _length(value) > SIZE_LIMIT:
         return True
     left, weight = [value], 0
@@ -90,35 +95,11 @@ def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
 
 
 def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
-    match node:
+    match node:  # the most frequent first
         case ast.Constant(value=value):
             return value
         case ast.Name(id=name):
             return names[name]
-        case ast.List(elts=parts):
-            return [_evaluate(part, names) for part in parts]
-        case ast.Tuple(elts=parts):
-            return tuple(_evaluate(part, names) for part in parts)
-        case ast.Dict(keys=keys, values=values):
-            return {_evaluate(key, names): _evaluate(value, names)
-                    for key, value in zip(keys, values, strict=True)}
-        case ast.Subscript(value=value, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-            parts = [part and _evaluate(part, names) for part in (lower, upper, step)]
-            return _evaluate(value, names)[slice(*parts)]
-        case ast.Subscript(value=value, slice=index):
-            return _evaluate(value, names)[_evaluate(index, names)]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluate(operand, names)
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _evaluate(operand, names)
-        case ast.BinOp(left=left, op=op, right=right):
-            return _binary(type(op), _evaluate(left, names), _evaluate(right, names))
-        case ast.BoolOp(op=op, values=values):
-            for part in values:
-                value = _evaluate(part, names)
-                if bool(value) == isinstance(op, ast.Or):
-                    break
-            return value
         case ast.Compare(left=left, ops=ops, comparators=parts):
             one = _evaluate(left, names)
             for op, part in zip(ops, parts, strict=True):
@@ -127,6 +108,30 @@ def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
                     return False
                 one = two
             return True
+        case ast.Subscript(value=value, slice=ast.Slice(lower=lower, upper=upper, step=step)):
+            parts = [part and _evaluate(part, names) for part in (lower, upper, step)]
+            return _evaluate(value, names)[slice(*parts)]
+        case ast.Subscript(value=value, slice=index):
+            return _evaluate(value, names)[_evaluate(index, names)]
+        case ast.BinOp(left=left, op=op, right=right):
+            return _binary(type(op), _evaluate(left, names), _evaluate(right, names))
+        case ast.BoolOp(op=op, values=values):
+            for part in values:
+                value = _evaluate(part, names)
+                if bool(value) == isinstance(op, ast.Or):
+                    break
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluate(operand, names)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _evaluate(operand, names)
+        case ast.List(elts=parts):
+            return [_evaluate(part, names) for part in parts]
+        case ast.Tuple(elts=parts):
+            return tuple(_evaluate(part, names) for part in parts)
+        case ast.Dict(keys=keys, values=values):
+            return {_evaluate(key, names): _evaluate(value, names)
+                    for key, value in zip(keys, values, strict=True)}
         case ast.IfExp(test=test, body=body, orelse=orelse):
             return _evaluate(body if _evaluate(test, names) else orelse, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
@@ -190,6 +195,10 @@ def literal(text: str) -> Any:
     try:
         if not is_readable(text):
             raise Unclear(f"not a value that can be read: {text[:60]}")
+        if text in _CONSTANTS:  # these and short numbers are what most texts state
+            return _CONSTANTS[text]
+        if _SHORT_NUMBER.fullmatch(text):
+            return int(text)
         value = ast.literal_eval(text)
         if len(text) > DIGITS // 2:
             repr(value)  # fails for a hexadecimal number with too many decimal digits
@@ -219,27 +228,6 @@ def _has_comment(text: str) -> bool:
         return True
 
 
-def substituted(node: ast.expr, names: dict[str, Any]) -> ast.expr:
-    """An expression in which every part that only looks up a value is replaced by the value."""
-    if looks_up(node) and not (isinstance(node, ast.Name) and node.id not in names):
-        try:
-            return ast.parse(repr(evaluate(node, names)), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise Unclear(f"a value nested too deeply: {error}") from None
-    new = copy.copy(node)
-    for field, value in ast.iter_fields(node):
-        if field == "func" and isinstance(value, ast.Attribute):
-            method = copy.copy(value)
-            method.value = substituted(value.value, names)
-            setattr(new, field, method)
-        elif field != "func" and isinstance(value, ast.expr):
-            setattr(new, field, substituted(value, names))
-        elif isinstance(value, list):
-            setattr(new, field, [substituted(part, names) if isinstance(part, ast.expr) else part
-                                 for part in value])
-    return new
-
-
 def looks_up(node: ast.expr) -> bool:
     match node:
         case ast.Name():
@@ -256,6 +244,7 @@ def is_place(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) or (isinstance(node, ast.Subscript) and is_place(node.value))
 
 
+@lru_cache(maxsize=1024)
 def is_literal(node: ast.expr) -> bool:
     try:
         ast.literal_eval(node)
@@ -277,44 +266,6 @@ def normal(text: str) -> str:
         return ast.dump(ast.parse(text.strip(), mode="eval"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise Unclear(f"not an expression: {text[:60]}") from None
-
-
-def truth(node: ast.expr, names: dict[str, Any]) -> tuple[str, bool]:
-    """What a trace states for a condition (only the parts evaluated), and the verdict."""
-    if isinstance(node, ast.BoolOp):
-        stops, parts = isinstance(node.op, ast.Or), []
-        for value in node.values:
-            text, verdict = truth(value, names)
-            parts.append(f"({text})" if isinstance(value, ast.BoolOp) else text)
-            if verdict == stops:
-                break
-        return (" or " if stops else " and ").join(parts), verdict
-    verdict = bool(evaluate(node, names))
-    node = _evaluated(node, names)
-    bare = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else node
-    if is_place(bare):
-        value = evaluate(bare, names)
-        if isinstance(value, (str, list, tuple, dict)):
-            says = "not empty" if value else "empty"
-        else:
-            says = repr(value)
-        return f"{place_of(bare, names)} is {says}", verdict
-    return ast.unparse(substituted(node, names)), verdict
-
-
-def _evaluated(node: ast.expr, names: dict[str, Any]) -> ast.expr:
-    """The evaluated part of a chain of comparisons that reads elements; else the node itself."""
-    match node:
-        case ast.UnaryOp(op=ast.Not(), operand=ast.Compare() as chain):
-            return ast.UnaryOp(node.op, _evaluated(chain, names))
-        case ast.Compare(left=left, ops=ops, comparators=parts) if any(
-                isinstance(inner, ast.Subscript) or getattr(inner, "attr", "") == "get"
-                for part in parts[1:] for inner in ast.walk(part)):
-            for count in range(1, len(ops)):
-                part = ast.Compare(left, ops[:count], parts[:count])
-                if not evaluate(part, names):
-                    return part
-    return node
 
 
 class Place(NamedTuple):

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from metarfft_core.tracing.judge import parse
-from metarfft_core.tracing.judge.evaluator import Unclear, literal, substituted, truth
+from metarfft_core.tracing.judge.evaluator import Unclear, literal
+from metarfft_core.tracing.judge.substitution import substituted, truth
 from metarfft_core.tracing.steps import ANSWER, Fact, Step
 from metarfft_core.tracing.wordings.paper import NOW, SO, VERDICTS, reads, tables
 
@@ -136,7 +137,7 @@ class _Reader:
             facts.append(Fact("text", line, ""))
         if isinstance(node.iter, ast.Call) and facts[0].kind == "state":
             try:
-                shown = ast.unparse(substituted(node.iter, names))
+                shown = substituted(node.iter, names)
             except Unclear:  # Python reads the range once; a pass may change the variables
                 shown = ast.unparse(node.iter)
             facts[0] = Fact("each", shown, f"{facts[0].left} = {facts[0].right}")

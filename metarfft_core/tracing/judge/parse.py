@@ -19,6 +19,8 @@ def split(text: str, separator: str) -> list[str]:
     """Split at each separator outside string literals; a text beyond LINE_LIMIT stays whole."""
     if separator not in text or len(text) > LINE_LIMIT:
         return [text]
+    if "'" not in text and '"' not in text:
+        return text.split(separator)
     parts, start = [], 0
     for match in re.finditer(f"{_STRING}({re.escape(separator)})", text, re.DOTALL):
         if match[1]:

@@ -6,6 +6,7 @@ every other. The walk keeps the same objects as long as the claims are right.
 
 import ast
 from collections.abc import Generator, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing import question as questions
@@ -22,9 +23,8 @@ from metarfft_core.tracing.judge.evaluator import (
     place_at,
     place_of,
     same,
-    substituted,
-    truth,
 )
+from metarfft_core.tracing.judge.substitution import substituted, truth
 from metarfft_core.tracing.steps import Fact
 
 
@@ -41,6 +41,11 @@ class _Continue(Exception):
     """Raised when the walk meets `continue`."""
 
 
+@lru_cache(maxsize=128)  # many texts follow the same rule
+def _tree(rule: str) -> ast.Module:
+    return ast.parse(rule)
+
+
 class Walk:
     """Walks a rule along the lines of a text."""
 
@@ -51,7 +56,7 @@ class Walk:
         self.given = given  # the question, or the arguments themselves
         self.template = template  # of the question
         self.lines = lines
-        module = ast.parse(rule)
+        module = _tree(rule)
         self.functions = {node.name: node for node in module.body
                           if isinstance(node, ast.FunctionDef)}
         self.tables = {node.targets[0].id: ast.literal_eval(node.value) for node in module.body
@@ -150,7 +155,7 @@ class Walk:
         if is_place(node.value):
             expected = Fact("state", place_of(node.value, names), repr(value))
         else:
-            expected = Fact("calc", ast.unparse(substituted(node.value, names)), repr(value))
+            expected = Fact("calc", substituted(node.value, names), repr(value))
         claim, = self.lines.facts(self.code(node), [expected], False)
         raise _Return(_claimed(value, expected, claim))
 
@@ -180,7 +185,7 @@ class Walk:
     def For(self, node, names):
         targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
         ranged = isinstance(node.iter, ast.Call)
-        shown = ast.unparse(substituted(node.iter, names)) if ranged else ""
+        shown = substituted(node.iter, names) if ranged else ""
         for item in _items(evaluate(node.iter, names)):
             self.lines.look(node, names)
             _assign(node.target, [place_at(target, names) for target in targets], item)
@@ -225,7 +230,7 @@ class Walk:
         else:
             if not (source or isinstance(target, ast.Tuple) or looks_up(value)
                     or is_literal(value)):
-                computed = ast.unparse(substituted(value, names))
+                computed = substituted(value, names)
             result = evaluate(value, names)
         places = [place_at(one, names) for one in targets]
         _assign(target, places, result)
@@ -245,9 +250,8 @@ class Walk:
 
     def AugAssign(self, node, names):
         place = place_at(node.target, names)
-        load = ast.parse(ast.unparse(node.target), mode="eval").body
-        value = ast.BinOp(load, node.op, node.value)
-        computed, owner = ast.unparse(substituted(value, names)), place.value
+        value = _as_binary(node)
+        computed, owner = substituted(value, names), place.value
         result = evaluate(value, names)
         if isinstance(owner, list):  # it stays the same list under all of its names
             owner[:] = result
@@ -264,7 +268,7 @@ class Walk:
         owner = place.value
         for argument in call.args:
             if not (looks_up(argument) or is_literal(argument)):
-                computed = ast.unparse(substituted(argument, names))
+                computed = substituted(argument, names)
                 value = repr(evaluate(argument, names))
                 stated.append(_Stated(Fact("calc", computed, value)))
         evaluate(call, names)
@@ -321,6 +325,13 @@ def _claimed(value: Any, fact: Fact, claim: Fact) -> Any:
         return value  # a statement about another place claims nothing about this one
     other = literal(claim.right)
     return value if same(other, value) else other
+
+
+@lru_cache(maxsize=1024)
+def _as_binary(node: ast.AugAssign) -> ast.BinOp:
+    """The expression `a + b` of a statement `a += b`."""
+    load = ast.parse(ast.unparse(node.target), mode="eval").body
+    return ast.BinOp(load, node.op, node.value)
 
 
 def _popped(node: ast.expr) -> ast.expr | None:
