@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pkgutil import iter_modules
 from typing import TextIO
 
@@ -24,8 +25,8 @@ import pytest
 from metarfft_core.system import processes
 from metarfft_core.tasks import library
 
-_SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload([
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload([
     "metarfft_core.training.process.trainer", "metarfft_core.evaluation.engines", "peft",
     "transformers.models.llama.modeling_llama", "torch.distributed.checkpoint",
     *(module.name for module in iter_modules(library.__path__, f"{library.__name__}."))])
@@ -39,6 +40,25 @@ class Ended:
     output: str
 
 
+@dataclass(frozen=True)
+class Running:
+    """A process whose two streams are read as one."""
+
+    process: BaseProcess
+    stdout: TextIO
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def read(self) -> str:
+        """Wait for its end; return what it wrote."""
+        with self.stdout:
+            output = self.stdout.read()
+        self.process.join()
+        return output
+
+
 def start(main: Callable[[list[str]], int], arguments: list[str], output=None,
           largest: int | None = None, environment: Mapping[str, str] = os.environ):
     """Start `main(arguments)` in a process.
@@ -50,18 +70,28 @@ def start(main: Callable[[list[str]], int], arguments: list[str], output=None,
         largest: The largest size of a file that it may write, in bytes.
         environment: Its variables.
     """
-    process = _SERVER.Process(target=_work, args=(main, arguments, dict(environment), output,
+    process = SERVER.Process(target=_work, args=(main, arguments, dict(environment), output,
                                                   largest))
     process.start()
     return process
 
 
+def follow(main: Callable[[list[str]], int], arguments: list[str], largest: int | None = None,
+           environment: Mapping[str, str] = os.environ) -> Running:
+    """Start `main(arguments)` in a process, as `start` does, whose output is read here."""
+    reading, writing = SERVER.Pipe(duplex=False)
+    process = start(main, arguments, writing, largest, environment)
+    writing.close()
+    return Running(process, os.fdopen(os.dup(reading.fileno()), encoding="utf-8",
+                                      errors="replace"))
+
+
 def run(main: Callable[[list[str]], int], arguments: list[str],
         largest: int | None = None) -> Ended:
     """Start `main(arguments)` in a process, as `start` does, and wait for its end."""
-    with _followed(main, arguments, largest) as process:
-        output = process.stdout.read()
-    return Ended(process.returncode, output)
+    running = follow(main, arguments, largest)
+    output = running.read()
+    return Ended(running.returncode, output)
 
 
 def run_program(program: str, *arguments: str) -> Ended:
@@ -74,38 +104,20 @@ def fork_stages(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(processes, "started", _started)
 
 
-@dataclass
-class _Followed:
-    """What the kit's launchers use of a `subprocess.Popen`."""
-
-    stdout: TextIO
-    returncode: int | None = None
-
-
 @contextmanager
 def _started(line: list[str], environment: Mapping[str, str],
-             stdin: int = subprocess.DEVNULL) -> Iterator[_Followed]:
+             stdin: int = subprocess.DEVNULL) -> Iterator[Running]:
     """Do as `processes.started` for the command line of a module that runs alone.
 
     The module's arguments and environment are the same. `accelerate launch` before it is left out.
     """
     assert stdin == subprocess.DEVNULL
     module = len(line) - line[::-1].index("-m")
-    with _followed(_run_module, line[module:],
-                   environment=processes.environment_with(environment)) as process:
-        yield process
-
-
-@contextmanager
-def _followed(main, arguments, largest=None, environment=os.environ) -> Iterator[_Followed]:
-    reading, writing = _SERVER.Pipe(duplex=False)
-    process = start(main, arguments, writing, largest, environment)
-    writing.close()
-    with os.fdopen(os.dup(reading.fileno()), encoding="utf-8", errors="replace") as stdout:
-        followed = _Followed(stdout)
-        yield followed
-    process.join()
-    followed.returncode = process.exitcode
+    running = follow(_run_module, line[module:],
+                     environment=processes.environment_with(environment))
+    with running.stdout:
+        yield running
+    running.process.join()
 
 
 def _execute(line: list[str]) -> None:
