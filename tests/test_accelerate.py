@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 import rounding
@@ -262,12 +263,12 @@ def train_adapted(rank, port, found):
 def test_frozen_bfloat16_and_trained_float32_share_a_unit():
     """Two processes that share such layers train the adapters to what one process with whole
     layers does, leave the frozen weights alone, and keep both data types."""
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
+    queue = forked.SERVER.SimpleQueue()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    workers = [context.Process(target=train_adapted, args=(rank, port, queue)) for rank in (0, 1)]
+    workers = [forked.SERVER.Process(target=train_adapted, args=(rank, port, queue))
+               for rank in (0, 1)]
     for worker in workers:
         worker.start()
     sharded = queue.get()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -112,13 +113,19 @@ def window(browser, address):
 
 
 def ready(page):
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=WAIT)
+    page.locator(".jp-Notebook .jp-Cell:visible").first.wait_for(timeout=WAIT)
     page.get_by_text("| Idle").wait_for(timeout=WAIT)  # in the status bar
     page.wait_for_timeout(1500)  # what JupyterLab changes by itself, it changes now
 
 
 def open_tab(page, name):
-    page.goto(f"{page.url.partition('/lab')[0]}/lab/tree/{start.WORK.name}/{name}?reset")
+    """Open a notebook from the file browser; the others stay open behind it."""
+    folder = page.locator(".jp-DirListing-item:visible", has_text=re.compile(f"^{start.WORK.name}"))
+    if folder.count():
+        folder.dblclick()
+    page.locator(".jp-DirListing-item:visible", has_text=name).dblclick()
+    page.locator(f".jp-mod-current:has-text('{name}')").first.wait_for(timeout=WAIT)
+    page.wait_for_timeout(1000)  # from now on the status bar speaks of this notebook's kernel
     ready(page)
 
 

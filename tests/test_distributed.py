@@ -2,25 +2,19 @@
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 import rounding
 from tiny_model import tiny_run, write_tiny
 
 from metarfft_core import corpus, params, training
 from metarfft_core.system.files import read_json
-from metarfft_core.system.places import ROOT
+from metarfft_core.training.process import worker
 
-PROGRAM = ("import sys; from metarfft_core import training\n"
-           "from metarfft_core.training.process import worker\n"
-           "worker._fast_bfloat16 = lambda: False\n"  # the same sums on any machine
-           "sys.exit(training.main(sys.argv[1:]))")
 SETTINGS = {"steps": 20, "epochs": 8, "batch_size": 8, "micro_batch_size": 2,
             "evaluate_every": 4, "save_every": 4, "early_stopping_patience": 9}
 
@@ -66,39 +60,42 @@ def changed(built, outputs, **settings):
         params.open_folder(run)
 
 
+def main_in_float32(arguments):
+    """The process of a training, with the same sums on any machine."""
+    worker._fast_bfloat16 = lambda: False
+    return training.main(arguments)
+
+
 def start(outputs, count):
     """Start the training on `count` processes, as a launcher would."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", PROGRAM, "--params",
-               str(outputs / "tiny" / "params.yaml"), "--stage", "pretrain"]
+    arguments = ["--params", str(outputs / "tiny" / "params.yaml"), "--stage", "pretrain"]
     environment = os.environ | {
-        "METARFFT_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+        "METARFFT_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1",
         "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     several = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    return [subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=environment | (several | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                           if count > 1 else {}))
+    return [forked.follow(main_in_float32, arguments, environment=environment | (
+        several | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}))
             for rank in range(count)]
 
 
-def finish(processes):
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+def finish(ranks):
+    outputs = [rank.read() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * len(ranks), outputs
     return outputs[0]
 
 
 def kill_after(outputs, count, checkpoint):
     """Start the training on `count` processes and kill them all once a checkpoint is whole."""
-    processes = start(outputs, count)
+    ranks = start(outputs, count)
     while not (checkpoint / "hashes.json").exists():
-        assert all(process.poll() is None for process in processes), finish(processes)
+        assert all(rank.process.is_alive() for rank in ranks), finish(ranks)
         time.sleep(0.05)
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    for rank in ranks:
+        rank.process.kill()
+        rank.read()
 
 
 def assert_same_curve(folder, expected, reordered):
@@ -157,9 +154,9 @@ def test_two_processes_stop_early_at_the_step_of_one(built, tmp_path):
 def test_a_number_of_processes_that_does_not_divide_the_batch_is_refused(built, tmp_path):
     """Three processes for a batch of 8 end at once, each with the line that says what works."""
     outputs = shutil.copytree(built, tmp_path / "outputs")
-    for process in start(outputs, 3):
-        printed, _ = process.communicate()
-        assert process.returncode == 2
+    for rank in start(outputs, 3):
+        printed = rank.read()
+        assert rank.returncode == 2
         assert ("error: batch_size 8 is not a multiple of micro_batch_size 2 x 3 processes"
                 in printed)
         assert "the number of processes can be 1, 2, 4" in printed

@@ -55,6 +55,12 @@ def outputs(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def _forks(monkeypatch):
+    """What a test launches is forked; `finished` comes before this and starts an interpreter."""
+    forked.fork_stages(monkeypatch)
+
+
 VALUES = values(["direct"], [1, 4, 9], 10, 1.5, 20)
 
 

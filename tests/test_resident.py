@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import forked
 import made_up_run
 import pytest
 import vllm_on_cpu
@@ -31,6 +32,7 @@ def outputs(tmp_path_factory):
         patch.setenv("METARFFT_OUTPUTS", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("NO_PROXY", "127.0.0.1")
+        forked.fork_stages(patch)
         yield folder
 
 
@@ -69,9 +71,9 @@ def test_one_process_writes_what_a_process_for_each_cell_writes(prepare, capfd):
     shared = _stored(config)
     shutil.rmtree(config.folder / "evaluation")
     for cell in config.cells:
-        subprocess.run([sys.executable, "-m", "metarfft_core.evaluation", "--params",
-                        str(config.folder / "params.yaml"), "--method", cell.method, "--task",
-                        cell.task], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        alone = forked.run(evaluation.main, ["--params", str(config.folder / "params.yaml"),
+                                             "--method", cell.method, "--task", cell.task])
+        assert alone.returncode == 0, alone.output
     assert _stored(config) == shared
     assert len({rows for rows, _ in shared.values()}) == 3
     shutil.rmtree(config.folder / "evaluation")
@@ -228,13 +230,16 @@ print("TOKENS" + json.dumps(tokens))
 
 
 def _tokens(program, *arguments):
-    done = subprocess.run([sys.executable, "-c", program, json.dumps(arguments)],
-                          capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})
-    lines = [line for line in done.stdout.splitlines() if line.startswith("TOKENS")]
+    if "vllm" in arguments:
+        output = subprocess.run([sys.executable, "-c", program, json.dumps(arguments)], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env=os.environ | {"PYTHONPATH": str(ROOT)}).stdout
+    else:
+        output = forked.run_program(program, json.dumps(arguments)).output
+    lines = [line for line in output.splitlines() if line.startswith("TOKENS")]
     if not lines and "vllm" in arguments:
         vllm_on_cpu.skip_if_it_cannot_run()
-    assert lines, done.stderr[-3000:]
+    assert lines, output[-3000:]
     return json.loads(lines[-1].removeprefix("TOKENS"))
 
 

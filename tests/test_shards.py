@@ -6,6 +6,7 @@ import threading
 from concurrent import futures
 from types import SimpleNamespace
 
+import forked
 import pytest
 import torch
 from torch.distributed.checkpoint import FileSystemReader
@@ -77,11 +78,10 @@ def write_sharded(rank, port, folder):
 def sharded(tmp_path_factory):
     """A checkpoint after two steps that two processes with half of a model each have written."""
     folder = tmp_path_factory.mktemp("sharded")
-    context = torch.multiprocessing.get_context("spawn")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [context.Process(target=write_sharded, args=(rank, port, folder))
+    processes = [forked.SERVER.Process(target=write_sharded, args=(rank, port, folder))
                  for rank in (0, 1)]
     for process in processes:
         process.start()

@@ -2,6 +2,7 @@
 
 import json
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,7 @@ def test_the_launcher_makes_missing_starts_in_a_process_of_their_own(tiny, tmp_p
     """Its lines are in the log, with the time; a start that is there is not made again."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("METARFFT_CACHE", str(tmp_path / "cache"))
+    forked.fork_stages(monkeypatch)
     config = two_ranks(tiny)
     corpus.build(config)
     job = training.Job(config, "pretrain")

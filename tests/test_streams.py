@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import forked
 import made_up_run
 import pytest
 from scripted_server import (
@@ -462,6 +463,7 @@ def test_an_unknown_count_makes_the_cost_unknown():
 def run(server, tmp_path, monkeypatch):
     """A run whose trained method is evaluated, its API model not."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
+    forked.fork_stages(monkeypatch)
     run = params.check(_values(base_url=server.address))
     params.open_folder(run)
     corpus.build(run)

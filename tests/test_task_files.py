@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from tiny_model import tiny_run, write_tiny
 
@@ -70,6 +71,7 @@ def test_a_run_of_a_users_task_is_built_trained_and_evaluated(own, tmp_path, mon
     knows the task; the corpus' manifest holds the file's hash, and the first process names it."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    forked.fork_stages(monkeypatch)
     run = params.check(values_of(write_tiny(tmp_path / "model"), own))
     assert f"loads code from {own}\n" in capfd.readouterr().err
     corpus.build(run)

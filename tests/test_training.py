@@ -399,7 +399,7 @@ def test_a_task_is_trained_by_its_name(run):
     assert training.Job(run, "adapt", Cell("direct", "alternating_digit_sum", run.seed)) == by_id
 
 
-def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd):
+def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd, monkeypatch):
     """Under accelerate launch, meta_rfft trains from pretrain/model and prints its steps; a
     damaged PiSSA start then fails the next training with the file's name."""
     folder = training.launch(training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed)))
@@ -416,6 +416,7 @@ def test_launched_adaptation_starts_from_the_pretrained_model(done, capfd):
     damaged = done.folder / "pretrain" / "pissa-4" / "adapter" / "adapter_model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     (folder / "manifest.json").unlink()
+    forked.fork_stages(monkeypatch)
     with pytest.raises(RuntimeError, match=f"{damaged} is damaged"):
         training.launch(training.Job(done, "adapt", Cell("meta_rfft", "lc_2544", done.seed)))
 
@@ -449,14 +450,11 @@ def test_a_training_that_lost_a_file_is_not_finished(done, name):
     assert not training.finished(job)
 
 
-def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp_path):
-    """Launched again it names the file and comes to the weights of a launch without them, whatever
-    the user has set up for accelerate: neither deepspeed in its default configuration, nor sharding
-    in variables."""
+def test_a_training_that_lost_a_file_is_done_again(done, launched, capfd, monkeypatch, tmp_path):
+    """Launched again it names the file and comes to the weights of a process without accelerate's
+    launcher, whatever the user has set up for accelerate: neither deepspeed in its default
+    configuration, nor sharding in variables."""
     folder = training.Job(done, "pretrain").folder
-    (folder / "log.jsonl").unlink()
-    training.launch(training.Job(done, "pretrain"))
-    before = read_json(folder / "manifest.json")
     config = tmp_path / "home" / "accelerate" / "default_config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\n"
@@ -471,7 +469,7 @@ def test_a_training_that_lost_a_file_is_done_again(done, capfd, monkeypatch, tmp
     printed = capfd.readouterr().out
     assert f"{folder / 'log.jsonl'} is missing or changed" in printed
     after = read_json(folder / "manifest.json")
-    assert (after["weights"], after["processes"]) == (before["weights"], 1)
+    assert (after["weights"], after["processes"]) == (launched, 1)
     assert [line["step"] for line in steps_of(folder)] == list(range(1, STEPS + 1))
 
 

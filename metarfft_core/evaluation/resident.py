@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -196,10 +197,8 @@ class Resident:
         if own := api_settings(self._config, cell.method):
             yield from api.generate(own, prompts, answered)
             return
-        tokenizer = models.load_tokenizer(self._config.model.name,
-                                          self._config.model.chat_template)
-        _check_template(job_of(self._config, cell), tokenizer.get_chat_template())
-        tokens = models.encode_prompts(tokenizer, prompts)
+        _check_template(job_of(self._config, cell), self._tokenizer.get_chat_template())
+        tokens = models.encode_prompts(self._tokenizer, prompts)
         limits = [row["limit"] for row in rows]
         found = training.source(self._config, base_of(cell))
         engines.check_positions(found.base, tokens, limits)
@@ -213,6 +212,10 @@ class Resident:
         for finished in engine.generate([tokens[place] for place in order],
                                         [limits[place] for place in order], found.adapter):
             yield [(order[place], generated) for place, generated in finished]
+
+    @cached_property
+    def _tokenizer(self):
+        return models.load_tokenizer(self._config.model.name, self._config.model.chat_template)
 
     def _ready(self, found: training.Source) -> engines.Vllm | engines.Transformers:
         """Return the engine; start it, or load the weights, if that is needed."""

@@ -106,15 +106,8 @@ def started(line: list[str], environment: Mapping[str, str],
         environment: Variables to add to this process's environment.
         stdin: What it reads. By default no question of a library is answered.
     """
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(_OF_ACCELERATE)}
-    environment = kept | {
-        elapsed.VARIABLE: str(time.time()), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
-        "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(environment)
-    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stdin=stdin,
-                          stderr=subprocess.STDOUT, text=True, errors="replace",
+    with subprocess.Popen(line, env=environment_with(environment), stdout=subprocess.PIPE,
+                          stdin=stdin, stderr=subprocess.STDOUT, text=True, errors="replace",
                           start_new_session=True) as process:
         _running.add(process)
         try:
@@ -124,6 +117,18 @@ def started(line: list[str], environment: Mapping[str, str],
             raise
         finally:
             _running.discard(process)
+
+
+def environment_with(more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a started process: this process's without the user's variables for
+    accelerate, the kit's own, and `more`."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith(_OF_ACCELERATE)}
+    return kept | {
+        elapsed.VARIABLE: str(time.time()), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore::FutureWarning",  # noise
+        "PYTHONPATH": os.pathsep.join(filter(None, paths))} | dict(more)
 
 
 def failure(name: str, status: int, last: Iterable[str]) -> str:
