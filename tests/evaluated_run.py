@@ -24,7 +24,7 @@ def values(methods, lengths, samples, limit_factor, limit_extra):
 def random_model(folder, seed, tied=False, ending=1.0):
     """Write a random model, some of whose outputs end before their limit; returns its folder.
 
-    `ending` multiplies the weights behind the end token, so that more of them end.
+    `ending` multiplies the weights of the end token, so that more of them end.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -1,7 +1,7 @@
 """Runs a training of the kit with CPU processes in the place of GPUs.
 
 accelerate shards a model on accelerators alone: on a CPU its FSDP silently becomes DDP. The two
-lines of accelerate that look for a device are replaced here, and everything behind them is the real
+lines of accelerate that look for a device are replaced here, and everything after them is the real
 thing: torch's fully_shard over gloo, the gathering, saving and loading of a sharded model.
 
     accelerate launch --config_file FILE tests/fsdp_on_cpu.py --params FILE --stage pretrain

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM
 
 
 def assert_greedy(folder, prompts: list[list[int]], outputs: list[tuple[int, ...]]) -> None:
-    """Every token of every output is the likeliest one behind those before it, or bfloat16 decides:
+    """Every token of every output is the likeliest one after those before it, or bfloat16 decides:
     float32 says which is the likeliest, bfloat16 how far rounding moves it."""
     assert_likeliest(*(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
                        for dtype in (torch.float32, torch.bfloat16)), prompts, outputs)
@@ -15,7 +15,7 @@ def assert_greedy(folder, prompts: list[list[int]], outputs: list[tuple[int, ...
 
 def assert_likeliest(exact, rounded, prompts: list[list[int]],
                      outputs: list[tuple[int, ...]]) -> None:
-    """Every token of every output is the likeliest of one model behind those before it, or as near
+    """Every token of every output is the likeliest of one model after those before it, or as near
     to that as rounding can tell, which makes the other model of it.
 
     At the same place, each logit of the other has moved by at most `moved`, what all moved together
@@ -32,7 +32,7 @@ def assert_likeliest(exact, rounded, prompts: list[list[int]],
 
 @torch.inference_mode()
 def logits(model, prompt, ids):
-    """The logits behind each token before the output's own: (tokens, vocabulary)."""
+    """The logits after each token before the output's own: (tokens, vocabulary)."""
     read = torch.tensor([[*prompt, *ids]])
     return model(read, logits_to_keep=len(ids) + 1).logits[0, :-1].float()
 

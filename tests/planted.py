@@ -344,7 +344,7 @@ def line_invented(rng, right):
         yield right.planted("line_invented", "twice, then as it follows", writer.written,
                             finish_reason="length" if writer.cut else "stop",
                             passes=writer.passes)
-    yield right.planted("line_invented", "behind the answer", [*right.lines, "Q: And now?"])
+    yield right.planted("line_invented", "after the answer", [*right.lines, "Q: And now?"])
 
 
 def wrong_recitation(rng, right):

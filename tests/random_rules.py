@@ -152,7 +152,7 @@ class _Function:
         for _ in range(count or self.rng.choice((1, 1, 2))):
             self.statement()
         self.perhaps |= {name for name, kind in self.names.items() if kind == "int"} - set(known)
-        self.names = known  # what is new in a block may not be bound behind it
+        self.names = known  # what is new in a block may not be bound after it
         self.depth -= 1
 
     def statement(self) -> None:
@@ -208,7 +208,7 @@ class _Function:
             self.assign()
 
     def added(self, kind) -> str | None:
-        """What may stand behind a place of this type in `place op= ...`."""
+        """What may stand after a place of this type in `place op= ...`."""
         match kind:
             case "int":
                 op = self.rng.choice(("+=", "+=", "-=", "*=", "//=", "%="))

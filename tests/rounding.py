@@ -41,7 +41,7 @@ def truncated(values, size: int, rank: int) -> float:
 
     `values` are the singular values, the largest first; `size` is the matrix's longer side. What
     LAPACK returns is exact for a matrix that is `size` units of the largest value away; the gap
-    behind the last value kept says how much the kept part turns with it (Wedin's theorem).
+    after the last value kept says how much the kept part turns with it (Wedin's theorem).
     """
     turn = values[rank - 1] / (values[rank - 1] - values[rank])
     return float(size * FLOAT32 * values[0] * turn)

@@ -237,7 +237,7 @@ def test_what_stands_there_is_never_replaced(run, tmp_path, bridge):
 
 
 def is_right(text, gold):
-    """The rule of scoring, written anew: the text behind the last "So the answer is" is the
+    """The rule of scoring, written anew: the text after the last "So the answer is" is the
     right one, or as a Python literal has its repr. A model that is sampled writes all kinds."""
     _, found, answer = text.rpartition("So the answer is")
     try:

@@ -48,7 +48,7 @@ TRACES = [
      "def f(a, i):\n    i, n = a[i].pop()\n    return n\n", {"a": [[], [(0, 7)]], "i": 1},
      "def f(a, i): # a = [[], [(0, 7)]]; i = 1\ni, n = a[i].pop() # i = 0; n = 7; a[1] = []\n"
      "return n # n = 7"),
-    ("a place that is looked up behind the call",
+    ("a place that is looked up after the call",
      "def f(a):\n    a[len(a) - 1] = a.pop()\n    return a\n", {"a": [1, 2, 3]},
      "def f(a): # a = [1, 2, 3]\na[len(a) - 1] = a.pop() # a[1] = 3; a = [1, 3]\n"
      "return a # a = [1, 3]"),
@@ -255,7 +255,7 @@ def test_a_line_that_cannot_be_stated_is_refused(body, reason):
 def test_a_list_and_a_text_are_no_sum(line):
     """`[1] + 'xy'` is no expression, so a trace refuses to state it, with the line."""
     rule = Rule(f"def f(a, b):\n    {line}\n    return a\n")
-    with pytest.raises(RuleError, match=r"^line 2: a list takes a list behind \+="):
+    with pytest.raises(RuleError, match=r"^line 2: a list takes a list after \+="):
         rule.trace({"a": [1], "b": [[1]]})
 
 

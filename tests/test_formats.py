@@ -90,5 +90,5 @@ def test_unknown_format(name):
     ("", None),
 ])
 def test_parse_answer(text, answer):
-    """The answer is the text behind the last "So the answer is", stripped; else None."""
+    """The answer is the text after the last "So the answer is", stripped; else None."""
     assert formats.parse_answer(text) == answer

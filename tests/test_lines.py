@@ -85,7 +85,7 @@ def test_a_diagnosis(task, format):
     ("1 + 1 = 2", "1 + 1 = 3", "wrong_arithmetic"), ("1 + 1 = 2", "1 + 0 = 1", "wrong_copy"),
     (" # 1 + 1 = 2", " #  1 + 1 = 2", "right")])
 def test_a_diagnosis_behind_an_apostrophe(task, right, wrong, kind):
-    """The facts behind a sentence with an apostrophe are compared one by one."""
+    """The facts after a sentence with an apostrophe are compared one by one."""
     drawn = (task.sample(length=9, seed=0, index=index) for index in range(99))
     instance = next(one for one in drawn if one.answer > 2)
     text = formats.render(task, instance, "rfft_nl").completion

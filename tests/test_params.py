@@ -495,7 +495,7 @@ def further(**values):
 
 
 def test_further_trainings_are_more_cells_of_the_grid():
-    """Seeds and methods of single tasks come behind the grid of all methods and tasks, and each
+    """Seeds and methods of single tasks come after the grid of all methods and tasks, and each
     is evaluated; a method in words brings its format."""
     run = params.check(plain(ADAPTATION, [
         {"methods": ["vanilla_rfft", "meta_rfft"], "tasks": ["lc_2544"], "seeds": [1, 2]},

@@ -58,7 +58,7 @@ def test_in_a_notebook_trained_text_is_told_without_colour():
 
 @pytest.mark.parametrize("number", [-1, 28, 10**30])
 def test_a_sample_that_is_not_trained_on_is_refused(run, number):
-    """Outside the training's samples, before the first or behind the last, the number is named
+    """Outside the training's samples, before the first or after the last, the number is named
     with what is allowed."""
     with pytest.raises(params.ParamsError, match=f"takes 28 samples, numbered from 0 to 27; got "
                                                  f"{number}"):

@@ -2,7 +2,7 @@
 
 `random_rules.py` writes them. Each is executed as plain Python under `sys.settrace`, which is the
 third opinion beside tracer and judge: it knows which lines were executed and what the variables
-were behind each. Rules that fail, that grow or that do not end are drawn anew.
+were after each. Rules that fail, that grow or that do not end are drawn anew.
 
 The normal suite takes 1,500 rules. 100,000, in 20 parts that two processes share:
 
@@ -38,21 +38,21 @@ LINES = 250
 SIZE = 600
 """The most characters that a variable's value may take here."""
 REFUSED = re.compile(r"line \d+: (this may change the table TABLE_[AB], and with it the next answer"
-                     r"|a list takes a list behind \+=)")
+                     r"|a list takes a list after \+=)")
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")
 
 
 class Line(NamedTuple):
-    """A line that Python has executed, with the literals of all variables behind it."""
+    """A line that Python has executed, with the literals of all variables after it."""
 
     code: str
     after: dict[str, str]
 
 
 def stated(step: Step) -> list[tuple[str, str]]:
-    """What a step says that variables and elements are behind its line."""
+    """What a step says that variables and elements are after its line."""
     found = [(fact.left, fact.right) for fact in step.facts if fact.kind == "state"]
     found += [(name, right) for fact in step.facts if fact.kind == "each"
               for name, right in [fact.right.split(" = ")]]

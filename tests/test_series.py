@@ -161,7 +161,7 @@ training.launch_adaptations(params.load(sys.argv[1]))
 
 @pytest.mark.slow
 def test_a_series_that_is_killed_goes_on_to_the_same_bytes(config, series, capfd):
-    """Launcher and series are killed behind a checkpoint of the second adaptation. The same command
+    """Launcher and series are killed after a checkpoint of the second adaptation. The same command
     skips the first, resumes the second, trains the third, and all are as if never interrupted."""
     first, second, third = adaptations(config)
     killed = subprocess.Popen([sys.executable, "-c", LAUNCH, str(config.folder / "params.yaml")],

@@ -69,7 +69,7 @@ def _write(path, lines, signed):
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("change", CHANGES)
 def test_changed_rows_are_refused_by_whatever_reads_them(run, tmp_path, capsys, change, signed):
-    """Deleted, edited, doubled and foreign rows are found, even behind a new hash; figures, report
+    """Deleted, edited, doubled and foreign rows are found, even with a new hash; figures, report
     and export end with one line that names the file, and write nothing."""
     path = _results(run)
     _write(path, change([json.loads(line) for line in path.open()]), signed)

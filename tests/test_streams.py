@@ -384,7 +384,7 @@ def test_a_wrong_key_or_model_stops_at_once(server, status, inside):
     pytest.param(raw(b'event: error\ndata: {"type": "error", "message": "gone"}\n\n'),
                  id="an event of its own")])
 def test_an_error_inside_a_stream_is_tried_again_and_named(server, reply):
-    """Errors that may pass, behind a status of 200, are asked again; the last one is named."""
+    """Errors that may pass, with a status of 200, are asked again; the last one is named."""
     server.replies = {"one": [reply, say(TEXT)], "two": [reply]}
     assert ask(settings(server.address), ["one"]) == {0: GOOD}
     with pytest.raises(api.ServerError, match="gone"):

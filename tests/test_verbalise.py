@@ -58,7 +58,7 @@ def depth(line):
 
 
 def behind(lines, number, belongs):
-    """The numbers of the lines directly behind this one for which `belongs` holds."""
+    """The numbers of the lines directly after this one for which `belongs` holds."""
     end = number + 1
     while end < len(lines) and belongs(lines[end]):
         end += 1

@@ -46,7 +46,7 @@ def _says(answer: str, value: object, gold: str) -> bool:
     if start is None or len(patterns.BOX.findall(text)) > _MOST_BOXES:
         return False
     region = text[start:]
-    claimed = claimed or region.startswith(":")  # the part of a text behind "the answer is"
+    claimed = claimed or region.startswith(":")  # the part of a text after "the answer is"
     if any(re.search(r"\d!", inner) for inner in _boxes(region)):  # a factorial
         return False
     if region.strip() and same_answer(region, gold):

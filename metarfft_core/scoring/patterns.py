@@ -3,7 +3,7 @@
 import re
 
 TEXT_LIMIT = 50_000
-"""The most characters, behind a model's thinking, that are read."""
+"""The most characters, after a model's thinking, that are read."""
 
 # How a value is written.
 PLAIN = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'",
@@ -50,7 +50,7 @@ RESULT = re.compile(r"(?:^[*_# ]*|[.!]\s[\s*_#]*|\n[*_# ]*)"
 BEHIND = re.compile(r"(?:^|[.!:\n]\s*)(?:(?:so|thus|hence|therefore),?\s+)?"
                     r"(?P<value>(?!(?:this|that|it|which)\b)\S(?:[^\n.!]|\.(?=\d)){0,500}?)\s+is\s+"
                     r"(?:the|my|our)\s+(?:final\s+|correct\s+)?answer[.!*_]*\s*$", re.IGNORECASE)
-"""A value that is announced behind it: "so 3 is the answer"."""
+"""A value that is announced after it: "so 3 is the answer"."""
 LEAD = re.compile(r"(?:\s|:|[*_]{1,2}(?=\s))*(?:(?:simply|just|indeed|clearly|exactly|therefore|"
                   r"thus|equal to|a total of|the (?:number|integer|string|word|list|array|value))\b"
                   r"[\s:]*)?", re.IGNORECASE)

@@ -47,7 +47,7 @@ class _Changes(NamedTuple):
     objects: Objects
 
 
-_NO_LIST = "a list takes a list behind +=: take extend for anything else"
+_NO_LIST = "a list takes a list after +=: take extend for anything else"
 
 
 class Writer(Emitter):

@@ -313,7 +313,7 @@ class _Checker:
             case ast.Compare(comparators=parts):
                 self.comparison(node)
                 if any(map(reads_element, parts[1:])):
-                    refuse(node, "a chain of comparisons with an element behind the second place "
+                    refuse(node, "a chain of comparisons with an element after the second place "
                                  "belongs into a condition")
             case ast.BoolOp(values=values):
                 for value in values:

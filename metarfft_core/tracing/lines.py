@@ -26,7 +26,7 @@ def refuse_tokens(found: list[tokenize.TokenInfo]) -> None:
     for token in found:
         line = f"line {token.start[0]}: "
         if token.type == tokenize.COMMENT:
-            raise RuleError(f"{line}no comments in a rule: a trace writes its values behind ' # '")
+            raise RuleError(f"{line}no comments in a rule: a trace writes its values after ' # '")
         if token.type == tokenize.NAME and not token.string.isascii():
             raise RuleError(f"{line}the name {token.string} has letters beyond ASCII, which may "
                             "look like others")
