@@ -53,6 +53,12 @@ _METHODS = {
 }
 
 
+@lru_cache(maxsize=128)  # many texts follow the same rule
+def tree(rule: str) -> ast.Module:
+    """The syntax tree of a rule; nobody may change it."""
+    return ast.parse(rule)
+
+
 def is_too_large(value: Any) -> bool:
     """Does a number have too many digits, or a string or container too many items, at any depth?
 
