@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing.judge import paper, parse
-from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal, same
+from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal, same, tree
 from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
 from metarfft_core.tracing.wordings.paper import UNSET, headings, reads, tables
 
@@ -190,9 +190,9 @@ class AtLength(Lines):
 
     def __init__(self, rule: str, completion: str):
         super().__init__(completion)
-        module = ast.parse(rule)
+        module = tree(rule)
         self.headings = headings(module)
-        self.tables = set(tables(module))
+        self.tables = frozenset(tables(module))
         self.blocks = paper.blocks(rule, completion)[0] if self.is_readable else []
         self.taken = 0  # blocks
         self.above: list[str] = []  # the headings that must come next

@@ -27,6 +27,7 @@ TOO_LARGE = f"too large to be judged (at most {DIGITS:,} digits or {SIZE_LIMIT:,
 _BEYOND = 10 ** DIGITS  # the smallest number with more digits
 _CONSTANTS = {"True": True, "False": False, "None": None}
 _SHORT_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_PLAIN_STRING = re.compile(r"'[ -&(-\[\]-~]*'")  # of ASCII, without quotes and backslashes
 
 
 class Unclear(Exception):
@@ -51,6 +52,12 @@ _METHODS = {
     tuple: {"count", "index"},
     dict: {"get", "pop"},
 }
+
+
+@lru_cache(maxsize=128)  # many texts follow the same rule
+def tree(rule: str) -> ast.Module:
+    """The syntax tree of a rule; nobody may change it."""
+    return ast.parse(rule)
 
 
 def is_too_large(value: Any) -> bool:
@@ -195,10 +202,12 @@ def literal(text: str) -> Any:
     try:
         if not is_readable(text):
             raise Unclear(f"not a value that can be read: {text[:60]}")
-        if text in _CONSTANTS:  # these and short numbers are what most texts state
+        if text in _CONSTANTS:  # what most texts state need not be parsed
             return _CONSTANTS[text]
         if _SHORT_NUMBER.fullmatch(text):
             return int(text)
+        if _PLAIN_STRING.fullmatch(text):
+            return text[1:-1]
         value = ast.literal_eval(text)
         if len(text) > DIGITS // 2:
             repr(value)  # fails for a hexadecimal number with too many decimal digits

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from metarfft_core.tracing.judge import parse
-from metarfft_core.tracing.judge.evaluator import Unclear, literal
+from metarfft_core.tracing.judge.evaluator import Unclear, literal, tree
 from metarfft_core.tracing.judge.substitution import substituted, truth
 from metarfft_core.tracing.steps import ANSWER, Fact, Step
 from metarfft_core.tracing.wordings.paper import NOW, SO, VERDICTS, reads, tables
@@ -49,7 +49,7 @@ def steps(rule: str, completion: str) -> tuple[list[Step], str | None]:
 def blocks(rule: str, completion: str) -> tuple[list[Block], str]:
     """The steps of a completion, and its last line, which should state the answer."""
     *lines, last = completion.split("\n")
-    reader = _Reader(ast.parse(rule), lines)
+    reader = _Reader(tree(rule), lines)
     parsed = []
     while reader.position < len(lines):
         parsed.append(reader.block())
@@ -61,6 +61,7 @@ class _Reader:
 
     def __init__(self, module: ast.Module, lines: list[str]):
         self.tables = tables(module)
+        self.known = frozenset(self.tables)
         self.lines = lines
         self.position = 0
 
@@ -77,7 +78,7 @@ class _Reader:
             above.append(self.take())
         code = self.take()
         node = statement(code)
-        names = reads(node, set(self.tables)) if node else []
+        names = reads(node, self.known) if node else ()
         if isinstance(node, ast.FunctionDef):
             shown, facts = [], [parse.fact(self.take()) for _ in node.args.args]
         else:

@@ -23,6 +23,7 @@ from metarfft_core.tracing.judge.evaluator import (
     place_at,
     place_of,
     same,
+    tree,
 )
 from metarfft_core.tracing.judge.substitution import substituted, truth
 from metarfft_core.tracing.steps import Fact
@@ -41,11 +42,6 @@ class _Continue(Exception):
     """Raised when the walk meets `continue`."""
 
 
-@lru_cache(maxsize=128)  # many texts follow the same rule
-def _tree(rule: str) -> ast.Module:
-    return ast.parse(rule)
-
-
 class Walk:
     """Walks a rule along the lines of a text."""
 
@@ -56,7 +52,7 @@ class Walk:
         self.given = given  # the question, or the arguments themselves
         self.template = template  # of the question
         self.lines = lines
-        module = _tree(rule)
+        module = tree(rule)
         self.functions = {node.name: node for node in module.body
                           if isinstance(node, ast.FunctionDef)}
         self.tables = {node.targets[0].id: ast.literal_eval(node.value) for node in module.body

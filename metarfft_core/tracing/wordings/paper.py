@@ -16,6 +16,7 @@ The judge reads these words too, so this module imports neither the tracer nor t
 """
 
 import ast
+from functools import lru_cache
 from typing import NamedTuple
 
 NOW, SO = "now, ", "so, "
@@ -79,14 +80,15 @@ def tables(module: ast.Module) -> dict[str, object]:
             if isinstance(node, ast.Assign)}
 
 
-def reads(node: ast.stmt, known: set[str]) -> list[str]:
+@lru_cache(maxsize=1024)  # a text shows the same few lines again and again
+def reads(node: ast.stmt, known: frozenset[str]) -> tuple[str, ...]:
     """The variables that a line reads, in the order of the text, without tables and functions.
 
     The targets of a loop are left out, because every pass states them as items.
     """
     match node:
         case ast.Return(value=None):  # no rule has one, but a text may
-            return []
+            return ()
         case ast.If(test=value) | ast.While(test=value) | ast.Return(value=value):
             parts = [value]
         case ast.For(iter=value):
@@ -98,14 +100,15 @@ def reads(node: ast.stmt, known: set[str]) -> list[str]:
         case ast.Expr(value=value):
             parts = [value]
         case _:
-            return []
+            return ()
     known = known | {part.id for part in ast.walk(getattr(node, "target", ast.Tuple([])))
                      if isinstance(node, ast.For) and isinstance(part, ast.Name)}
     called = {part.func.id for value in parts for part in ast.walk(value)
               if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
+    left_out = known | called
     names = [part for value in parts for part in ast.walk(value)
-             if isinstance(part, ast.Name) and part.id not in known | called]
-    return list(dict.fromkeys(part.id for part in sorted(names, key=lambda part: part.col_offset)))
+             if isinstance(part, ast.Name) and part.id not in left_out]
+    return tuple(dict.fromkeys(part.id for part in sorted(names, key=lambda part: part.col_offset)))
 
 
 def _indexes(target: ast.expr) -> list[ast.expr]:

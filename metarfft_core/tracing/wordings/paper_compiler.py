@@ -22,7 +22,7 @@ class PaperWriter(Writer):
     def __init__(self, module: ast.Module, recited: list[str], sharing: Sharing):
         super().__init__(module, recited, "text", sharing)
         self.headings = paper.headings(module)
-        self.tables = set(paper.tables(module))
+        self.tables = frozenset(paper.tables(module))
         self.bound: dict[int, set[str]] = {}
         for function in module.body:
             if isinstance(function, ast.FunctionDef):
