@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import forked
 import greedy
 import pytest
 import vllm_on_cpu
@@ -72,7 +73,10 @@ def _generate(folder, prompts, limits):
 
 
 def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1):
-    """Generate in a process of its own, as the evaluation does, once for each batch size."""
+    """Generate in a process of its own, as the evaluation does, once for each batch size.
+
+    vLLM gets an interpreter of its own, because it sets up torch before it is imported.
+    """
     program = ("import json, sys\n"
                "from dataclasses import asdict\n"
                "from metarfft_core.evaluation import engines\n"
@@ -83,12 +87,16 @@ def _in_process(folder, prompts, limits, engine, batch_sizes, tensor_parallel=1)
                "        found |= {position: asdict(one) for position, one in done}\n"
                "    print('RESULT' + json.dumps([found[i] for i in range(len(found))]))\n")
     arguments = json.dumps([str(folder), prompts, limits, engine, batch_sizes, tensor_parallel])
-    done = subprocess.run([sys.executable, "-c", program, arguments], capture_output=True,
-                          text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    if engine == "vllm":
+        output = subprocess.run([sys.executable, "-c", program, arguments], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env=os.environ | {"PYTHONPATH": str(ROOT)}).stdout
+    else:
+        output = forked.run_program(program, arguments).output
+    lines = [line for line in output.splitlines() if line.startswith("RESULT")]
     if len(lines) < len(batch_sizes) and engine == "vllm":
         vllm_on_cpu.skip_if_it_cannot_run()
-    assert len(lines) == len(batch_sizes), done.stderr[-3000:]
+    assert len(lines) == len(batch_sizes), output[-3000:]
     return [[engines.Generation(**row | {"token_ids": tuple(row["token_ids"])})
              for row in json.loads(line.removeprefix("RESULT"))] for line in lines]
 
