@@ -28,10 +28,9 @@ def pretend() -> None:
 if __name__ == "__main__":
     if "ACCELERATE_USE_FSDP" in os.environ:
         pretend()
-    from metarfft_core import training
-    from metarfft_core.training.process import worker
+    from metarfft_core import models, training
 
     if sys.argv[1] == "--float32":
         del sys.argv[1]
-        worker._fast_bfloat16 = lambda: False
+        models.compute = lambda: "float32"
     sys.exit(training.main())

@@ -11,9 +11,8 @@ import pytest
 import rounding
 from tiny_model import tiny_run, write_tiny
 
-from metarfft_core import corpus, params, training
+from metarfft_core import corpus, models, params, training
 from metarfft_core.system.files import read_json
-from metarfft_core.training.process import worker
 
 SETTINGS = {"steps": 20, "epochs": 8, "batch_size": 8, "micro_batch_size": 2,
             "evaluate_every": 4, "save_every": 4, "early_stopping_patience": 9}
@@ -62,7 +61,7 @@ def changed(built, outputs, **settings):
 
 def main_in_float32(arguments):
     """The process of a training, with the same sums on any machine."""
-    worker._fast_bfloat16 = lambda: False
+    models.compute = lambda: "float32"
     return training.main(arguments)
 
 

@@ -181,10 +181,12 @@ def test_a_killed_evaluation_goes_on(finished, prepare, capfd):
     assert "30 of 30 samples to generate" not in capfd.readouterr().out
 
 
-def test_the_seconds_of_a_whole_evaluation_are_kept(finished):
-    """What made a cell says how long that took, if one process made all of it."""
+def test_the_seconds_and_the_data_type_of_a_whole_evaluation_are_kept(finished):
+    """What made a cell says how long that took, if one process made all of it, and in which data
+    type the engine computed."""
     path = evaluation.path(finished, Cell("direct", TASK, finished.seed)).with_suffix(".json")
     assert 0 < files.read_json(path)["seconds"] < 600
+    assert files.read_json(path)["compute"] == models.compute()
 
 
 def test_a_last_line_that_was_cut_off_is_repaired(finished, prepare, capsys):

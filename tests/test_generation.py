@@ -11,6 +11,8 @@ from pathlib import Path
 import forked
 import greedy
 import pytest
+import rounding
+import torch
 import vllm_on_cpu
 
 from metarfft_core import models
@@ -24,6 +26,9 @@ QUESTIONS = ["What is the capital of France?", "Write the number 7.", "Say yes."
 
 LIMITS = [24, 24, 24, 5, 24, 24]
 
+PRODUCTS, TERMS = 2 * 6 + 1, 128
+"""Of the tiny model: the matrix products in a row, and the most terms of one of their sums."""
+
 
 @pytest.fixture(scope="module")
 def prompts():
@@ -33,7 +38,6 @@ def prompts():
 
 def _random_model(folder, hidden_size, key_value_heads):
     """Write a random model of two heads, with the embedded model's tokenizer."""
-    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -163,9 +167,22 @@ def test_outputs_that_are_not_greedy_are_told_from_those_that_are(prompts, embed
         greedy.assert_greedy(folder, prompts, [*others, first])
 
 
+def test_an_engine_computes_as_the_machine_does(tiny, prompts, monkeypatch):
+    """Where the machine computes in float32, every token is the likeliest of the float32 model, up
+    to float32's rounding, though the stored weights are in bfloat16."""
+    from transformers import AutoModelForCausalLM
+
+    monkeypatch.setattr(models, "compute", lambda: "float32")
+    answers = _generate(tiny, prompts, [80] * len(prompts))
+    exact = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    for prompt, answer in zip(prompts, answers, strict=True):
+        found = greedy.logits(exact, prompt, answer.token_ids)
+        below = found.amax(-1) - found[range(len(answer.token_ids)), list(answer.token_ids)]
+        assert below.max() <= rounding.float32(PRODUCTS, TERMS) * found.norm(dim=-1).max()
+
+
 def test_the_generation_config_of_a_model_changes_nothing(tiny, prompts, penalised):
     """A repetition penalty in the model folder is ignored, though it changes plain outputs."""
-    import torch
     from transformers import AutoModelForCausalLM
 
     tokens = {folder: _generate(folder, prompts[:1], [40])[0].token_ids

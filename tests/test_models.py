@@ -54,6 +54,16 @@ def gguf_file():
     return Path(folder) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+def test_a_processor_without_instructions_for_bfloat16_computes_in_float32():
+    """Linux's own list of the processor's instructions says in which data type models compute."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if torch.cuda.is_available() or not cpuinfo.exists():
+        pytest.skip("the data type follows from a GPU, or the system lists no instructions")
+    known = set(cpuinfo.read_text().split())
+    expected = "bfloat16" if known & {"avx512_bf16", "amx_bf16"} else "float32"
+    assert models.compute() == expected
+
+
 def test_embedded_weights_are_those_of_the_gguf_file():
     """The safetensors hold, in bfloat16, what the gguf library reads out of the package's file."""
     folder = Path(models.resolve(models.EMBEDDED))

@@ -91,7 +91,7 @@ def trained(outputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         run = copied(outputs, folder, patch)
-        patch.setattr(worker.worker, "_fast_bfloat16", lambda: False)
+        patch.setattr(models, "compute", lambda: "float32")
         for arm in training.arms(run):
             worker.train(arm)
     return folder
@@ -294,7 +294,7 @@ def test_what_it_took_is_what_its_answers_are(done):
 
 def main_in_float32(arguments):
     """The process of reinforcement learning, computing as the fixture's training does."""
-    worker.worker._fast_bfloat16 = lambda: False
+    models.compute = lambda: "float32"
     return worker.main(arguments)
 
 
@@ -313,7 +313,7 @@ def test_a_killed_training_resumes_to_the_same_weights(run, done, trained, outpu
     process.kill()
     process.join()
     assert not arm.manifest.exists()
-    monkeypatch.setattr(worker.worker, "_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(models, "compute", lambda: "float32")
     worker.train(arm)
     whole = trained / "outputs" / "tiny" / "rl" / TASK / "base_outcome"
     assert [{key: value for key, value in line.items() if key not in TIMES}
@@ -505,7 +505,7 @@ def test_the_pretrained_start_is_walked_to_its_end(outputs, tmp_path, monkeypatc
     """From the RF-pretrained model of the run: its first answers are that model's own and not the
     base model's, Figure 7 has its line, and other pre-trained weights are refused afterwards."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    monkeypatch.setattr(worker.worker, "_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(models, "compute", lambda: "float32")
     run = rl_run(outputs / "model", starts=["pretrained"], rewards=["process"], steps=2)
     corpus.build(run)
     pretraining = training.Job(run, "pretrain")

@@ -28,7 +28,7 @@ from metarfft_core.params import Cell, ParamsError
 from metarfft_core.system.files import read_json, sha256, write_json
 from metarfft_core.system.places import ROOT
 from metarfft_core.training import batches, launcher
-from metarfft_core.training.process import checkpoints, worker
+from metarfft_core.training.process import checkpoints
 from metarfft_core.training.process.trainer import Trainer
 
 STEPS = SETTINGS["steps"]
@@ -85,7 +85,7 @@ def reordered(tiny, tmp_path_factory):
 def train_in_float32(outputs, run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METARFFT_OUTPUTS", str(outputs))
-        patch.setattr(worker, "_fast_bfloat16", lambda: False)
+        patch.setattr(models, "compute", lambda: "float32")
         corpus.build(run)
         return training.train(training.Job(run, "pretrain"))
 
@@ -205,7 +205,7 @@ def test_a_training_in_bfloat16_has_the_losses_of_float32(tiny, built, done, tmp
         torch.arange(0, 4000, 8)[None], use_cache=False).logits
     expected = training.read_log(training.Job(done, "pretrain").folder)
     run = outputs_of(built, tiny, tmp_path / "rounded", monkeypatch)
-    monkeypatch.setattr(worker, "_fast_bfloat16", lambda: True)
+    monkeypatch.setattr(models, "compute", lambda: "bfloat16")
     got = training.read_log(training.train(training.Job(run, "pretrain")))
     assert read_json(training.Job(run, "pretrain").folder / "manifest.json")[
         "compute"] == "bfloat16"
@@ -283,7 +283,7 @@ def test_full_training_keeps_float32_while_it_trains(tiny, tmp_path, monkeypatch
 
 def main_in_float32(arguments):
     """The process of a training, computing as the training that it is compared to."""
-    worker._fast_bfloat16 = lambda: False
+    models.compute = lambda: "float32"
     return training.main(arguments)
 
 
@@ -323,7 +323,7 @@ def test_early_stopping_takes_the_best_step(tiny, built, tmp_path, monkeypatch):
     where the process dies before the last checkpoint is whole, and the one of the best step is
     gone; and where it dies before the model is written."""
     monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path))
-    monkeypatch.setattr(worker, "_fast_bfloat16", lambda: False)
+    monkeypatch.setattr(models, "compute", lambda: "float32")
     run = tiny_run(tiny, learning_rate=0.9, scheduler="constant", warmup_ratio=0.0, steps=40,
                    epochs=20, batch_size=2, max_grad_norm=1000.0, evaluate_every=1, save_every=1,
                    early_stopping_patience=2)

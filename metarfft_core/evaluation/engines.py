@@ -203,14 +203,16 @@ class Vllm(_Living):
         from vllm import EngineArgs, LLMEngine
 
         super().__init__(tokenizer)
-        settings = ({"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE_BYTES}
-                    if _on_cpu() else {})
+        # On GPUs vLLM may start processes, so torch is not asked for a GPU before.
+        settings = ({"dtype": models.compute(), "enforce_eager": True,
+                     "kv_cache_memory_bytes": CPU_CACHE_BYTES}
+                    if _on_cpu() else {"dtype": "bfloat16"})
         if rank is not None:
             settings |= {"enable_lora": True, "max_loras": 1,
                          "max_lora_rank": min(size for size in _RANKS if size >= rank)}
         self._adapters: dict[Path, int] = {}  # the number by which vLLM knows each
         self._engine = LLMEngine.from_engine_args(EngineArgs(
-            model=str(folder), dtype="bfloat16", generation_config="vllm",
+            model=str(folder), generation_config="vllm",
             skip_tokenizer_init=True, use_tqdm_on_load=False, max_model_len=most,
             max_num_seqs=batch_size, seed=0, tensor_parallel_size=tensor_parallel,
             enable_prefix_caching=True, trust_remote_code=False, **settings))
@@ -285,8 +287,8 @@ class Transformers(_Living):
         super().__init__(tokenizer)
         logging.disable_progress_bar()
         self._batch_size = batch_size
-        self.load(AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.bfloat16,
-                                                       trust_remote_code=False))
+        self.load(AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=getattr(torch, models.compute()), trust_remote_code=False))
 
     def load(self, weights) -> None:
         """Answer with a plain transformers model from now on."""
@@ -295,7 +297,7 @@ class Transformers(_Living):
 
         self._model = None  # its memory may be needed
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = weights.to(self._device).eval()
+        self._model = weights.to(self._device, getattr(torch, models.compute())).eval()
         # `generate` fills unset options from the model's own config, so replace that config.
         self._model.generation_config = GenerationConfig(
             do_sample=False, repetition_penalty=1.0, eos_token_id=self._end,

@@ -142,7 +142,8 @@ def evaluate(config: Params, cell: Cell, living: "Resident | None" = None) -> Pa
                       any(row["finish_reason"] != "refused" for row in stored))
         files.write_json(results.with_suffix(".json"), {
             **about, "finished": True, "rows": len(rows), "sha256": files.sha256(results),
-            "gpu": gpu_name(), **_counts(results, len(rows)),
+            "gpu": gpu_name(), "compute": models.compute() if cell.method in METHODS else None,
+            **_counts(results, len(rows)),
             # with the engine's start, if this cell was its first; what interrupted processes took
             # is not known
             "seconds": None if stored else round(time.monotonic() - began, 2),

@@ -151,15 +151,6 @@ def _sharded() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false") == "true"
 
 
-def _fast_bfloat16() -> bool:
-    """Return whether this machine computes bfloat16 faster than float32."""
-    import torch
-
-    abilities = torch.cpu.get_capabilities()
-    return torch.cuda.is_available() or any(
-        abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
 def _arguments(job: Job, base: str, steps: int, accumulation: int, fullest: int):
     """Return the trainer's arguments; `fullest` is the size of the fullest micro batch in tokens.
 
@@ -184,7 +175,7 @@ def _arguments(job: Job, base: str, steps: int, accumulation: int, fullest: int)
         learning_rate=settings.learning_rate, lr_scheduler_type=_SCHEDULERS[settings.scheduler],
         warmup_steps=round(settings.warmup_ratio * steps), weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm, seed=job.order_seed, use_cpu=not gpu,
-        bf16=_fast_bfloat16(), gradient_checkpointing=acceleration.recomputes(
+        bf16=models.compute() == "bfloat16", gradient_checkpointing=acceleration.recomputes(
             base, settings.rank, fullest, _sharded()),
         eval_strategy="steps", eval_steps=settings.evaluate_every,
         save_strategy="steps", save_steps=settings.save_every,
@@ -212,8 +203,8 @@ def _load_model(origin: _Origin):
                                                      trust_remote_code=False,
                                                      attn_implementation=attention)
     else:
-        dtype = torch.bfloat16 if _fast_bfloat16() else torch.float32
-        model = models.load_pissa(origin.pissa, dtype, attn_implementation=attention)
+        model = models.load_pissa(origin.pissa, getattr(torch, models.compute()),
+                                  attn_implementation=attention)
     acceleration.fuse(model, origin.base)
     return model
 

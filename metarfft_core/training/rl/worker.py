@@ -129,7 +129,7 @@ def _arguments(arm: Arm, accumulation: int):
         loss_type="dapo", scale_rewards="group", shuffle_dataset=False,
         learning_rate=settings.learning_rate, lr_scheduler_type="constant", warmup_steps=0,
         weight_decay=0.0, max_grad_norm=settings.max_grad_norm, seed=arm.config.seed,
-        use_cpu=not gpu, bf16=worker._fast_bfloat16(), gradient_checkpointing=gpu,
+        use_cpu=not gpu, bf16=models.compute() == "bfloat16", gradient_checkpointing=gpu,
         eval_strategy="steps", eval_steps=settings.evaluate_every, save_strategy="steps",
         save_steps=settings.save_every, save_total_limit=checkpoints.KEPT,
         logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
