@@ -7,6 +7,8 @@ VENV := .venv
 STAMP := $(VENV)/installed-$(LOCK)
 # Python compiles what it imports; all 30,000 files would take pip half a minute.
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile
+# uv takes a fifth of pip's processor time, but reads no pip.conf. Where it fails, pip installs.
+UV := $(VENV)/bin/uv pip install -q --python $(VENV)/bin/python
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=1200
 
 .PHONY: env smoke test lab lint docs help
@@ -67,10 +69,10 @@ $(STAMP): requirements/$(LOCK).txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 	    echo "Python 3.11 is needed, got '$(PYTHON)'; name one: make PYTHON=/path/to/python3.11" >&2; \
 	    exit 1; }
-	@echo "Building $(VENV) from $< (two to four minutes)"
+	@echo "Building $(VENV) from $< (one to four minutes)"
 	rm -rf $(VENV)
 	"$(PYTHON)" -m venv $(VENV)
-	$(PIP) --constraint $< torch
-	$(PIP) --no-deps --requirement $<
+	$(PIP) --no-deps --constraint $< torch uv
+	$(UV) --no-deps --requirement $< || $(PIP) --no-deps --requirement $<
 	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@

@@ -163,6 +163,14 @@ def test_pre_commit_needs_nothing_but_the_environment():
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def make(*arguments):
+    """Run make as a user does, without what an outer `make test` has set."""
+    plain = {name: value for name, value in os.environ.items()
+             if name not in ("MAKEFLAGS", "MFLAGS", "METARFFT_PARAMS", "OMP_NUM_THREADS")}
+    return subprocess.run(["make", "-C", str(ROOT), *arguments, "LOCK=cpu"], capture_output=True,
+                          text=True, env=plain, timeout=60)
+
+
 @pytest.mark.parametrize(("tests", "notebooks"), [(0, 0), (1, 0), (0, 1), (2, 1)])
 def test_make_test_runs_the_notebooks_whatever_the_tests_gave(tmp_path, tests, notebooks):
     """Both are started, side by side, each with one thread; what both say is printed; the last two
@@ -181,11 +189,7 @@ case "$*" in *--nbval-lax*) exit {notebooks};; *) exit {tests};; esac
 """)
     python.chmod(0o755)
     (tmp_path / "installed-cpu").touch()
-    plain = {name: value for name, value in os.environ.items()
-             if name not in ("MAKEFLAGS", "MFLAGS", "METARFFT_PARAMS",
-                              "OMP_NUM_THREADS")}  # of an outer make test
-    done = subprocess.run(["make", "-C", str(ROOT), "test", f"VENV={tmp_path}", "LOCK=cpu"],
-                          capture_output=True, text=True, env=plain, timeout=60)
+    done = make("test", f"VENV={tmp_path}")
     first, second = sorted((tmp_path / "calls").read_text().splitlines())
     assert first == " 1 -m pytest --numprocesses 3 --dist loadfile"
     assert re.fullmatch(rf"{ROOT}/params/test.yaml 1 -m pytest --nbval-lax .* notebooks", second)
@@ -195,6 +199,32 @@ case "$*" in *--nbval-lax*) exit {notebooks};; *) exit {tests};; esac
         "--numprocesses", "--nbval-lax"]
     assert lines[-2:] == [f"tests: {said[0]}", f"notebooks: {said[1]}"]
     assert (done.returncode != 0) == ("failed" in said)
+
+
+@pytest.mark.parametrize("uv", [0, 1])
+def test_make_env_installs_with_uv_and_where_that_fails_with_pip(tmp_path, uv):
+    """uv installs the lock file after pip has installed torch and uv; if it fails, pip does. The
+    Makefile is the real one; the commands are scripts that note what they are asked."""
+    note = f'#!/bin/sh\necho "$(basename "$0") $*" >> "{tmp_path}/calls"\n'
+    base, venv = tmp_path / "base", tmp_path / "venv"
+    base.write_text(note + f"""[ "$2" = venv ] || exit 0
+mkdir -p "$3/bin"; cp "{tmp_path}/python" "{tmp_path}/uv" "$3/bin"
+""")
+    (tmp_path / "python").write_text(note)
+    (tmp_path / "uv").write_text(f"{note}exit {uv}\n")
+    for script in ("base", "python", "uv"):
+        (tmp_path / script).chmod(0o755)
+    done = make("env", f"VENV={venv}", f"PYTHON={base}")
+    assert done.returncode == 0, done.stderr
+    assert (venv / "installed-cpu").exists()
+    calls = [call.split() for call in (tmp_path / "calls").read_text().splitlines()]
+    installed = [(call[0], call[call.index("install"):]) for call in calls if "install" in call]
+    lock = ["--no-deps", "--requirement", "requirements/cpu.txt"]
+    torch, whole, *others = [(name, arguments[-len(lock):]) for name, arguments in installed]
+    assert torch == ("python", ["requirements/cpu.txt", "torch", "uv"])
+    assert whole == ("uv", lock)
+    assert others == [("python", lock)] * uv + [
+        ("python", ["--no-build-isolation", "--editable", "."])]
 
 
 def test_citation_names_the_kit_and_the_paper():
