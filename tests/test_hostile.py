@@ -165,7 +165,7 @@ def test_ten_megabytes_are_unreadable(name, big):
     assert found.kind != "right"
     errors.annotate(text, found, context=2)
     assert scoring.score(f"{ANSWER}{big}", "stop", "[1]")[1] == "wrong"
-    assert time.process_time() - began < SECONDS
+    assert time.process_time() - began < 3 * SECONDS
 
 
 def test_many_large_values_are_unreadable():

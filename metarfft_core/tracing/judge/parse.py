@@ -64,9 +64,8 @@ def _recital(line: str, recited: Collection[str]) -> list[str] | None:
     """The known recital that begins a line, and the text after it, if there is any."""
     if line in recited:
         return [line]
-    longest = max(map(len, recited), default=-1)
     place = line.find(BEHIND)
-    while 0 <= place <= longest:
+    while 0 <= place <= max(map(len, recited), default=-1):
         if line[:place] in recited:
             return [line[:place], line[place + len(BEHIND):]]
         place = line.find(BEHIND, place + 1)
