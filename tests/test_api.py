@@ -69,7 +69,7 @@ def vllm(tmp_path_factory):
     log = tmp_path_factory.mktemp("server") / "log.txt"
     command = [sys.executable, "-c", SERVE, "--model", models.resolve(models.EMBEDDED),
                "--served-model-name", "smollm2", "--host", "127.0.0.1", "--port", str(port),
-               "--dtype", "bfloat16", "--enforce-eager", "--generation-config", "vllm",
+               "--dtype", models.compute(), "--enforce-eager", "--generation-config", "vllm",
                "--max-model-len", "1024", "--max-num-seqs", "6",
                "--kv-cache-memory-bytes", str(2**28)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "VLLM_API_KEY": KEY}

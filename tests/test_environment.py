@@ -114,6 +114,17 @@ def test_installed_versions_are_the_locked_ones():
     assert set(locked) - set(installed) == set()
 
 
+def test_nothing_slow_is_imported_to_read_a_notebook():
+    """The runner compiles no grammar and loads few languages. With rfc3987-syntax and chardet 6 it
+    would do both, and take seconds more."""
+    code = "import sys, metarfft_core.runner; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                            check=True).stdout.split()
+    assert "nbformat" in loaded
+    assert "lark" not in loaded
+    assert len([name for name in loaded if name.startswith("chardet.lang")]) < 10
+
+
 def test_readme_names_targets_that_exist():
     """Every `make X` of the pages is a target of the Makefile, and the main ones are there."""
     readme = ROOT / "README.md"

@@ -2,6 +2,7 @@
 it made is there."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -18,9 +19,14 @@ HEAD = "name = None\nsmoke = None\nseed = None\nmodel = None\ncorpus = None\n" \
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The smoke run, its results in a folder of the test."""
-    monkeypatch.setenv("METARFFT_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr(runner, "NOTEBOOKS", tmp_path / "notebooks")
-    (tmp_path / "notebooks").mkdir()
+    return _in(tmp_path, monkeypatch)
+
+
+def _in(place, settings):
+    """The smoke run, with its notebooks and its results in a folder."""
+    settings.setenv("METARFFT_OUTPUTS", str(place / "outputs"))
+    settings.setattr(runner, "NOTEBOOKS", place / "notebooks")
+    runner.NOTEBOOKS.mkdir(parents=True, exist_ok=True)
     return params.load(params.DEFAULT_FILE)
 
 
@@ -89,25 +95,44 @@ def test_refuses_another_runs_folder(run):
         runner.run(other)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of three notebooks: the second makes what the third reads, and a figure of its own.
+
+    Returns the run, the folder of all its files, and a copy of that folder.
+    """
+    place = tmp_path_factory.mktemp("finished") / "place"
+    with pytest.MonkeyPatch.context() as settings:
+        run = _in(place, settings)
+        folder = str(run.folder)
+        head = f"from pathlib import Path\nfolder = Path({folder!r})\n" \
+               "def make(name, text):\n    path = folder / name\n" \
+               "    path.parent.mkdir(parents=True, exist_ok=True)\n" \
+               "    if not path.exists() or path.read_text() != text:\n" \
+               "        path.write_text(text)\n" \
+               "def count(name):\n    with open(folder / 'trail', 'a') as file:\n" \
+               "        file.write(name)\n"
+        write(runner.NOTEBOOKS, "01_x.ipynb",
+              head + "count('1')\nmake('corpus/manifest.json', '{}')")
+        write(runner.NOTEBOOKS, "02_x.ipynb",
+              head + "count('2')\nmake('figures/loss.csv', 'first')\n"
+              "if not (folder / 'adapt/x/model').exists():\n"
+              "    make('adapt/x/model', 'model')\n"
+              "    make('adapt/x/manifest.json', str(len((folder / 'trail').read_text())))")
+        write(runner.NOTEBOOKS, "03_x.ipynb",
+              head + "count('3')\nmake('figures/loss.csv', 'both')\n"
+              "make('figures/accuracy.csv', (folder / 'adapt/x/model').read_text())")
+        runner.run(run)
+    return run, place, shutil.copytree(place, place.with_name("copy"))
+
+
 @pytest.fixture
-def finished(run):
-    """A run of three notebooks: the second makes what the third reads, and a figure of its own."""
-    folder = str(run.folder)
-    head = f"from pathlib import Path\nfolder = Path({folder!r})\n" \
-           "def make(name, text):\n    path = folder / name\n" \
-           "    path.parent.mkdir(parents=True, exist_ok=True)\n" \
-           "    if not path.exists() or path.read_text() != text:\n" \
-           "        path.write_text(text)\n" \
-           "def count(name):\n    with open(folder / 'trail', 'a') as file:\n" \
-           "        file.write(name)\n"
-    write(runner.NOTEBOOKS, "01_x.ipynb", head + "count('1')\nmake('corpus/manifest.json', '{}')")
-    write(runner.NOTEBOOKS, "02_x.ipynb", head + "count('2')\nmake('figures/loss.csv', 'first')\n"
-          "if not (folder / 'adapt/x/model').exists():\n"
-          "    make('adapt/x/model', 'model')\n"
-          "    make('adapt/x/manifest.json', str(len((folder / 'trail').read_text())))")
-    write(runner.NOTEBOOKS, "03_x.ipynb", head + "count('3')\nmake('figures/loss.csv', 'both')\n"
-          "make('figures/accuracy.csv', (folder / 'adapt/x/model').read_text())")
-    runner.run(run)
+def finished(whole, monkeypatch):
+    """The run of three notebooks as it was when it had finished."""
+    run, place, copy = whole
+    shutil.rmtree(place)
+    shutil.copytree(copy, place)
+    _in(place, monkeypatch)
     return run
 
 
