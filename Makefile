@@ -5,7 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 VENV := .venv
 STAMP := $(VENV)/installed-$(LOCK)
-# Python compiles what it imports; all 30,000 files would take pip half a minute.
+# Python compiles what it imports; all 30,000 files would take pip a minute. It must keep what it
+# compiled, or every process compiles it again: seconds become half a minute.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile
 # uv takes a fifth of pip's processor time, but reads no pip.conf. Where it fails, pip installs.
 UV := $(VENV)/bin/uv pip install -q --python $(VENV)/bin/python

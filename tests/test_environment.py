@@ -238,6 +238,19 @@ mkdir -p "$3/bin"; cp "{tmp_path}/python" "{tmp_path}/uv" "$3/bin"
         ("python", ["--no-build-isolation", "--editable", "."])]
 
 
+def test_make_lets_python_keep_what_it_compiles(tmp_path, monkeypatch):
+    """Images often forbid it by a variable. Nothing is compiled when the environment is built, so
+    every process would compile all that it imports."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "bin").mkdir()
+    ruff = tmp_path / "bin" / "ruff"
+    ruff.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; '
+                    'print(sys.dont_write_bytecode)"\n')
+    ruff.chmod(0o755)
+    (tmp_path / "installed-cpu").touch()
+    assert "False" in make("lint", f"VENV={tmp_path}").stdout.splitlines()
+
+
 def test_citation_names_the_kit_and_the_paper():
     """CITATION.cff gives the version of pyproject.toml, and the paper by its arXiv number."""
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())

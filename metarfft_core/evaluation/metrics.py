@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,7 @@ Statistic = Callable[[list[Counts] | Grid], float | np.ndarray]
 """A figure of merit: a number for counts, an array over the draws for a Grid with draws."""
 
 
+@lru_cache(maxsize=4096)
 def wilson(right: int, total: int, confidence: float) -> tuple[float, float]:
     """Return Wilson's score interval of a share, `right` of `total`, e.g. at confidence 0.95."""
     if not 0 <= right <= total or total < 1:
