@@ -16,6 +16,7 @@ from metarfft_core.system import files
 from metarfft_core.tasks.definition import declare
 from metarfft_core.tracing.expressions import RuleError
 from metarfft_core.tracing.judge import parse, replay
+from metarfft_core.tracing.steps import Fact, Step
 from metarfft_core.training import batches
 
 PACKAGE = Path(evaluation.__file__).parent.parent
@@ -79,6 +80,15 @@ def test_a_diagnosis(task, format):
     assert (found.kind, found.line) == ("wrong_arithmetic", 6)
     assert wrong.split("\n")[found.at - 1].endswith("1 + 1 = 3")
     assert ">>" in errors.annotate(wrong, found)
+
+
+@pytest.mark.parametrize("recited", ["Take it's end", "It's"])
+def test_a_known_recital_ends_where_facts_follow(recited):
+    """An apostrophe hides the separator only where the recital is unknown."""
+    line, known = f"{recited} # n = 0", ["Take it's end", "It's"]
+    assert parse.step(line, known) == Step(recited, (Fact("state", "n", "0"),))
+    assert parse.step(line) == Step(line, ())
+    assert parse.recital(recited, known) == recited
 
 
 @pytest.mark.parametrize(("right", "wrong", "kind"), [
