@@ -4,10 +4,13 @@ The source folder is the whole repository, so a link between two files is the sa
 the site. Nothing is executed, and nothing is fetched.
 """
 
+import gc
 import posixpath
 import re
 import sys
 from pathlib import Path
+
+gc.set_threshold(100_000, 50, 100)  # saves a tenth of the time
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]

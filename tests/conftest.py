@@ -1,6 +1,7 @@
 """What holds for all tests, and the fixtures that several files use."""
 
 import csv
+import gc
 import sys
 
 import pytest
@@ -8,6 +9,16 @@ import pytest
 # Before torch is loaded: the package sets how waiting threads behave.
 from metarfft_core.system import processes
 from metarfft_core.system.places import ROOT
+
+# What is imported and collected stays to the end. Python would look through it for garbage again
+# and again, for a tenth of the tests' time.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -130,18 +130,20 @@ class _Checker:
         if node.name in BUILTINS:
             refuse(node, f"{node.name} is a built-in: give the function another name")
         known = {argument.arg: argument for argument in node.args.args}
-        known |= {part.id: part for part in ast.walk(node)
+        parts = list(ast.walk(node))
+        known |= {part.id: part for part in parts
                   if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
         for name, place in known.items():
             for what, taken in (("a built-in", BUILTINS), ("a table", self.tables),
                                 ("a function", self.helpers)):
                 if name in taken:
                     refuse(place, f"{name} is {what}: give the variable another name")
-        called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
-        for part in ast.walk(node):
+        called = {id(part.func) for part in parts if isinstance(part, ast.Call)}
+        readable = known.keys() | self.tables
+        for part in parts:
             if not isinstance(part, ast.Name) or isinstance(part.ctx, ast.Store):
                 continue
-            if id(part) not in called and part.id not in known.keys() | self.tables:
+            if id(part) not in called and part.id not in readable:
                 refuse(part, f"{part.id} is no variable of the rule: it is never assigned")
 
     def block(self, statements: list[ast.stmt]) -> None:

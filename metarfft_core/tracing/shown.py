@@ -33,26 +33,33 @@ def brace(text: str) -> str:
 
 def show(node: ast.expr) -> Shown:
     """An expression as a template, with a slot for the value of every reading."""
-    readings: list[ast.expr] = []
-    mark = "_r"
-    while mark in ast.unparse(node):  # a string in the expression may contain anything
+    code, mark = ast.unparse(node), "_r"
+    while mark in code:  # a string in the expression may contain anything
         mark += "r"
-
-    class Substitute(ast.NodeTransformer):
-        def visit(self, part):
-            if is_reading(part):
-                readings.append(part)
-                return ast.Name(f"{mark}{len(readings) - 1}_")
-            if isinstance(part, ast.Call) and isinstance(part.func, ast.Name):
-                part.args = [self.visit(argument) for argument in part.args]
-                return part
-            return self.generic_visit(part)
-
-    own = ast.parse(ast.unparse(node), mode="eval").body  # the transformer changes what it walks
-    text = escape(ast.unparse(Substitute().visit(own)))
+    substitute = _Substitute(mark)
+    own = ast.parse(code, mode="eval").body  # the transformer changes what it walks
+    text = escape(ast.unparse(substitute.visit(own)))
     text = re.sub(rf"({mark}\d+_) \*\*", r"(\1) **", text)  # (-3) ** 2 is not -3 ** 2
     order = [int(number) for number in re.findall(rf"{mark}(\d+)_", text)]
-    return Shown(re.sub(rf"{mark}\d+_", "%s", text), [readings[number] for number in order])
+    return Shown(re.sub(rf"{mark}\d+_", "%s", text),
+                 [substitute.readings[number] for number in order])
+
+
+class _Substitute(ast.NodeTransformer):
+    """Puts a name, the mark with a number, in the place of every reading."""
+
+    def __init__(self, mark: str):
+        self.mark = mark
+        self.readings: list[ast.expr] = []
+
+    def visit(self, node):
+        if is_reading(node):
+            self.readings.append(node)
+            return ast.Name(f"{self.mark}{len(self.readings) - 1}_")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            node.args = [self.visit(argument) for argument in node.args]
+            return node
+        return self.generic_visit(node)
 
 
 def truth(node: ast.expr) -> Shown:
@@ -76,7 +83,7 @@ def place_of(node: ast.expr) -> tuple[str, list[ast.expr]]:
 
 def literal_code(node: ast.expr) -> str:
     """Code that writes an expression's value as a literal."""
-    code = ast.unparse(node)
+    code = node.id if isinstance(node, ast.Name) else ast.unparse(node)
     if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "_is":
         return code
     if re.search(r"['\"\\{}]", code):

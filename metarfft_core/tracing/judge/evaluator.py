@@ -65,10 +65,12 @@ def is_too_large(value: Any) -> bool:
 
     Its time is bounded, for values that hold themselves too.
     """
-    if isinstance(value, range):
-        return False
     if isinstance(value, int):
         return not -_BEYOND < value < _BEYOND
+    if isinstance(value, str):
+        return len(value) > SIZE_LIMIT
+    if isinstance(value, range):
+        return False
     if _length(value) > SIZE_LIMIT:
         return True
     left, weight = [value], 0

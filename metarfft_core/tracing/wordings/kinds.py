@@ -16,7 +16,7 @@ Kind = str | tuple | None
 
 LIST = ("list", None)
 TABLE = ("table", None)
-PASSES = 8  # each pass carries the known kinds one assignment further
+PASSES = 8  # at most; each carries the known kinds one assignment further
 
 _FUNCTIONS = {"abs": "number", "bool": "truth", "chr": "character", "dict": TABLE,
               "divmod": ("tuple", "number"), "int": "number", "len": "number", "list": LIST,
@@ -28,6 +28,7 @@ _METHODS = {"count": "number", "endswith": "truth", "find": "number", "index": "
             "islower": "truth", "isupper": "truth"}
 _OF_LISTS = {"append", "extend", "insert", "pop", "remove", "reverse", "sort"}
 _OF_TEXTS = set(_METHODS) - {"count", "index"}
+_TELLING = (ast.Assign, ast.AugAssign, ast.BinOp, ast.Call, ast.Compare, ast.For, ast.Return)
 
 
 def is_text(kind: Kind) -> bool:
@@ -69,10 +70,14 @@ def infer(module: ast.Module, given: Mapping[str, Kind]) -> dict[str, dict[str, 
     for scope in scopes.values():
         scope.helpers = scopes
     scopes[functions[-1].name].kinds |= given
+    nodes = [(scopes[function.name], node) for function in functions
+             for node in ast.walk(function) if isinstance(node, _TELLING)]
+    known = None
     for _ in range(PASSES):
-        for function in functions:
-            for node in ast.walk(function):
-                scopes[function.name].learn(node)
+        if known == (known := [(dict(one.kinds), one.returns) for one in scopes.values()]):
+            break  # another pass would learn nothing
+        for scope, node in nodes:
+            scope.learn(node)
     return {name: scope.kinds for name, scope in scopes.items()}
 
 
