@@ -132,7 +132,7 @@ def test_a_saved_file_has_the_comments_and_exactly_the_changes(path, project):
     hold them, and every comment is there in its order."""
     made = parameter_form.Form(path)
     made.set(seed="7", name="mine", evaluation__limit_extra="80",
-             corpus__evaluation__lengths="[1, 2]", corpus__evaluation__samples_per_length="3",
+             corpus__evaluation__lengths="[2, 3]", corpus__evaluation__samples_per_length="3",
              adaptation__epochs="2", evaluation__tensor_parallel="3")
     assert not made.messages
     saved = made.save()
@@ -142,7 +142,7 @@ def test_a_saved_file_has_the_comments_and_exactly_the_changes(path, project):
     old, new = (leaves(yaml.safe_load(text)) for text in (before, after))
     assert {key: new[key] for key in new if new[key] != old.get(key)} == {
         "seed": 7, "name": "mine", "evaluation.limit_extra": 80, "adaptation.epochs": 2,
-        "corpus.evaluation.lengths": [1, 2], "corpus.evaluation.samples_per_length": 3,
+        "corpus.evaluation.lengths": [2, 3], "corpus.evaluation.samples_per_length": 3,
         "evaluation.tensor_parallel": 3}
     assert not old.keys() - new.keys()
     assert comments(after)[1:] == comments(before)

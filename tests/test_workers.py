@@ -88,12 +88,27 @@ def test_a_failed_job_does_not_stop_its_siblings(tmp_path, bad, said, places):
     assert len(done(tmp_path, 4)) == 4
 
 
+AWAITED = """
+    open(f"{order['file']} begun", "w").close()
+    for _ in range(3000):
+        if any(os.path.exists(f"{one} begun") for one in order["awaits"]):
+            break
+        time.sleep(0.01)
+"""
+
+
 def test_a_place_keeps_to_its_group(tmp_path):
-    """Two groups and two places: no place does jobs of both while both have work of their own."""
-    slow = WORKS.replace("    with open", "    __import__('time').sleep(0.3)\n    with open")
-    workers.follow_all([sys.executable, "-c", slow], orders(tmp_path, 4, "xyxy"), PLACES)
+    """Two groups and two places: no place does jobs of both while both have work of their own.
+
+    When job 0 ends, jobs 2 and 3 are left, and its place has to take the second of them."""
+    awaits = WORKS.replace("    with open", f"    import time{AWAITED}    with open")
+    awaited = {0: [1], 1: [2, 3], 2: [2], 3: [2]}  # one of these has to have begun
+    waiting = orders(tmp_path, 4, "xyyx")
+    for number, order in enumerate(waiting):
+        order.values["awaits"] = [str(tmp_path / f"{one}") for one in awaited[number]]
+    workers.follow_all([sys.executable, "-c", awaits], waiting, PLACES)
     places = [place for _, place in done(tmp_path, 4)]
-    assert places[0] == places[2] != places[1] == places[3]
+    assert places[0] == places[3] != places[1] == places[2]
 
 
 def test_a_library_that_reads_standard_input_takes_no_order(tmp_path):
