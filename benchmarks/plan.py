@@ -3,8 +3,9 @@
     python benchmarks/plan.py [CASE ...]
 
 Each case trains a random Qwen2 model with the kit's own trainer: two steps of two micro batches,
-gradient checkpointing on, nothing saved. What it took is the most resident memory that Linux saw
-(VmHWM), less what the process had after a much smaller training of the same kind: libraries and
+gradient checkpointing on, nothing saved. The first step makes the optimizer's state from a few
+tokens; the second has the tokens of the case. What it took is the most resident memory that Linux
+saw (VmHWM), less what the process had after a much smaller training of the same kind: libraries and
 their buffers are not the plan's. The allocator is told to give freed memory back at once
 (MALLOC_MMAP_THRESHOLD_), so that what it keeps for later is not counted. Prints MiB estimated by
 parts, MiB taken and their ratio. A case takes at most 1.2 GB beside the libraries and 20 seconds of
@@ -69,7 +70,10 @@ def build(kind: str, compute: str, sizes: tuple[int, int, int]):
 
 def train(kind: str, compute: str, sizes: tuple[int, int, int], tokens: int,
           completion: int) -> None:
-    """Two steps of two micro batches; each holds two samples, laid end to end."""
+    """Two steps of two micro batches; each micro batch holds two samples, laid end to end.
+
+    The first step's are short: all that it leaves behind is the optimizer's state.
+    """
     import logging
 
     from datasets import Dataset
@@ -79,22 +83,28 @@ def train(kind: str, compute: str, sizes: tuple[int, int, int], tokens: int,
     from metarfft_core.training.process.trainer import Trainer
 
     logging.getLogger("trl").setLevel(logging.ERROR)
-    half, given = tokens // 2, (tokens - completion) // 2
-    one = list(range(1, half + 1))
-    row = {"input_ids": 2 * one, "labels": 2 * ([-100] * given + one[given:]),
-           "seq_lengths": [half, half]}
+    short, whole = _row(*TINY[1:]), _row(tokens, completion)
     with tempfile.TemporaryDirectory() as folder:
         arguments = SFTConfig(
             output_dir=folder, max_steps=2, max_length=None, padding_free=True, use_cpu=True,
             per_device_train_batch_size=1, gradient_accumulation_steps=2,
+            train_sampling_strategy="sequential",
             dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
             gradient_checkpointing=True, bf16=compute == "bfloat16", save_strategy="no",
             report_to="none", disable_tqdm=True, dataloader_pin_memory=False)
         trainer = Trainer(model=build(kind, compute, sizes), args=arguments,
-                          train_dataset=Dataset.from_list([row] * 4),
+                          train_dataset=Dataset.from_list([short, short, whole, whole]),
                           processing_class=models.load_tokenizer(models.EMBEDDED))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+
+
+def _row(tokens: int, completion: int) -> dict:
+    """Two samples of those tokens together, laid end to end."""
+    half, given = tokens // 2, (tokens - completion) // 2
+    one = list(range(1, half + 1))
+    return {"input_ids": 2 * one, "labels": 2 * ([-100] * given + one[given:]),
+            "seq_lengths": [half, half]}
 
 
 def taken(kind: str, compute: str, sizes: tuple[int, int, int], tokens: int,
