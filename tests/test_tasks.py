@@ -17,6 +17,8 @@ from oracles import EDGES, ORACLES
 from samples import DATA, LONGEST, PINS, digest, draw, pins
 
 from metarfft_core import formats, tasks
+from metarfft_core.system.places import ROOT
+from metarfft_core.tasks import definition
 from metarfft_core.tracing.expressions import RuleError
 
 ALL = tasks.select()
@@ -283,6 +285,26 @@ def test_question_must_name_the_arguments():
     """A question without one of the arguments is refused when the task is declared."""
     with pytest.raises(RuleError, match=r"own.*question"):
         declare_own(question="Increase it.")
+
+
+@pytest.mark.parametrize("task", [tasks.get(id) for id in tasks.IDS + tasks.OTHERS],
+                         ids=lambda task: task.id)
+def test_the_kits_tasks_are_what_a_declaration_asks_for(task):
+    """Each passes the checks that a task of one's own passes when it is declared."""
+    definition.check(task)
+
+
+def test_the_kits_tasks_are_not_checked_at_each_start():
+    """A command that finds a task makes none of the kit's rules executable."""
+    program = """
+from metarfft_core.tracing import rule
+made = []
+rule.Rule.__init__ = lambda *arguments: made.append(arguments)
+from metarfft_core import tasks
+assert tasks.get("nupa_add").counterfactual and not made, made
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_class_without_source():

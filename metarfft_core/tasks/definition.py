@@ -139,7 +139,7 @@ class Task:
 
 
 def declare(cls: type, id: str, source: str, split: str, length: str,
-            lengths: tuple[int, ...] | None, title: str = "") -> Task:
+            lengths: tuple[int, ...] | None, title: str = "", checked: bool = True) -> Task:
     """Build a task from a class that holds `question`, `rule`, `sample`, tables and helpers.
 
     The class only groups these parts. Its upper-case attributes are the rule's tables, its other
@@ -151,6 +151,7 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
         length: What length counts.
         lengths: The lengths that can be drawn; 1 to LONGEST if None.
         title: What figures and tables show; made from the name if empty.
+        checked: Whether the rules are checked at once; each is at its first use.
 
     Raises:
         RuleError: The rule leaves the subset, or does not fit the question, `wording` or
@@ -169,12 +170,20 @@ def declare(cls: type, id: str, source: str, split: str, length: str,
             rule_source=_rule_source(cls, name), sampler=cls.sample, title=title,
             wording=getattr(cls, "wording", {}),
         )
-        _check_question(task)
-        sentences.check(task.rule_source, task.wording)
         task.counterfactual = _counterfactual(task, getattr(cls, "counterfactual", {}))
+        if checked:
+            check(task)
     except RuleError as error:
         raise RuleError(f"task {id}: {error}") from None
     return task
+
+
+def check(task: Task) -> None:
+    """Raise RuleError if a rule leaves the subset, or does not fit the question or `wording`."""
+    _check_question(task)
+    sentences.check(task.rule_source, task.wording)
+    if task.counterfactual:
+        Rule(task.counterfactual.rule_source)
 
 
 def _check_question(task: Task) -> None:
@@ -201,13 +210,11 @@ def _counterfactual(task: Task, changes: dict[str, str]) -> Task | None:
         lines[numbers[0]] = lines[numbers[0]].replace(old, new)
     if not changes:
         return None
-    changed = replace(task, id=f"{task.id}{_CHANGED}", name=f"{task.name}_counterfactual",
-                      title=f"{task.title}, counterfactual", split="counterfactual",
-                      unchanged=task, rule_source="\n".join(lines),
-                      wording={line: words for line, words in task.wording.items()
-                               if line not in changes})
-    Rule(changed.rule_source)
-    return changed
+    return replace(task, id=f"{task.id}{_CHANGED}", name=f"{task.name}_counterfactual",
+                   title=f"{task.title}, counterfactual", split="counterfactual",
+                   unchanged=task, rule_source="\n".join(lines),
+                   wording={line: words for line, words in task.wording.items()
+                            if line not in changes})
 
 
 _parse = lru_cache(maxsize=1)(ast.parse)  # one file declares many tasks, one after the other
