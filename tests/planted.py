@@ -18,7 +18,8 @@ from metarfft_core import errors, formats, tasks
 from metarfft_core.tasks import Instance, Task
 from metarfft_core.tracing.judge import walk
 from metarfft_core.tracing.judge.claims import Lines, Lost
-from metarfft_core.tracing.judge.evaluator import Unclear, evaluate
+from metarfft_core.tracing.judge.evaluator import evaluate
+from metarfft_core.tracing.judge.literals import Unclear
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, JOIN, Fact
 
 TASKS = [*tasks.select(), *(task.counterfactual for task in tasks.select() if task.counterfactual)]

@@ -22,7 +22,7 @@ from metarfft_core import formats, tasks
 from metarfft_core.formats import Example
 from metarfft_core.tasks import Task
 from metarfft_core.tracing.judge import replay
-from metarfft_core.tracing.judge.evaluator import Unclear
+from metarfft_core.tracing.judge.literals import Unclear
 from metarfft_core.tracing.judge.substitution import substituted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -332,7 +332,7 @@ def judged_apart(prompt: str, text: str) -> str:
     program = """
 import json, resource, sys
 from metarfft_core.tracing.judge import replay
-from metarfft_core.tracing.judge.evaluator import Unclear
+from metarfft_core.tracing.judge.literals import Unclear
 from metarfft_core.tracing.judge.substitution import substituted
 resource.setrlimit(resource.RLIMIT_CPU, (300, 300))
 resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))

@@ -27,7 +27,8 @@ from metarfft_core.authoring.loading import load as load  # users import it from
 from metarfft_core.tasks.definition import Instance, Task
 from metarfft_core.tracing import question
 from metarfft_core.tracing.judge import parse, replay
-from metarfft_core.tracing.judge.evaluator import DIGITS, TOO_LARGE, is_too_large
+from metarfft_core.tracing.judge.evaluator import TOO_LARGE, is_too_large
+from metarfft_core.tracing.judge.literals import DIGITS
 
 LENGTHS = (1, 2, 3, 5, 10, 20, 30)
 """The lengths that are checked by default, in addition to the shortest of the task."""

@@ -8,7 +8,7 @@ import re
 from itertools import zip_longest
 
 from metarfft_core.errors.reading import SIZE_LIMIT, Unit
-from metarfft_core.tracing.judge.evaluator import Unclear, is_readable, literal, normal
+from metarfft_core.tracing.judge.literals import Unclear, is_readable, literal, normal
 from metarfft_core.tracing.steps import Fact
 
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)

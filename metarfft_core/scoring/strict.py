@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 from metarfft_core import formats
-from metarfft_core.tracing.judge.evaluator import Unclear, literal
+from metarfft_core.tracing.judge.literals import Unclear, literal
 from metarfft_core.tracing.steps import ANSWER
 
 OUTCOMES = ("right", "wrong", "no_answer", "cut")

@@ -71,22 +71,23 @@ def missing(question: str, texts: Mapping[str, str]) -> str | None:
     """
     position = 0
     for name, text in texts.items():
-        match = 0 < len(text) <= len(question) and re.compile(_whole(text)).search(
-            question, position)
-        if not match:
+        place = question.find(text, position) if text else -1
+        while place >= 0 and not _is_whole(text, question, place):
+            place = question.find(text, place + 1)
+        if place < 0:
             return name
-        position = match.end()
+        position = place + len(text)
     return None
 
 
-def _whole(text: str) -> str:
-    """A pattern for a literal that is not part of a longer number.
+_BEGINS = re.compile(r"(?<!\d)(?<![^\w)\]}'\"]-)(?<!^-)")
+"""Where a number begins: a minus before it is its sign, unless it follows something to subtract
+from."""
+_ENDS = re.compile(r"(?!\d)")
 
-    A minus before a number is its sign, unless it follows something to subtract from.
-    """
-    pattern = re.escape(text)
-    if text[0].isdigit():
-        pattern = r"(?<!\d)(?<![^\w)\]}'\"]-)(?<!^-)" + pattern
-    if text[-1].isdigit():
-        pattern += r"(?!\d)"
-    return pattern
+
+def _is_whole(text: str, question: str, place: int) -> bool:
+    """Is the literal at this place of the question no part of a longer number?"""
+    begins = not text[0].isdigit() or _BEGINS.match(question, place)
+    ends = not text[-1].isdigit() or _ENDS.match(question, place + len(text))
+    return bool(begins and ends)

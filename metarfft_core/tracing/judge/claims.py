@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metarfft_core.tracing.judge import paper, parse
-from metarfft_core.tracing.judge.evaluator import Unclear, literal, normal, same, tree
-from metarfft_core.tracing.steps import ANSWER, BETWEEN, Fact, Step
+from metarfft_core.tracing.judge.evaluator import tree
+from metarfft_core.tracing.judge.literals import Unclear, literal, normal, reads_back, same
+from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
 from metarfft_core.tracing.wordings.paper import UNSET, headings, reads, tables
 
 LINE_LIMIT = 50_000
@@ -65,7 +66,8 @@ class Lines:
     def count(self, expected: list[Fact]) -> None:
         """Count an executed line; raises Lost if the execution seems endless, or too large."""
         self.executed += 1
-        self.stated += sum(len(fact.left) + len(fact.right) for fact in expected)
+        for fact in expected:
+            self.stated += len(fact.left) + len(fact.right)
         if self.executed > LINE_LIMIT:
             self.wrong("an execution without end")
             raise Lost
@@ -79,11 +81,14 @@ class Lines:
         if self.position > len(self.lines):
             self.wrong(f"the text ends where the rule executes: {code}")
             raise Lost
-        step = parse.step(self.lines[self.position - 1], (code,))
-        if step.code != code:
+        line = self.lines[self.position - 1]
+        if line == code:
+            return []
+        recital = code + BEHIND
+        if not line.startswith(recital):
             self.wrong(f"the rule executes here: {code}")
             raise Lost
-        return list(step.facts)
+        return parse.facts(line[len(recital):])
 
     def facts(self, code: str, expected: list[Fact], loops: bool,
               changed: Sequence[str] = ()) -> list[Fact]:
@@ -108,6 +113,8 @@ class Lines:
 
     def fact(self, fact: Fact, claim: Fact) -> Fact:
         """Judge one fact; returns the claim if the walk can continue with it, else the truth."""
+        if claim == fact and (fact.kind in ("each", "end") or reads_back(fact.right)):
+            return claim
         try:
             if claim.kind != fact.kind:
                 self.wrong(f"expected {' '.join(fact)}, got {' '.join(claim)}")

@@ -6,32 +6,21 @@ values, and the expressions may come from any text. So sizes are limited, and th
 """
 
 import ast
-import io
 import operator
-import re
-import tokenize
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from metarfft_core.tracing.judge.literals import DIGITS, Unclear
+
 SIZE_LIMIT = 10_000
 """The most items of a string or list that an expression builds, or of a range that it reads."""
-DIGITS = 4_300
-"""The most digits of a number: the limit up to which Python writes numbers."""
 WEIGHT_LIMIT = 100_000
 """The most items and characters of a value, those inside its items among them."""
-TEXT_LIMIT = 100_000
-"""The most characters of a literal or an expression that are read."""
 BITS_LIMIT = 100_000
 """The most bits of a number in an intermediate result."""
 TOO_LARGE = f"too large to be judged (at most {DIGITS:,} digits or {SIZE_LIMIT:,} items)"
 _BEYOND = 10 ** DIGITS  # the smallest number with more digits
-_CONSTANTS = {"True": True, "False": False, "None": None}
-_SHORT_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_PLAIN_STRING = re.compile(r"'[ -&(-\[\]-~]*'")  # of ASCII, without quotes and backslashes
-
-
-class Unclear(Exception):
-    """An expression that the evaluator cannot or will not evaluate."""
 
 
 _OPERATIONS = {
@@ -73,17 +62,23 @@ def is_too_large(value: Any) -> bool:
         return False
     if _length(value) > SIZE_LIMIT:
         return True
-    left, weight = [value], 0
+    if not isinstance(value, dict | list | tuple | set):
+        return False
+    left, weight = [value], 1
     while left and weight <= WEIGHT_LIMIT:
-        item = left.pop()
-        if isinstance(item, int):
-            if not -_BEYOND < item < _BEYOND:
-                return True
-        elif isinstance(item, dict):
-            left += [*item, *item.values()]
-        elif isinstance(item, list | tuple | set):
-            left += item
-        weight += 1 + _length(item)
+        holder = left.pop()
+        inside = [*holder, *holder.values()] if isinstance(holder, dict) else holder
+        weight += len(holder) + len(inside)
+        for item in inside:
+            if isinstance(item, int):
+                if not -_BEYOND < item < _BEYOND:
+                    return True
+            elif isinstance(item, str):
+                weight += len(item)
+            elif isinstance(item, dict | list | tuple | set):
+                left.append(item)
+            else:
+                weight += _length(item)
     return weight > WEIGHT_LIMIT
 
 
@@ -94,71 +89,134 @@ def _length(value: Any) -> int:
 def evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
     """The value of an expression; raises Unclear if it has none or is too large."""
     try:
-        value = _evaluate(node, names)
+        compute, is_measured = _computing(node)
+        value = compute(names)
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError,
             RecursionError, MemoryError) as error:
         raise Unclear(str(error)) from None
-    if not is_place(node) and is_too_large(value):  # what is stored somewhere was measured before
+    if not is_measured and is_too_large(value):
         raise Unclear(TOO_LARGE)
     return value
 
 
-def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
-    match node:  # the most frequent first
+Compute = Callable[[dict[str, Any]], Any]
+"""Computes the value of an expression from the variables, by name."""
+
+
+@lru_cache(maxsize=4096)  # a rule evaluates the same few expressions again and again
+def _computing(node: ast.expr) -> tuple[Compute, bool]:
+    """What computes an expression, and whether its value was measured when it was stored."""
+    return _compute(node), is_place(node)
+
+
+def _compute(node: ast.expr) -> Compute:
+    match node:
         case ast.Constant(value=value):
-            return value
+            return lambda names: value
         case ast.Name(id=name):
-            return names[name]
-        case ast.Compare(left=left, ops=ops, comparators=parts):
-            one = _evaluate(left, names)
-            for op, part in zip(ops, parts, strict=True):
-                two = _evaluate(part, names)
-                if not _OPERATIONS[type(op)](one, two):
-                    return False
-                one = two
-            return True
+            return operator.itemgetter(name)
+        case ast.Compare():
+            return _compare(node)
         case ast.Subscript(value=value, slice=ast.Slice(lower=lower, upper=upper, step=step)):
-            parts = [part and _evaluate(part, names) for part in (lower, upper, step)]
-            return _evaluate(value, names)[slice(*parts)]
+            owner, parts = _compute(value), [part and _compute(part)
+                                             for part in (lower, upper, step)]
+            return lambda names: _cut(names, parts, owner)
         case ast.Subscript(value=value, slice=index):
-            return _evaluate(value, names)[_evaluate(index, names)]
+            owner, index = _compute(value), _compute(index)
+            return lambda names: owner(names)[index(names)]
         case ast.BinOp(left=left, op=op, right=right):
-            return _binary(type(op), _evaluate(left, names), _evaluate(right, names))
+            return _binary(type(op), _compute(left), _compute(right))
         case ast.BoolOp(op=op, values=values):
-            for part in values:
-                value = _evaluate(part, names)
-                if bool(value) == isinstance(op, ast.Or):
-                    break
-            return value
+            return _joined(isinstance(op, ast.Or), [_compute(part) for part in values])
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluate(operand, names)
+            one = _compute(operand)
+            return lambda names: -one(names)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _evaluate(operand, names)
-        case ast.List(elts=parts):
-            return [_evaluate(part, names) for part in parts]
-        case ast.Tuple(elts=parts):
-            return tuple(_evaluate(part, names) for part in parts)
+            one = _compute(operand)
+            return lambda names: not one(names)
+        case ast.List(elts=elements):
+            parts = [_compute(part) for part in elements]
+            return lambda names: [part(names) for part in parts]
+        case ast.Tuple(elts=elements):
+            parts = [_compute(part) for part in elements]
+            return lambda names: tuple(part(names) for part in parts)
         case ast.Dict(keys=keys, values=values):
-            return {_evaluate(key, names): _evaluate(value, names)
-                    for key, value in zip(keys, values, strict=True)}
+            pairs = [(_compute(key), _compute(value))
+                     for key, value in zip(keys, values, strict=True)]
+            return lambda names: {key(names): value(names) for key, value in pairs}
         case ast.IfExp(test=test, body=body, orelse=orelse):
-            return _evaluate(body if _evaluate(test, names) else orelse, names)
+            test, body, orelse = map(_compute, (test, body, orelse))
+            return lambda names: (body if test(names) else orelse)(names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            values = [_evaluate(argument, names) for argument in arguments]
-            _refuse_long_ranges(values)
-            return _FUNCTIONS[name](*values)
+            parts = [_compute(argument) for argument in arguments]
+            return lambda names: _call(name, [part(names) for part in parts])
         case ast.Call(func=ast.Attribute(value=value, attr=attr), args=arguments, keywords=[]):
-            owner = _evaluate(value, names)
-            if attr not in _METHODS.get(type(owner), ()):
-                raise Unclear(f"no method {attr}")
-            values = [_evaluate(argument, names) for argument in arguments]
-            _refuse_long_ranges(values)
-            _refuse_growth(owner, attr, values)
-            value = getattr(owner, attr)(*values)
-            if is_too_large(owner):
-                raise Unclear(TOO_LARGE)
-            return value
+            owner, parts = _compute(value), [_compute(argument) for argument in arguments]
+            return lambda names: _call_method(names, owner(names), attr, parts)
+    return lambda names: _refuse(node)
+
+
+def _refuse(node: ast.AST) -> None:
     raise Unclear(f"not an expression of a rule: {ast.unparse(node)}")
+
+
+def _operation(op: type) -> Callable[[Any, Any], Any]:
+    """The operation of an operator; one that no rule has fails when it is carried out."""
+    return _OPERATIONS.get(op, lambda left, right: _OPERATIONS[op])
+
+
+def _compare(node: ast.Compare) -> Compute:
+    left = _compute(node.left)
+    steps = [(_operation(type(op)), _compute(part))
+             for op, part in zip(node.ops, node.comparators, strict=True)]
+    if len(steps) == 1:
+        (operation, right), = steps
+        return lambda names: bool(operation(left(names), right(names)))
+
+    def chain(names: dict[str, Any]) -> bool:
+        one = left(names)
+        for operation, part in steps:
+            two = part(names)
+            if not operation(one, two):
+                return False
+            one = two
+        return True
+
+    return chain
+
+
+def _cut(names: dict[str, Any], parts: list[Compute | None], owner: Compute) -> Any:
+    bounds = slice(*[part and part(names) for part in parts])
+    return owner(names)[bounds]
+
+
+def _joined(stops: bool, parts: list[Compute]) -> Compute:
+    """The value of a chain of and/or; `stops` is the verdict that ends it."""
+    def compute(names: dict[str, Any]) -> Any:
+        for part in parts:
+            value = part(names)
+            if bool(value) == stops:
+                break
+        return value
+
+    return compute
+
+
+def _call(name: str, values: list[Any]) -> Any:
+    _refuse_long_ranges(values)
+    return _FUNCTIONS[name](*values)
+
+
+def _call_method(names: dict[str, Any], owner: Any, attr: str, parts: list[Compute]) -> Any:
+    if attr not in _METHODS.get(type(owner), ()):
+        raise Unclear(f"no method {attr}")
+    values = [part(names) for part in parts]
+    _refuse_long_ranges(values)
+    _refuse_growth(owner, attr, values)
+    value = getattr(owner, attr)(*values)
+    if is_too_large(owner):
+        raise Unclear(TOO_LARGE)
+    return value
 
 
 def _refuse_long_ranges(arguments: list[Any]) -> None:
@@ -180,7 +238,21 @@ def _refuse_growth(owner: Any, attr: str, arguments: list[Any]) -> None:
         raise Unclear(TOO_LARGE)
 
 
-def _binary(op: type, left: Any, right: Any) -> Any:
+def _binary(op: type, left: Compute, right: Compute) -> Compute:
+    operation = _operation(op)
+    if op not in (ast.Mod, ast.Mult, ast.Pow):
+        return lambda names: operation(left(names), right(names))
+
+    def compute(names: dict[str, Any]) -> Any:
+        one, two = left(names), right(names)
+        _refuse_growing(op, one, two)
+        return operation(one, two)
+
+    return compute
+
+
+def _refuse_growing(op: type, left: Any, right: Any) -> None:
+    """Refuse formatting, and a product or power that is too large."""
     if op is ast.Mod and isinstance(left, str | bytes):
         raise Unclear("a text before %: rules have no formatting")
     numbers = isinstance(left, int) and isinstance(right, int)
@@ -192,51 +264,6 @@ def _binary(op: type, left: Any, right: Any) -> Any:
         for value, times in ((left, right), (right, left)):
             if isinstance(times, int) and _length(value) * times > SIZE_LIMIT:
                 raise Unclear(TOO_LARGE)
-    return _OPERATIONS[op](left, right)
-
-
-def literal(text: str) -> Any:
-    """The value of a literal; raises Unclear if the text is not a literal, or too long a one.
-
-    A comment is not part of a literal: `7 # or 8` is not a literal. Nor is `{1: 7, 1: 8}`, which
-    gives two values for one key.
-    """
-    try:
-        if not is_readable(text):
-            raise Unclear(f"not a value that can be read: {text[:60]}")
-        if text in _CONSTANTS:  # what most texts state need not be parsed
-            return _CONSTANTS[text]
-        if _SHORT_NUMBER.fullmatch(text):
-            return int(text)
-        if _PLAIN_STRING.fullmatch(text):
-            return text[1:-1]
-        value = ast.literal_eval(text)
-        if len(text) > DIGITS // 2:
-            repr(value)  # fails for a hexadecimal number with too many decimal digits
-        if "{" in text and _repeats_a_key(text):
-            raise Unclear(f"a key stands twice: {text[:60]}")
-        return value
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        raise Unclear(f"not a value: {text[:60]}") from None
-
-
-def _repeats_a_key(text: str) -> bool:
-    return any(isinstance(node, ast.Dict) and len(ast.literal_eval(node)) < len(node.keys)
-               for node in ast.walk(ast.parse(text.lstrip(" \t"), mode="eval")))
-
-
-def is_readable(text: str) -> bool:
-    """Is a text short enough to be parsed, and without a comment?"""
-    return len(text) <= TEXT_LIMIT and not ("#" in text and _has_comment(text))
-
-
-def _has_comment(text: str) -> bool:
-    """Does Python read a part of a text as a comment? True if Python cannot read it at all."""
-    try:
-        return any(token.type == tokenize.COMMENT
-                   for token in tokenize.generate_tokens(io.StringIO(text.strip()).readline))
-    except (tokenize.TokenError, SyntaxError):
-        return True
 
 
 def looks_up(node: ast.expr) -> bool:
@@ -262,21 +289,6 @@ def is_literal(node: ast.expr) -> bool:
     except (ValueError, TypeError):  # a dict may have a list as a key
         return False
     return True
-
-
-def same(one: Any, two: Any) -> bool:
-    """Equal in value and in type, at every depth."""
-    return repr(one) == repr(two)
-
-
-def normal(text: str) -> str:
-    """An expression's syntax tree as text, so that spelling does not count."""
-    try:
-        if not is_readable(text):
-            raise Unclear(f"not an expression that can be read: {text[:60]}")
-        return ast.dump(ast.parse(text.strip(), mode="eval"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise Unclear(f"not an expression: {text[:60]}") from None
 
 
 class Place(NamedTuple):

@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from metarfft_core.tracing.judge import parse
-from metarfft_core.tracing.judge.evaluator import Unclear, literal, tree
+from metarfft_core.tracing.judge.evaluator import tree
+from metarfft_core.tracing.judge.literals import Unclear, literal
 from metarfft_core.tracing.judge.substitution import substituted, truth
 from metarfft_core.tracing.steps import ANSWER, Fact, Step
 from metarfft_core.tracing.wordings.paper import NOW, SO, VERDICTS, reads, tables

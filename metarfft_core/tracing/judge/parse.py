@@ -6,6 +6,7 @@ of kind "text". `replay.py` judges which claims are true.
 
 import re
 from collections.abc import Collection
+from functools import cache
 
 from metarfft_core.tracing.steps import ANSWER, BEHIND, BETWEEN, Fact, Step
 
@@ -19,28 +20,37 @@ def split(text: str, separator: str) -> list[str]:
     """Split at each separator outside string literals; a text beyond LINE_LIMIT stays whole."""
     if separator not in text or len(text) > LINE_LIMIT:
         return [text]
+    head, _, tail = text.partition(separator)
+    if separator not in tail and "'" not in head and '"' not in head:
+        return [head, tail]
     if "'" not in text and '"' not in text:
         return text.split(separator)
     parts, start = [], 0
-    for match in re.finditer(f"{_STRING}({re.escape(separator)})", text, re.DOTALL):
+    for match in _outside(separator).finditer(text):
         if match[1]:
             parts.append(text[start:match.start()])
             start = match.end()
     return [*parts, text[start:]]
 
 
+@cache
+def _outside(separator: str) -> re.Pattern:
+    """A pattern that finds string literals and, as its group, the separators outside them."""
+    return re.compile(f"{_STRING}({re.escape(separator)})", re.DOTALL)
+
+
 def fact(text: str) -> Fact:
     """Read one fact; a fact without a known form is of kind "text"."""
     if text == "end":
         return Fact("end", "", "")
-    left, *rest = split(text, " -> ")
-    if len(rest) == 1:
-        return Fact("test" if rest[0] in ("True", "False") else "each", left, rest[0])
-    *sides, right = split(text, " = ")
-    if len(sides) != 1:
+    if " -> " in text:
+        left, *rest = split(text, " -> ")
+        if len(rest) == 1:
+            return Fact("test" if rest[0] in ("True", "False") else "each", left, rest[0])
+    sides = split(text, " = ")
+    if len(sides) != 2:
         return Fact("text", text, "")
-    kind = "state" if _PLACE.fullmatch(sides[0]) else "calc"
-    return Fact(kind, sides[0], right)
+    return Fact("state" if _PLACE.fullmatch(sides[0]) else "calc", *sides)
 
 
 def step(line: str, recited: Collection[str] = ()) -> Step:
@@ -51,8 +61,12 @@ def step(line: str, recited: Collection[str] = ()) -> Step:
             the first separator outside string literals; an apostrophe may hide that separator.
     """
     code, *rest = _recital(line, recited) or split(line, BEHIND)
-    facts = split(BEHIND.join(rest), BETWEEN) if rest else []
-    return Step(code, tuple(map(fact, facts)))
+    return Step(code, tuple(facts(BEHIND.join(rest))) if rest else ())
+
+
+def facts(text: str) -> list[Fact]:
+    """Read the facts behind the recital of a line."""
+    return [fact(part) for part in split(text, BETWEEN)]
 
 
 def recital(line: str, recited: Collection[str] = ()) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from metarfft_core.tracing.judge.evaluator import Unclear, evaluate, is_place, looks_up, place_of
+from metarfft_core.tracing.judge.evaluator import evaluate, is_place, looks_up, place_of
+from metarfft_core.tracing.judge.literals import BRACKETS, Unclear
 
-_BRACKETS = 100  # fewer than Python can nest when it parses
 _TOO_DEEP = "a value nested too deeply"
 
 
@@ -41,9 +41,12 @@ def _template(node: ast.expr) -> tuple[list[str], list[ast.expr]]:
 
 def _looked_up(part: ast.expr, names: dict[str, Any]) -> str:
     """The value of a part that looks it up, as text; a variable without a value stays as it is."""
-    if isinstance(part, ast.Name) and part.id not in names:
-        return part.id
-    value = evaluate(part, names)
+    if isinstance(part, ast.Name):
+        if part.id not in names:
+            return part.id
+        value = names[part.id]
+    else:
+        value = evaluate(part, names)
     try:
         return repr(value)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -56,7 +59,8 @@ def _is_atom(text: str) -> bool:
     A negative number may need parentheses, and a tuple as an index loses them. What has many
     brackets may be nested more deeply than Python can parse.
     """
-    return text[0] not in "-(" and text.count("[") + text.count("(") + text.count("{") < _BRACKETS
+    return text[0] not in "-(" and (len(text) < BRACKETS or text.count("[") + text.count("(")
+                                    + text.count("{") < BRACKETS)
 
 
 def _parsed(text: str) -> ast.expr:

@@ -14,17 +14,15 @@ from metarfft_core.tracing.judge.claims import UNREADABLE, FalseLine, Lines, Los
 from metarfft_core.tracing.judge.evaluator import (
     TOO_LARGE,
     Place,
-    Unclear,
     evaluate,
     is_literal,
     is_place,
-    literal,
     looks_up,
     place_at,
     place_of,
-    same,
     tree,
 )
+from metarfft_core.tracing.judge.literals import Unclear, literal, same
 from metarfft_core.tracing.judge.substitution import substituted, truth
 from metarfft_core.tracing.steps import Fact
 
