@@ -13,13 +13,15 @@ from metarfft_core.tracing.steps import Fact
 
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?)""", re.DOTALL)
 
+_BLANKS = re.compile(r"\s+")
+_NEXT_TO_A_SIGN = re.compile(r" (?=[^\w ])|(?<=[^\w ]) ")
+
 
 def squeeze(text: str) -> str:
     """A text without insignificant white space; strings in it stay unchanged."""
     parts = _STRING.split(text[:SIZE_LIMIT])
     for number in range(0, len(parts), 2):  # the other parts are strings
-        part = re.sub(r"\s+", " ", parts[number])
-        parts[number] = re.sub(r" ?([^\w ]) ?", r"\1", part)
+        parts[number] = _NEXT_TO_A_SIGN.sub("", _BLANKS.sub(" ", parts[number]))
     return "".join(parts).strip()
 
 

@@ -13,9 +13,11 @@ TEXT_LIMIT = 100_000
 BRACKETS = 100
 """So many brackets in a value may be nested more deeply than Python can parse."""
 _CONSTANTS = {"True": True, "False": False, "None": None}
-_SHORT_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_PLAIN_STRING = re.compile(r"'[ -&(-\[\]-~]*'")  # of ASCII, without quotes and backslashes
-_WORDS = re.compile(r"'[ -&(-\[\]-~]*'|True|False|None")
+_NUMBER = r"0|-?[1-9][0-9]{0,17}"  # a short one
+_STRING = r"'[ -&(-\[\]-~]*'"  # of ASCII, without quotes and backslashes
+_ITEM = re.compile(f"{_NUMBER}|{_STRING}")
+_LIST = re.compile(rf"\[(?:(?:{_NUMBER}|{_STRING})(?:, (?:{_NUMBER}|{_STRING}))*)?\]")
+_WORDS = re.compile(f"{_STRING}|True|False|None")
 
 
 class Unclear(Exception):
@@ -33,10 +35,10 @@ def literal(text: str) -> Any:
             raise Unclear(f"not a value that can be read: {text[:60]}")
         if text in _CONSTANTS:  # what most texts state need not be parsed
             return _CONSTANTS[text]
-        if _SHORT_NUMBER.fullmatch(text):
-            return int(text)
-        if _PLAIN_STRING.fullmatch(text):
-            return text[1:-1]
+        if _ITEM.fullmatch(text):
+            return _item(text)
+        if _LIST.fullmatch(text):
+            return [_item(item) for item in _ITEM.findall(text)]
         value = ast.literal_eval(text)
         if len(text) > DIGITS // 2:
             repr(value)  # fails for a hexadecimal number with too many decimal digits
@@ -45,6 +47,10 @@ def literal(text: str) -> Any:
         return value
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise Unclear(f"not a value: {text[:60]}") from None
+
+
+def _item(text: str) -> int | str:
+    return text[1:-1] if text[0] == "'" else int(text)
 
 
 def reads_back(text: str) -> bool:

@@ -84,7 +84,7 @@ class _Reader:
             shown, facts = [], [parse.fact(self.take()) for _ in node.args.args]
         else:
             shown = [parse.fact(self.take()) for _ in names]
-            facts = self.facts(node, self.values(shown)) if node else []
+            facts = self.facts(node, shown) if node else []
         end = min(self.position, len(self.lines))
         return Block(tuple(above), Step(code, tuple(facts)), tuple(shown), end)
 
@@ -97,19 +97,19 @@ class _Reader:
                 continue
         return values
 
-    def facts(self, node: ast.stmt, names: dict[str, object]) -> list[Fact]:
+    def facts(self, node: ast.stmt, shown: list[Fact]) -> list[Fact]:
         match node:
             case ast.If(test=ast.Constant()) | ast.While(test=ast.Constant()):
                 return []
             case ast.If(test=test):
-                return [self.test(test, names, "branch")]
+                return [self.test(test, self.values(shown), "branch")]
             case ast.While(test=test):
-                return [self.test(test, names, "loop")]
+                return [self.test(test, self.values(shown), "loop")]
             case ast.For():
-                return self.items(node, names)
+                return self.items(node, self.values(shown))
             case ast.Assign(value=ast.IfExp(test=test)):
-                return [self.test(test, names, "choice"), *self.said(node)]
-            case ast.Return(value=ast.Name(id=name)) if name in names:
+                return [self.test(test, self.values(shown), "choice"), *self.said(node)]
+            case ast.Return(value=ast.Name(id=name)) if name in (names := self.values(shown)):
                 return [Fact("state", name, repr(names[name]))]
             case ast.Assign() | ast.AugAssign() | ast.Expr() | ast.Return():
                 return self.said(node)
