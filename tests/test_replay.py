@@ -22,7 +22,7 @@ from metarfft_core import formats, tasks
 from metarfft_core.formats import Example
 from metarfft_core.tasks import Task
 from metarfft_core.tracing.judge import replay
-from metarfft_core.tracing.judge.literals import Unclear
+from metarfft_core.tracing.judge.literals import Unclear, literal, reads_back
 from metarfft_core.tracing.judge.substitution import substituted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -228,6 +228,21 @@ def test_a_value_stands_as_python_writes_it(expression, values, text):
     first = substituted(node, values)
     substituted(node, {name: type(value)() for name, value in values.items()} | {"n": 0})
     assert first == substituted(node, values) == text
+
+
+@pytest.mark.parametrize("value", [
+    0, -7, 10**40, True, None, "a; b # c", "", "it's", "\\", [], [0, -1, 12], ["a, b", "[1]", "0"],
+    [7, "7", 10**20], [True], [[1], [-2, "x"]], (1,), {"a": [1, None]}, {1: {2: ()}}, 1.5, b"x"])
+def test_a_value_is_read_as_python_reads_it(value):
+    """A value in Python's spelling is read as itself, whether Python's parser is needed or not."""
+    text = repr(value)
+    assert repr(literal(text)) == repr(ast.literal_eval(text)) == text
+
+
+@pytest.mark.parametrize("value", [range(3), [range(3)], 1e999, ("x", 1e999), "'\"\n"])
+def test_only_literals_certainly_read_back(value):
+    """Text that is no literal, or that a parser has to read, does not certainly read back."""
+    assert not reads_back(repr(value))
 
 
 def test_a_value_nested_beyond_python_is_unclear():
