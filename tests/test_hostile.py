@@ -4,6 +4,7 @@ import ast
 import re
 import time
 import tracemalloc
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -12,7 +13,7 @@ from metarfft_core import errors, formats, scoring, tasks
 from metarfft_core.authoring import checks
 from metarfft_core.errors import compare
 from metarfft_core.system import places, yaml_files
-from metarfft_core.tracing.judge import evaluator, parse, replay
+from metarfft_core.tracing.judge import evaluator, literals, parse, replay
 from metarfft_core.tracing.judge.claims import UNREADABLE
 from metarfft_core.tracing.steps import ANSWER
 
@@ -265,3 +266,18 @@ def test_no_pattern_takes_long(file, pattern):
             compiled.match(one)
             compiled.search(one)
     assert time.process_time() - began < SECONDS, file
+
+
+@pytest.mark.parametrize("text", [
+    "[" + "1, " * 30_000 + "1", "[" + "1" * 90_000, "[" + "'a', " * 18_000 + "'a'",
+    "['" + "a" * 90_000, "[" + ", " * 45_000, "[" + "'" * 90_000 + "]", "[" + "', " * 30_000 + "]",
+    "[" + "'a', " * 18_000 + "'a'}", "[" + "-" * 90_000 + "]", "'a' " * 22_000 + "x"],
+    ids=lambda text: f"{text[:7]}...{text[-3:]}")
+def test_no_list_takes_long(text):
+    """The short ways to read a value end soon on what is almost a list: their patterns, made of
+    parts, repeat a string inside a list, which the search above cannot see."""
+    began = time.process_time()
+    with suppress(literals.Unclear):
+        literals.literal(text)
+    literals.reads_back(text)
+    assert time.process_time() - began < SECONDS
