@@ -1,6 +1,7 @@
 """The rooms of the package: each imports only from earlier rooms, and none grows too large."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -20,8 +21,10 @@ eight, which a reader sees at a glance; two more avoid splits that would make no
 
 MODULES = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
            .removesuffix(".__init__"): path for path in sorted(PACKAGE.rglob("*.py"))}
+NAMES = [name for name in MODULES if name != "metarfft_core"]
 
 
+@cache
 def imported(name: str) -> set[str]:
     """The modules of the package that a module imports anywhere in its text.
 
@@ -46,30 +49,28 @@ def room(name: str) -> str:
     return name.split(".")[1]
 
 
-IMPORTS = {name: imported(name) for name in MODULES if name != "metarfft_core"}
-
-
 def test_every_module_is_in_a_room():
     """Every module of the package belongs to a room of the line, and every room has a module."""
-    assert {room(name) for name in IMPORTS} <= set(ROOMS)
+    assert {room(name) for name in NAMES} <= set(ROOMS)
 
 
-@pytest.mark.parametrize("name", IMPORTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_module_imports_only_from_earlier_rooms(name):
     """No import points to a later room of the line, wherever it is in the text."""
-    below = {other for other in IMPORTS[name] if ROOMS.index(room(other)) > ROOMS.index(room(name))}
+    place = ROOMS.index(room(name))
+    below = {other for other in imported(name) if ROOMS.index(room(other)) > place}
     assert not below, f"{name} imports {', '.join(sorted(below))}"
 
 
 def test_no_circle_of_imports():
     """The modules can be put in an order in which each imports only earlier ones."""
     try:
-        list(TopologicalSorter(IMPORTS).static_order())
+        list(TopologicalSorter({name: imported(name) for name in NAMES}).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("name", IMPORTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_module_is_read_at_one_sitting(name):
     """A module outside the library of tasks has at most LONGEST lines."""
     lines = MODULES[name].read_text(encoding="utf-8").count("\n")
@@ -86,14 +87,14 @@ def test_a_folder_is_seen_at_a_glance():
 def test_a_class_name_has_one_meaning():
     """No two modules outside the library of tasks give a public class the same name."""
     classes: dict[str, list[str]] = {}
-    for name in IMPORTS:
+    for name in NAMES:
         for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and node.name[0] != "_" and ".library" not in name:
                 classes.setdefault(node.name, []).append(name)
     assert not {name: places for name, places in classes.items() if len(places) > 1}
 
 
-@pytest.mark.parametrize("name", [name for name in IMPORTS if room(name) in (
+@pytest.mark.parametrize("name", [name for name in NAMES if room(name) in (
     "training", "planning", "evaluation", "bridges")])
 def test_method_and_task_travel_in_a_cell(name):
     """No function has a parameter for a method and one for a task, which could be swapped."""
