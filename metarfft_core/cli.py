@@ -59,21 +59,18 @@ def _whole(least: int) -> Callable[[str], int]:
     return read
 
 
-def _path(text: str) -> Path:
-    """Read an option that is a path, and make it absolute for processes in other folders."""
-    try:
-        return places.absolute(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _place(find: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Make a reader of an option that is a path, absolute for processes in other folders."""
+    def read(text: str) -> Path:
+        try:
+            return find(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
-def _folder(text: str) -> Path:
-    """Read an option that is a folder to write to, which need not exist."""
-    path = _path(text)
-    for parent in (path, *path.parents):
-        if os.path.exists(parent) and not os.path.isdir(parent):
-            raise argparse.ArgumentTypeError(f"expected a folder, but {parent} is a file")
-    return path
+_path, _file, _folder = map(_place, (places.absolute, places.file, places.folder))
 
 
 def _option(*names: str, **settings) -> tuple[tuple[str, ...], dict]:
@@ -168,9 +165,9 @@ def _check(options: argparse.Namespace) -> None:
 
 @_command("check a parameter file before papermill executes it", _PARAMS)
 def _check_params(options: argparse.Namespace) -> None:
-    from metarfft_core import params, training
+    config = _config(options)
+    from metarfft_core import training
 
-    config = params.load(options.params)
     training.check_mix(config)
     print(f"{options.params}: the parameters of run {config.name}, digest {config.digest}")
 
@@ -184,13 +181,12 @@ def _check_params(options: argparse.Namespace) -> None:
     _option("--measured", action="store_true", help="compare the plan with what the run took; "
             "--params can then be the folder of a run"))
 def _plan(options: argparse.Namespace) -> None:
-    from metarfft_core import params
     from metarfft_core.planning import display, measured, plan
 
     if options.measured:
         print(measured.report(options.params))
         return
-    made = plan.plan(params.load(options.params), options.processes, options.gpu_memory)
+    made = plan.plan(_config(options), options.processes, options.gpu_memory)
     print(display.show(made), flush=True)
     if problems := len(made.problems):
         raise RuntimeError(f"the plan names {problems} "
@@ -200,9 +196,9 @@ def _plan(options: argparse.Namespace) -> None:
 
 @_command("download the model to this machine, for runs without a network", _PARAMS)
 def _fetch(options: argparse.Namespace) -> None:
-    from metarfft_core import models, params
+    from metarfft_core import models
 
-    print(f"model: {models.resolve(params.load(options.params).model.name)}")
+    print(f"model: {models.resolve(_config(options).model.name)}")
 
 
 @_command("read all large files with stored hashes again, and name those that changed unnoticed")
@@ -215,11 +211,19 @@ def _verify(options: argparse.Namespace) -> None:
         raise RuntimeError("the bytes changed, but neither size nor times: " + ", ".join(wrong))
 
 
+def _config(options: argparse.Namespace):
+    """Return the parameters, read before a command imports what takes longer to load."""
+    from metarfft_core import params
+
+    return params.load(options.params)
+
+
 @_command("write the corpus of a run", _PARAMS)
 def _build(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params
+    config = _config(options)
+    from metarfft_core import corpus
 
-    print(corpus.build(params.load(options.params)))
+    print(corpus.build(config))
 
 
 @_command(
@@ -228,10 +232,10 @@ def _build(options: argparse.Namespace) -> None:
     _option("--number", type=_whole(0), default=0, help="its number, in training order"),
     *_TRAINING)
 def _preview(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params
+    config = _config(options)
+    from metarfft_core import corpus
     from metarfft_core.training import preview
 
-    config = params.load(options.params)
     job = _job(config, options)
     corpus.build(config)
     print(preview.as_text(preview.pieces(job, options.number)))
@@ -240,13 +244,13 @@ def _preview(options: argparse.Namespace) -> None:
 @_command(
     "run one training of a run; without --task all adaptations, or all of rl",
     _PARAMS,
-    _option("--launch", type=_path, metavar="FILE", help="a configuration file of accelerate"),
+    _option("--launch", type=_file, metavar="FILE", help="a configuration file of accelerate"),
     _option("--only-start", action="store_true", help="only make the PiSSA start, on one GPU"),
     *_TRAINING)
 def _train(options: argparse.Namespace) -> None:
-    from metarfft_core import corpus, params, training
+    config = _config(options)
+    from metarfft_core import corpus, training
 
-    config = params.load(options.params)
     all_adaptations = options.stage == "adapt" and not (options.task or options.method)
     rl = training.chosen(config, options) if options.stage == "rl" else None
     job = None if all_adaptations or rl else _job(config, options)
@@ -285,9 +289,9 @@ def _job(config, options: argparse.Namespace):
     _option("--judge", type=_path, metavar="FILE", help="a file that describes the judge"),
     _option("--stage", help="pretrain or adapt; with --general"), *_TRAINING[1:])
 def _evaluate(options: argparse.Namespace) -> None:
-    from metarfft_core import evaluation, params
+    config = _config(options)
+    from metarfft_core import evaluation
 
-    config = params.load(options.params)
     if not options.general:
         if options.stage or options.limit or options.prompts or options.judge:
             raise ValueError("--stage, --limit, --prompts and --judge need --general")
@@ -304,14 +308,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 @_command(
     "run the numbered notebooks in order, into outputs/<name>",
     _PARAMS,
-    _option("--pretrain-on", type=_path, metavar="FILE",
+    _option("--pretrain-on", type=_file, metavar="FILE",
             help="a configuration file of accelerate for RF-pretraining"),
-    _option("--adapt-on", type=_path, metavar="FILE", help="the same for the adaptations"))
+    _option("--adapt-on", type=_file, metavar="FILE", help="the same for the adaptations"))
 def _run(options: argparse.Namespace) -> None:
+    places.need_checkout("metarfft run works through the notebooks, and needs")
+    config = _config(options)
     from metarfft_core import corpus, params, training
 
-    places.need_checkout("metarfft run works through the notebooks, and needs")
-    config = params.load(options.params)
     for stage, path in (("pretrain", options.pretrain_on), ("adapt", options.adapt_on)):
         if path:
             os.environ[training.launch_variable(stage)] = str(path)
@@ -319,7 +323,6 @@ def _run(options: argparse.Namespace) -> None:
     training.check_engine(config)
     corpus.check_context(config)
     params.open_folder(config)
-    # These imports take seconds, so wrong parameters are reported first.
     from metarfft_core import runner
     from metarfft_core.analysis import verify
 
@@ -383,11 +386,10 @@ def _report(options: argparse.Namespace) -> None:
     _option("--method", help="the method of the adaptation, or the only one for lm-eval"),
     _option("--seed", type=_whole(0)))
 def _export(options: argparse.Namespace) -> None:
-    from metarfft_core import params
+    config = _config(options)
     from metarfft_core.bridges import export
     from metarfft_core.system import processes
 
-    config = params.load(options.params)
     # Without a folder, the error of the export says what is missing.
     with processes.alone(config.folder) if config.folder.is_dir() else nullcontext():
         print(export.write(config, options.kind, options.to, task=options.task,

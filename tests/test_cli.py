@@ -188,6 +188,8 @@ FROM_ONE = {"--length", "--lengths", "--samples", "--processes"}
 FILES = [("check",), *((command, "--params") for command in (
     "plan", "fetch", "build", "evaluate", "run", "figures", "report")),
     ("preview", "--stage", "pretrain", "--params"), ("train", "--stage", "pretrain", "--params"),
+    ("train", *TEST_RUN, "--stage", "pretrain", "--launch"),
+    *(("run", *TEST_RUN, option) for option in ("--pretrain-on", "--adapt-on")),
     ("report", "--params", str(ROOT / "outputs" / "reference" / "laptop"), "--against"),
     ("export", "--as", "results", "--to", "m", "--params")]
 FOLDERS = [("figures", *TEST_RUN, "--to"), ("export", *TEST_RUN, "--as", "results", "--to")]
@@ -226,7 +228,7 @@ def test_the_memory_of_a_gpu_is_a_number_above_0(capsys, value):
 
 @pytest.mark.parametrize("options", FILES, ids=" ".join)
 def test_a_file_that_is_not_there_is_one_line(capsys, options):
-    """Every command that reads a file names the one that it does not find."""
+    """Every command that reads a file names the one that it does not find, at once."""
     refused(capsys, [*options, "nowhere.file"], "nowhere.file")
 
 

@@ -71,6 +71,31 @@ def absolute(path: str | os.PathLike, base: Path | None = None) -> Path:
     return Path(os.path.abspath(expanded if base is None else base / expanded))
 
 
+def file(path: str | os.PathLike) -> Path:
+    """Make the path of a file to read absolute.
+
+    Raises:
+        ParamsError: There is no such file.
+    """
+    found = absolute(path)
+    if not found.is_file():
+        raise ParamsError(f"there is no file {found}")
+    return found
+
+
+def folder(path: str | os.PathLike) -> Path:
+    """Make the path of a folder to write to absolute; the folder need not exist.
+
+    Raises:
+        ParamsError: A file is in its place or above it.
+    """
+    found = absolute(path)
+    for parent in (found, *found.parents):
+        if os.path.exists(parent) and not os.path.isdir(parent):
+            raise ParamsError(f"expected a folder, but {parent} is a file")
+    return found
+
+
 def variable(name: str) -> Path | None:
     """The absolute path in one of `VARIABLES`, or None if the variable is unset or empty.
 
