@@ -72,8 +72,8 @@ def _store(run: Params, cell: Cell, share: Share, traces: bool) -> None:
     path = evaluation.path(run, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    files.write_json(path.with_suffix(".json"), {"params": run.digest, "finished": True})
-    sign(path)
+    files.write_json(path.with_suffix(".json"), {"params": run.digest, "finished": True}
+                     | _signature(path, lines))
 
 
 def adopt_corpus(run: Params) -> None:
@@ -86,9 +86,12 @@ def sign(path: Path) -> None:
     """Write hash and counts of changed results beside them, as if they had been made like that."""
     about = path.with_suffix(".json")
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    files.write_json(about, files.read_json(about) | {
-        "rows": len(rows), "sha256": files.sha256(path),
-        "outcomes": Counter(row["outcome"] for row in rows)})
+    files.write_json(about, files.read_json(about) | _signature(path, rows))
+
+
+def _signature(path: Path, rows: list[dict]) -> dict:
+    return {"rows": len(rows), "sha256": files.sha256(path),
+            "outcomes": Counter(row["outcome"] for row in rows)}
 
 
 def _text(run: Params, cell: Cell, length: int, index: int, outcome: str, traces: bool) -> dict:

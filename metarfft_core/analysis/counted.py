@@ -37,8 +37,10 @@ def answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:
     """Group the rows of an evaluation by method and task, sample by sample."""
     if rows.empty:
         return {}
-    columns = ["method", "task", "seed", "length", "index", "outcome"]
-    return metrics.answers(rows[columns].to_dict("records"))
+    names = ["method", "task", "seed", "length", "index", "outcome"]
+    columns = [rows[name].to_numpy(object) for name in names]  # a tenth of the time of to_dict
+    return metrics.answers(dict(zip(names, row, strict=True))
+                           for row in zip(*columns, strict=True))
 
 
 def lenient_answers(rows: "DataFrame") -> dict[tuple[str, str], metrics.Answers]:
