@@ -5,7 +5,7 @@ import shutil
 import made_up_run
 import nbformat
 import pytest
-from matplotlib.backends.backend_pdf import PdfFile
+from pdf_files import without_fonts
 
 from metarfft_core import evaluation, runner, training
 from metarfft_core.corpus import builder
@@ -80,9 +80,10 @@ def _execute(notebook):
 
 
 @pytest.fixture(autouse=True)
-def _no_fonts_in_pdf_files(monkeypatch):
-    """Fonts in PDF files take half of the time, and are the same for all parameters."""
-    monkeypatch.setattr(PdfFile, "writeFonts", lambda file: file.writeObject(file.fontObject, {}))
+def _no_fonts_in_pdf_files():
+    """Fonts are the same for all parameters."""
+    with without_fonts():
+        yield
 
 
 def _run_all(monkeypatch, tmp_path, changes, numbers):

@@ -16,6 +16,7 @@ import numpy
 import pandas
 import pytest
 from matplotlib.colors import to_rgb
+from pdf_files import without_fonts
 from PIL import Image
 
 from metarfft_core import evaluation, figures, params
@@ -51,12 +52,13 @@ COST = pandas.DataFrame({"task": TASKS * 2, "length": [1, 1, 6, 6], "mean": [70,
 @pytest.fixture(scope="module")
 def drawn(run):
     """Everything that the notebooks show of a run, by name."""
-    return {"accuracy": figures.accuracy_figure(run), "loss": figures.loss_figure(run),
-            "table_2 of a run": figures.table_2(run), "errors": figures.error_figure(run),
-            "loops": figures.loop_figure(run), "tokens": figures.token_figure(run, COST),
-            "in_context": figures.accuracy_figure(
-                run, ["base_1shot", "meta_1shot"], name="in_context"),
-            **figures.paper([run])}
+    with without_fonts():
+        return {"accuracy": figures.accuracy_figure(run), "loss": figures.loss_figure(run),
+                "table_2 of a run": figures.table_2(run), "errors": figures.error_figure(run),
+                "loops": figures.loop_figure(run), "tokens": figures.token_figure(run, COST),
+                "in_context": figures.accuracy_figure(
+                    run, ["base_1shot", "meta_1shot"], name="in_context"),
+                **figures.paper([run])}
 
 
 class Parsed(html.parser.HTMLParser):

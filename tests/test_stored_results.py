@@ -9,6 +9,7 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
+from pdf_files import without_fonts
 
 from metarfft_core import corpus, errors, evaluation, params, runner, scoring, training
 from metarfft_core.analysis import archive, diagnoses, report, traces
@@ -50,7 +51,8 @@ def change_diagnosis(config, **values):
 def test_the_command_figures_draws_them_elsewhere(kept, capsys):
     """The figures go beside the folder, which stays as it is; the output says what is not kept."""
     before = content(kept.folder.parent)
-    assert main(["figures", "--params", str(PRESET)]) == 0
+    with without_fonts():
+        assert main(["figures", "--params", str(PRESET)]) == 0
     said = capsys.readouterr().out
     assert KEPT in said
     assert "judges all of them the same" in said
