@@ -10,6 +10,7 @@ from metarfft_core import cli, params
 from metarfft_core.claims import verdicts
 from metarfft_core.params.loading import merge
 from metarfft_core.planning import measured, plan
+from metarfft_core.system import yaml_files
 from metarfft_core.system.places import ROOT
 
 STORED = ROOT / "outputs" / "reference" / "laptop"
@@ -104,10 +105,16 @@ def test_the_command_prints_the_table(capsys):
 
 def test_hours_stand_beside_the_plan_s_and_the_paper_s(tmp_path):
     """A 7B run on eight GPUs has the hours of all of them from the launch on, their name, and the
-    paper's of as many trainings; a resumed training says that it took at least its steps."""
+    paper's of as many trainings; a resumed training says that it took at least its steps. Few
+    lengths and rules are enough for its plan."""
     run = tmp_path / "7b"
     (run / "pretrain").mkdir(parents=True)
-    (run / "params.yaml").write_text((ROOT / "params" / "7b.yaml").read_text())
+    values = params.read(ROOT / "params" / "7b.yaml")
+    for part in ("pretrain", "in_context", "evaluation"):
+        values["corpus"][part]["lengths"] = [2]
+    values["corpus"]["pretrain"]["samples_per_length"] = 5000  # enough for all steps
+    values["corpus"]["in_context"]["synthetic_samples"] = 3000
+    (run / "params.yaml").write_text(yaml_files.dump(values))
     about = {"device": "cuda", "gpu": "H100", "tokens": 1, "completion_tokens": 1,
              "peak_memory_gib": {"gpu": 7.5}, "seconds": 3600.0}
     (run / "pretrain" / "manifest.json").write_text(
