@@ -55,9 +55,10 @@ def test_a_failure_does_not_stop_the_others(tmp_path, places):
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from metarfft_core.system import processes
 from metarfft_core.system.processes import Command
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a shell's &
 line = [sys.executable, "-c", "import os, sys, time; open(sys.argv[1], 'w').write("
         "str(os.getpid())); time.sleep(60)"]
 processes.follow_all([Command([*line, path], path) for path in sys.argv[1:3]], [{}, {}])

@@ -119,8 +119,9 @@ def test_a_library_that_reads_standard_input_takes_no_order(tmp_path):
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from metarfft_core.system import workers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a shell's &
 orders = [workers.Order(path, {"file": path}) for path in sys.argv[2:]]
 workers.follow_all([sys.executable, "-c", sys.argv[1]], orders, [{"PLACE": "a"}, {"PLACE": "b"}])
 """
